@@ -1,0 +1,98 @@
+"""The rules a policy has to beat: predict-then-optimize base stocks, demand quantiles, and the incumbent.
+
+Each gives target stocks (N, T) for the ends of given periods, computed from in-stock-corrected sales up to each of
+them. All use the protection interval lead + review - 1 and the critical ratio b / (b + h x review).
+
+Source of the rules: ORPR paper, section 4.2.1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.stats import gamma, norm
+
+from simulator.observation import evidence
+from simulator.panel import F64, Panel
+
+
+def critical_ratio(panel: Panel) -> F64:
+    """(N,) lost-sale cost over itself plus the cost of holding a unit for one review cycle."""
+    items = panel.items
+    cycle = items.holding_cost_per_day * panel.review_periods * panel.period_days
+    return np.asarray(items.lost_sale_cost / np.maximum(items.lost_sale_cost + cycle, 1e-12))
+
+
+def category_critical_ratio(panel: Panel) -> F64:
+    """(N,) the mean critical ratio of each series' category: one service target for all of it."""
+    ratio = critical_ratio(panel)
+    category = panel.items.category
+    return np.array([ratio[category == c].mean() for c in category])
+
+
+def baseline_windows(period_days: int) -> tuple[int, int]:
+    """The short and the long estimation window in periods: 14 and 28 days, or 13 and 26 weeks."""
+    return (14, 28) if period_days == 1 else (13, 26)
+
+
+def _demand_windows(panel: Panel, periods: range, window: int) -> tuple[F64, F64]:
+    """(N, T, window) corrected demand and how much of each period was seen."""
+    first = periods.start - window + 1
+    taken = np.arange(first, periods.stop)
+    inside = (taken >= 0) & (taken < panel.period_count)
+    columns = np.clip(taken, 0, panel.period_count - 1)
+    unknown = np.where(inside, 0.0, np.nan).astype(np.float32)
+    found = evidence(
+        panel.units_sold[:, columns] + unknown, panel.in_stock[:, columns], panel.promotion[:, columns] * 0,
+        panel.open[:, columns],
+    )  # fmt: skip
+    return (
+        sliding_window_view(found.demand.astype(np.float64), window, axis=1),
+        sliding_window_view((found.seen > 0).astype(np.float64), window, axis=1),
+    )
+
+
+def _moments(panel: Panel, periods: range, window: int) -> tuple[F64, F64]:
+    """(N, T) mean and standard deviation of demand a period; 0 where nothing was seen."""
+    demand, seen = _demand_windows(panel, periods, window)
+    count = seen.sum(axis=2)
+    mean = (demand * seen).sum(axis=2) / np.maximum(count, 1)
+    spread = ((demand - mean[:, :, None]) ** 2 * seen).sum(axis=2) / np.maximum(count - 1, 1)
+    return mean, np.sqrt(spread)
+
+
+def pto_normal(panel: Panel, periods: range, window: int) -> F64:
+    """(N, T) mu P + z sigma sqrt(P), demand taken as independent and normal."""
+    mean, deviation = _moments(panel, periods, window)
+    protection = panel.protection_periods[:, None]
+    z = norm.ppf(critical_ratio(panel))[:, None]
+    return np.maximum(mean * protection + z * deviation * np.sqrt(protection), 0.0)
+
+
+def pto_gamma(panel: Panel, periods: range, window: int, ratio: F64 | None = None) -> F64:
+    """(N, T) the critical quantile of a gamma demand summed over the protection interval.
+
+    Args:
+        ratio: (N,) service level; the series' own critical ratio where None.
+    """
+    mean, deviation = _moments(panel, periods, window)
+    protection = panel.protection_periods[:, None].astype(np.float64)
+    level = np.broadcast_to((critical_ratio(panel) if ratio is None else ratio)[:, None], mean.shape)
+    certain = mean * protection
+    varied = (mean > 0) & (deviation > 1e-9 * np.maximum(mean, 1e-12))
+    safe_mean, safe_deviation = np.where(varied, mean, 1.0), np.where(varied, deviation, 1.0)
+    shape, scale = (safe_mean / safe_deviation) ** 2, safe_deviation**2 / safe_mean
+    return np.where(varied, gamma.ppf(level, protection * shape, scale=scale), certain)
+
+
+def demand_quantile(panel: Panel, periods: range, quantile: float, window: int) -> F64:
+    """(N, T) BM_x: the x-th quantile of one period's demand, for every period of the protection interval."""
+    demand, seen = _demand_windows(panel, periods, window)
+    known = np.where(seen > 0, demand, np.nan)
+    known[~(seen > 0).any(axis=2)] = 0.0
+    return np.asarray(np.nanquantile(known, quantile, axis=2) * panel.protection_periods[:, None])
+
+
+def incumbent(panel: Panel, periods: range) -> F64:
+    """(N, T) the rule that stands in for a user's own: the gamma base stock at the category's service target."""
+    return pto_gamma(panel, periods, baseline_windows(panel.period_days)[1], category_critical_ratio(panel))

@@ -1,0 +1,88 @@
+"""What a replay is judged by, and how sure one may be of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.panel import F64, Items
+from simulator.rollout import Trajectory
+
+
+class SeriesTotals(NamedTuple):
+    """Totals of each series over the replayed window; all (N,)."""
+
+    holding_cost: F64  # currency
+    stockout_cost: F64  # currency
+    mean_stock: F64  # units
+    mean_daily_demand: F64  # units a day
+    demand: F64  # units
+    sales: F64  # units
+    stockout_periods: F64
+    periods: F64
+
+    @property
+    def total_cost(self) -> F64:
+        """(N,) currency."""
+        return self.holding_cost + self.stockout_cost
+
+
+class Metrics(NamedTuple):
+    """One row of a results table."""
+
+    turnover_days: float  # mean stock over mean daily demand
+    in_stock_rate: float  # share of series and periods without a lost sale
+    fill_rate: float  # sales over demand
+    holding_cost: float  # currency
+    stockout_cost: float  # currency
+    total_cost: float  # currency
+
+
+def series_totals(trajectory: Trajectory, items: Items, period_days: int) -> SeriesTotals:
+    """Costs and service of each series from what happened. Stock left at a period's end is held for its days."""
+    periods = trajectory.on_hand.shape[1]
+    demand = (trajectory.sales + trajectory.lost_sales).sum(axis=1)
+    held, lost = trajectory.on_hand.sum(axis=1), trajectory.lost_sales
+    return SeriesTotals(
+        holding_cost=held * items.holding_cost_per_day * period_days,
+        stockout_cost=lost.sum(axis=1) * items.lost_sale_cost,
+        mean_stock=held / periods,
+        mean_daily_demand=demand / (periods * period_days),
+        demand=demand,
+        sales=trajectory.sales.sum(axis=1),
+        stockout_periods=(lost > 1e-6).sum(axis=1).astype(np.float64),
+        periods=np.full(len(items), float(periods)),
+    )
+
+
+def summarise(totals: SeriesTotals) -> Metrics:
+    """The table row of all series together."""
+    demand = max(float(totals.demand.sum()), 1e-12)
+    return Metrics(
+        turnover_days=float(totals.mean_stock.sum() / max(totals.mean_daily_demand.sum(), 1e-12)),
+        in_stock_rate=1.0 - float(totals.stockout_periods.sum() / totals.periods.sum()),
+        fill_rate=float(totals.sales.sum()) / demand,
+        holding_cost=float(totals.holding_cost.sum()),
+        stockout_cost=float(totals.stockout_cost.sum()),
+        total_cost=float(totals.total_cost.sum()),
+    )
+
+
+def paired_ratio(
+    cost: F64, reference: F64, rng: np.random.Generator, resamples: int = 2000
+) -> tuple[float, float, float]:
+    """Total cost against a reference method, with a paired bootstrap interval over series.
+
+    Args:
+        cost, reference: (N,) cost of the same series under two methods.
+        rng: source of the resamples.
+        resamples: how many.
+
+    Returns:
+        Ratio of the sums, and the 2.5 % and 97.5 % points of the resampled ratio.
+    """
+    drawn = rng.integers(0, len(cost), size=(resamples, len(cost)))
+    ratios = cost[drawn].sum(axis=1) / np.maximum(reference[drawn].sum(axis=1), 1e-12)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return float(cost.sum() / max(reference.sum(), 1e-12)), float(low), float(high)

@@ -1,0 +1,155 @@
+"""From inventory days to an order quantity: the grid of days, the order-up-to rule, and the item's constraints.
+
+Pure arithmetic on arrays (Array API). It does not know where days come from or when a review is due.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from simulator.panel import F64, Panel
+
+Array = Any
+
+ORDER_UP_TO = "order_up_to"
+FIXED = "fixed"
+ORDERING_MODES = (ORDER_UP_TO, FIXED)
+ROUNDINGS = ("up", "nearest", "down")
+
+
+def inventory_days_grid() -> F64:
+    """(V,) the default action grid: 0 to 14 by quarter days, then 15 to 90 by days.
+
+    Whole days are coarse where a cycle is short; beyond two weeks a quarter of a day decides nothing.
+    """
+    return np.concatenate([np.arange(0, 14.25, 0.25), np.arange(15.0, 91.0)])
+
+
+@dataclass(frozen=True)
+class OrderRules:
+    """The constraints that turn a raw quantity into one that can be ordered.
+
+    Arrays are (N,) units; 0 or NaN means no constraint. `rounding` is how a quantity meets its multiple: ERP systems
+    differ and have changed theirs, so it is always explicit.
+    """
+
+    min_order_qty: Array
+    order_multiple: Array
+    max_order_qty: Array
+    min_stock: Array
+    max_stock: Array
+    rounding: str = "up"
+
+    def __post_init__(self) -> None:
+        if self.rounding not in ROUNDINGS:
+            raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {self.rounding!r}")
+
+    def take(self, rows: Any) -> OrderRules:
+        """The rules of some series only."""
+        fields = ("min_order_qty", "order_multiple", "max_order_qty", "min_stock", "max_stock")
+        return OrderRules(**{name: getattr(self, name)[rows] for name in fields}, rounding=self.rounding)
+
+
+class Order(NamedTuple):
+    """(N,) each; the flags name the constraint that changed the quantity."""
+
+    raw_order_quantity: Array
+    order_quantity: Array
+    minimum_bit: Array
+    multiple_bit: Array
+    maximum_bit: Array
+    display_bit: Array
+    shelf_bit: Array
+
+
+CONSTRAINTS = {
+    "minimum_bit": "min_order_qty",
+    "multiple_bit": "order_multiple",
+    "maximum_bit": "max_order_qty",
+    "display_bit": "min_stock",
+    "shelf_bit": "max_stock",
+}
+
+
+def rules_of(panel: Panel, rounding: str = "up") -> OrderRules:
+    """The rules that a panel's items carry. In a discrete dataset a multiple of 0 means whole units."""
+    items = panel.items
+    multiple = np.where(items.order_multiple > 0, items.order_multiple, 1.0 if panel.discrete else 0.0)
+    return OrderRules(
+        min_order_qty=np.nan_to_num(items.min_order_qty),
+        order_multiple=multiple,
+        max_order_qty=np.where(items.max_order_qty > 0, items.max_order_qty, np.inf),
+        min_stock=np.nan_to_num(items.min_stock),
+        max_stock=np.where(items.max_stock > 0, items.max_stock, np.inf),
+        rounding=rounding,
+    )
+
+
+def raw_order_quantity(target_stock: Array, inventory_position: Array, ordering_mode: str) -> Array:
+    """Units to order before constraints.
+
+    `order_up_to`: what is missing to the target. `fixed`: the target itself at every review (Algorithm 2 of the ORPR
+    paper to the letter).
+
+    Raises:
+        ValueError: for another mode.
+    """
+    xp = array_namespace(target_stock)
+    if ordering_mode == ORDER_UP_TO:
+        missing = target_stock - inventory_position
+        return xp.where(missing > 0, missing, xp.zeros_like(missing))
+    if ordering_mode == FIXED:
+        return target_stock
+    raise ValueError(f"ordering_mode must be one of {', '.join(ORDERING_MODES)}, got {ordering_mode!r}")
+
+
+def _to_multiple(quantity: Array, multiple: Array, rounding: str) -> Array:
+    """Round to the multiple, forgiving what float arithmetic leaves behind the comma."""
+    xp = array_namespace(quantity)
+    divisor = xp.where(multiple > 0, multiple, xp.ones_like(multiple))
+    packs = quantity / divisor
+    slack = 1e-5 * (1 + xp.abs(packs)) * 0.1
+    if rounding == "up":
+        packs = xp.ceil(packs - slack)
+    elif rounding == "down":
+        packs = xp.floor(packs + slack)
+    else:
+        packs = xp.floor(packs + 0.5)
+    return xp.where(multiple > 0, packs * divisor, quantity)
+
+
+def constrain(raw: Array, inventory_position: Array, rules: OrderRules) -> Order:
+    """Apply shelf capacity, display minimum, maximum, multiple and minimum, in this order.
+
+    A raw quantity of zero stays zero unless the display minimum asks for more. The minimum and the multiple may lift
+    an order above the maximum's multiple; the maximum then wins, rounded down to whole packs.
+
+    Args:
+        raw: (N,) units, >= 0.
+        inventory_position: (N,) units.
+        rules: the items' constraints.
+    """
+    xp = array_namespace(raw)
+    zero = xp.zeros_like(raw)
+    lifted = xp.maximum(raw, rules.min_stock - inventory_position)
+    room = xp.maximum(rules.max_stock - inventory_position, zero)
+    shelved = xp.minimum(lifted, room)
+    wanted = shelved > 0
+    packed = _to_multiple(shelved, rules.order_multiple, rules.rounding)
+    least = _to_multiple(rules.min_order_qty, rules.order_multiple, "up")
+    reached = xp.where(wanted & (packed < least), least, packed)
+    most = _to_multiple(xp.minimum(rules.max_order_qty, room), rules.order_multiple, "down")
+    final = xp.where(wanted, xp.minimum(reached, most), zero)
+    return Order(
+        raw_order_quantity=raw,
+        order_quantity=final,
+        minimum_bit=wanted & (packed < least) & (final > 0),
+        multiple_bit=wanted & (xp.abs(packed - shelved) > 1e-4 * (1 + shelved)),
+        maximum_bit=wanted & (reached > rules.max_order_qty),
+        display_bit=lifted > raw,
+        shelf_bit=(shelved < lifted) | (wanted & (reached > room)),
+    )

@@ -1,0 +1,91 @@
+"""A policy over a panel's demand: the loop around `step`.
+
+A policy is a function of the period and the state that answers with a target stock; whatever else it needs it has
+computed beforehand from what `observation.visible` shows. Demand is handed to the loop, never to the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.ordering import ORDER_UP_TO, OrderRules, constrain, raw_order_quantity
+from simulator.panel import F64, I64, Bools, Panel
+from simulator.step import State, advance, place_order
+
+Policy = Callable[[int, State], F64]  # (period of the replay, state at its end) -> (N,) target stock in units
+
+
+class World(NamedTuple):
+    """What the replay needs besides a policy."""
+
+    demand: F64  # (N, T) units wanted
+    review_due: Bools  # (N, T) whether an order may be placed at the period's end
+    lead_time: I64  # (N,) periods
+    rules: OrderRules
+    initial: State
+
+
+class Trajectory(NamedTuple):
+    """What happened; all (N, T) units."""
+
+    on_hand: F64  # at each period's end, after sales
+    sales: F64
+    lost_sales: F64
+    received: F64
+    order_quantity: F64
+
+
+def rollout(world: World, policy: Policy, ordering_mode: str = ORDER_UP_TO) -> Trajectory:
+    """Replay the demand under the policy.
+
+    Args:
+        world: demand, calendar, lead times, rules and opening stock.
+        policy: called once at the end of every period in which any series is due.
+        ordering_mode: `order_up_to` or `fixed`.
+    """
+    shape = world.demand.shape
+    record = Trajectory(*(np.zeros(shape) for _ in Trajectory._fields))
+    state = world.initial
+    for t in range(shape[1]):
+        state, outcome = advance(state, world.demand[:, t])
+        record.on_hand[:, t], record.sales[:, t] = outcome.on_hand, outcome.sales
+        record.lost_sales[:, t], record.received[:, t] = outcome.lost_sales, outcome.received
+        if world.review_due[:, t].any():
+            position = state.inventory_position
+            raw = raw_order_quantity(policy(t, state), position, ordering_mode)
+            order = constrain(raw, position, world.rules).order_quantity
+            order = np.where(world.review_due[:, t], order, 0.0)
+            state = place_order(state, order, world.lead_time)
+            record.order_quantity[:, t] = order
+    return record
+
+
+def follow(targets: F64) -> Policy:
+    """The policy whose target stocks (N, T) were computed beforehand."""
+    return lambda t, state: targets[:, t]
+
+
+def opening_stock(panel: Panel, start: int) -> F64:
+    """(N,) units: mean sales over the last 28 days with `in_stock` > 0.5, times (lead + review); nothing on order."""
+    span = 28 // panel.period_days
+    sold = panel.units_sold[:, max(start - span, 0) : start]
+    usable = np.isfinite(sold) & (panel.in_stock[:, max(start - span, 0) : start] > 0.5)
+    mean = np.where(usable, sold, 0.0).sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
+    stock = mean * (panel.lead_periods + panel.review_periods)
+    return np.asarray(np.ceil(stock - 1e-6) if panel.discrete else stock, dtype=np.float64)
+
+
+def replay_world(panel: Panel, periods: range, rules: OrderRules, initial: F64 | None = None) -> World:
+    """The world of `units_sold` replayed as demand over `periods`; unknown sales count as no demand."""
+    on_hand = opening_stock(panel, periods.start) if initial is None else initial
+    pipeline = np.zeros((panel.series_count, int(panel.lead_periods.max(initial=1))))
+    return World(
+        demand=np.nan_to_num(panel.units_sold[:, periods.start : periods.stop]).astype(np.float64),
+        review_due=panel.review_due(periods),
+        lead_time=panel.lead_periods,
+        rules=rules,
+        initial=State(on_hand, pipeline),
+    )

@@ -1,0 +1,119 @@
+"""Configuration: one frozen dataclass a stage, validated when made; TOML in, unknown keys fail."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+
+def _positive(owner: object, *names: str) -> None:
+    for name in names:
+        if getattr(owner, name) <= 0:
+            raise ValueError(f"{name} must be above 0, got {getattr(owner, name)}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Size of the network."""
+
+    width: int = 64  # of every token; the one size dial
+    sales_layers: int = 2  # encoder layers of the sales stream
+    side_layers: int = 1  # encoder layers of the attribute and objective streams
+    heads: int = 4  # attention heads
+    latent: int = 32  # dimensions of z
+    code_dropout: float = 0.3  # chance that an item's codes and name are hidden in training, so that the policy transfers
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        _positive(self, "width", "sales_layers", "side_layers", "heads", "latent")
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads ({self.heads}), got {self.width}")
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One training stage."""
+
+    epochs: float = 4.0  # passes over its samples
+    learning_rate: float = 1e-3  # peak; warms up over 5 % of the steps, then falls as a cosine
+    batch_size: int = 512
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        _positive(self, "learning_rate", "batch_size")
+        if self.epochs < 0:
+            raise ValueError(f"epochs must be at least 0, got {self.epochs}")
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """Which decisions are labelled."""
+
+    recovered_demand: bool = True  # label on demand recovered from stock-outs
+    drawn_variants: int = 4  # further copies of the dataset with drawn lead times, review periods and critical ratios
+    free_position: bool = True  # train on curves as if the position were below every target; the file keeps the real ones
+    samples_per_variant: int = 60_000  # most decisions taken from one copy
+
+    def __post_init__(self) -> None:
+        if self.drawn_variants < 0:
+            raise ValueError(f"drawn_variants must be at least 0, got {self.drawn_variants}")
+        _positive(self, "samples_per_variant")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss parts."""
+
+    label_temperature: float = 0.15  # days of lost sales; soft labels are exp(-(cost - least) / temperature)
+    kl: float = 1e-4  # of the latent against N(0, I): the ELBO's second part
+    readout: float = 1.0  # cost of the day that is read out, beside the expected cost over all days
+    money_power: float = 0.5  # a decision weighs (daily rate x lost-sale cost) to this power
+
+    def __post_init__(self) -> None:
+        _positive(self, "label_temperature")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a training run depends on besides the data and the seed."""
+
+    name: str = "default"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    forecast: StageConfig = field(default_factory=lambda: StageConfig(epochs=3.0))
+    head: StageConfig = field(default_factory=lambda: StageConfig(epochs=1.0))
+    joint: StageConfig = field(default_factory=lambda: StageConfig(epochs=5.0, learning_rate=5e-4))
+    seed: int = 0
+    threads: int = 2
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for the manifest."""
+        return asdict(self)
+
+
+def load_config(path: Path | None, **overrides: Any) -> TrainConfig:
+    """The configuration of a TOML file, with top-level overrides.
+
+    Raises:
+        ValueError: naming the key that is unknown or the value that is out of bounds.
+    """
+    raw: dict[str, Any] = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+    return _build(TrainConfig(), raw | {k: v for k, v in overrides.items() if v is not None}, "")
+
+
+def _build(base: Any, raw: dict[str, Any], where: str) -> Any:
+    known = {f.name for f in fields(base)}
+    changes: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in known:
+            raise ValueError(f"unknown key {where}{key}; known are {', '.join(sorted(known))}")
+        current = getattr(base, key)
+        if isinstance(value, dict):
+            value = _build(current, value, f"{where}{key}.")
+        elif isinstance(current, bool) != isinstance(value, bool) or not isinstance(value, (type(current), int)):
+            raise ValueError(f"{where}{key} must be a {type(current).__name__}, got {value!r}")
+        changes[key] = value
+    return replace(base, **changes)

@@ -1,0 +1,115 @@
+"""The three stages of section 3.1.2: forecast, decision head on a frozen encoder, everything on the decision loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.config import LossConfig, StageConfig, TrainConfig
+from training.dataset import Batch, TrainingSet
+from training.losses import (
+    cost_of_days, expected_cost, kl_to_standard_normal, label_likelihood, pinball, soft_labels,
+)  # fmt: skip
+from training.model import QUANTILES, Latent, PolicyNetwork, PolicyOutput
+
+Progress = Callable[[str, int, int, float], None]  # (stage, step, steps, loss)
+LossFunction = Callable[[PolicyOutput, Latent, Batch], Tensor]
+
+
+class Trained(NamedTuple):
+    """A network and how its losses went."""
+
+    network: PolicyNetwork
+    losses: dict[str, list[float]]  # stage -> mean loss of each twentieth of its steps
+
+
+def pretrain(data: TrainingSet, config: TrainConfig, progress: Progress) -> Trained:
+    """Train a policy from nothing.
+
+    Args:
+        data: decisions to learn from.
+        config: sizes, stages and loss weights.
+        progress: called after every step.
+    """
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    network = PolicyNetwork(config.model, data.spec, data.grid.tolist())
+    rng = np.random.default_rng(config.seed)
+    heads = [*network.decision_head.parameters(), *network.to_logits.parameters()]
+    everything = list(network.parameters())
+    stages: list[tuple[str, StageConfig, list[nn.Parameter], LossFunction]] = [
+        ("forecast", config.forecast, everything, forecast_loss),
+        ("head", config.head, heads, lambda o, z, b: label_loss(o, z, b, config.loss)),
+        ("joint", config.joint, everything, lambda o, z, b: decision_loss(o, z, b, network.grid, config.loss)),
+    ]
+    losses = {
+        name: run_stage(network, parameters, loss, data, stage, rng, lambda *a, n=name: progress(n, *a))
+        for name, stage, parameters, loss in stages
+    }
+    network.eval()
+    return Trained(network, losses)
+
+
+def run_stage(
+    network: PolicyNetwork, parameters: list[nn.Parameter], loss_of: LossFunction, data: TrainingSet,
+    stage: StageConfig, rng: np.random.Generator, progress: Callable[[int, int, float], None],
+) -> list[float]:  # fmt: skip
+    """AdamW with warm-up and cosine over `stage.epochs` passes; parameters not named stay as they are."""
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    steps = max(1, math.ceil(stage.epochs * data.size / stage.batch_size)) if stage.epochs else 0
+    optimiser = torch.optim.AdamW(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
+    network.train()
+    history: list[float] = []
+    step = 0
+    while step < steps:
+        for batch in data.batches(stage.batch_size, rng):
+            for group in optimiser.param_groups:
+                group["lr"] = stage.learning_rate * schedule(step, steps)
+            loss = loss_of(*network(*batch.fields), batch)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            history.append(float(loss.detach()))
+            step += 1
+            progress(step, steps, history[-1])
+            if step == steps:
+                break
+    return [float(np.mean(part)) for part in np.array_split(history, min(20, len(history)))] if history else []
+
+
+def schedule(step: int, steps: int) -> float:
+    """Share of the peak learning rate: linear warm-up over 5 %, then a cosine to zero."""
+    warm = max(1, steps // 20)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def forecast_loss(output: PolicyOutput, latent: Latent, batch: Batch) -> Tensor:
+    """Stage 1: quantile loss of demand in rates, so that no series drowns another."""
+    demand = (batch.demand / batch.scale.clamp(min=1e-6)[:, None]).clamp(max=30.0)
+    return pinball(latent.scaled_forecast, demand, QUANTILES)
+
+
+def label_loss(output: PolicyOutput, latent: Latent, batch: Batch, config: LossConfig) -> Tensor:
+    """Stage 2: the negative ELBO of the soft OR labels."""
+    labels = soft_labels(batch.curves, config.label_temperature)
+    kl = kl_to_standard_normal(latent.mean, latent.log_variance)
+    return (batch.weight * (label_likelihood(output.logits, labels) + config.kl * kl)).mean()
+
+
+def decision_loss(output: PolicyOutput, latent: Latent, batch: Batch, grid: Tensor, config: LossConfig) -> Tensor:
+    """Stage 3: cost expected over all days, and cost of the day read out, from the same curves."""
+    cost = expected_cost(output.logits, batch.curves)
+    read = cost_of_days(latent.days, grid, batch.curves)
+    kl = kl_to_standard_normal(latent.mean, latent.log_variance)
+    return (batch.weight * (cost + config.readout * read + config.kl * kl)).mean()
