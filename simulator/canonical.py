@@ -279,7 +279,9 @@ def _without(
         raise DataError(sorted(problems, key=lambda problem: problem.series is not None))
     set_aside += problems
     bad = sorted({problem.series for problem in problems if problem.series is not None})
-    keys = pl.DataFrame({"item_id": [b[0] for b in bad], "location_id": [b[1] for b in bad]}, schema=dict.fromkeys(KEY, pl.String))
+    keys = pl.DataFrame(
+        {"item_id": [b[0] for b in bad], "location_id": [b[1] for b in bad]}, schema=dict.fromkeys(KEY, pl.String)
+    )
     items, demand = items.join(keys, on=KEY, how="anti"), demand.join(keys, on=KEY, how="anti")
     if items.is_empty() or demand.is_empty():
         raise DataError(problems)
@@ -294,7 +296,9 @@ def _items_of(table: pl.DataFrame) -> Items:
     for column in ITEM_FLOATS:
         known = column in table.columns
         columns[column] = (
-            table[column].cast(pl.Float64).fill_null(np.nan).to_numpy().copy() if known else np.full(table.height, np.nan)
+            table[column].cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
+            if known
+            else np.full(table.height, np.nan)
         )
     for column in ITEM_WHOLE:
         columns[column] = table[column].cast(pl.Int64).to_numpy().copy()
@@ -370,7 +374,11 @@ def _dense_calendar(
     places = items.select("location_id").unique(maintain_order=True).with_row_index("place")
     row_place = items.join(places, on="location_id", how="left", maintain_order="left")["place"].to_numpy()
     for column in [c for c in CALENDAR_FLAGS if c in calendar.columns]:
-        mean = inside.group_by("location_id", "t").agg(pl.col(column).cast(pl.Float32).mean()).join(places, on="location_id")
+        mean = (
+            inside.group_by("location_id", "t")
+            .agg(pl.col(column).cast(pl.Float32).mean())
+            .join(places, on="location_id")
+        )
         by_place = np.full((places.height, periods), np.nan, dtype=np.float32)
         by_place[mean["place"].to_numpy(), mean["t"].to_numpy()] = mean[column].fill_null(np.nan).to_numpy()
         flags[column] = by_place[row_place]
@@ -427,9 +435,7 @@ def _read_state(folder: Path, file: Path | None, index: dict[tuple[str, str], in
     return on_hand
 
 
-def _read_open_orders(
-    folder: Path, file: Path | None, index: dict[tuple[str, str], int], panel: Panel, t: int
-) -> F64:
+def _read_open_orders(folder: Path, file: Path | None, index: dict[tuple[str, str], int], panel: Panel, t: int) -> F64:
     found = _table_of(folder, "open_orders", file)
     longest = int(panel.lead_periods.max(initial=1))
     if found is None:

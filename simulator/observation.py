@@ -81,7 +81,9 @@ FIELDS = (
     Field("open", "history+horizon", "float32", "flag", "location open"),
     Field("holiday", "history+horizon", "float32", "flag", "public holiday"),
     Field("school_holiday", "history+horizon", "float32", "flag", "school holiday"),
-    Field("as_of_day", "", "int64", "days since 1970-01-01", "first day of the period at whose end the order is placed"),
+    Field(
+        "as_of_day", "", "int64", "days since 1970-01-01", "first day of the period at whose end the order is placed"
+    ),
     Field("lead_time_days", "", "float32", "days", "lead time in whole periods, as days"),
     Field("review_period_days", "", "float32", "days", "review period in whole periods, as days"),
     Field("unit_price", "", "float32", "currency/unit", "list price"),

@@ -81,9 +81,7 @@ def _kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                     position = on_hand + on_order
                     target = days[v] * rate[n, t]
                     raw = target if fixed else max(target - position, 0.0)
-                    order = _constrained(
-                        raw, position, least[n], multiple[n], most[n], display[n], shelf[n], rounding
-                    )
+                    order = _constrained(raw, position, least[n], multiple[n], most[n], display[n], shelf[n], rounding)
                     pipeline[(t + lead[n]) % ring] += order
                     on_order += order
             stock[n, v] = held

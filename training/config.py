@@ -23,7 +23,9 @@ class ModelConfig:
     side_layers: int = 1  # encoder layers of the attribute and objective streams
     heads: int = 4  # attention heads
     latent: int = 32  # dimensions of z
-    code_dropout: float = 0.3  # chance that an item's codes and name are hidden in training, so that the policy transfers
+    code_dropout: float = (
+        0.3  # chance that an item's codes and name are hidden in training, so that the policy transfers
+    )
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -53,7 +55,9 @@ class LabelConfig:
 
     recovered_demand: bool = True  # label on demand recovered from stock-outs
     drawn_variants: int = 4  # further copies of the dataset with drawn lead times, review periods and critical ratios
-    free_position: bool = True  # train on curves as if the position were below every target; the file keeps the real ones
+    free_position: bool = (
+        True  # train on curves as if the position were below every target; the file keeps the real ones
+    )
     samples_per_variant: int = 60_000  # most decisions taken from one copy
 
     def __post_init__(self) -> None:

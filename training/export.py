@@ -158,7 +158,9 @@ def check_parity(path: Path, observation: Observation, expected: dict[str, np.nd
         gap = np.abs(answers[name] - expected[name]).reshape(len(size), -1)
         difference = gap / (1 + size)[:, None]
         if not np.isfinite(difference).all() or difference.max() > PARITY:
-            raise ParityError(f"{name} differs by {np.nanmax(difference):.2e} on a golden case, allowed is {PARITY:.0e}")
+            raise ParityError(
+                f"{name} differs by {np.nanmax(difference):.2e} on a golden case, allowed is {PARITY:.0e}"
+            )
         worst = max(worst, float(difference.max()))
     return worst
 

@@ -214,9 +214,7 @@ class PolicyNetwork(nn.Module):
             ],
             dim=-1,
         )  # fmt: skip
-        return torch.cat(
-            [self.code_embed(codes), name[:, None, :], self.number_embed(numbers)[:, None, :]], dim=1
-        )
+        return torch.cat([self.code_embed(codes), name[:, None, :], self.number_embed(numbers)[:, None, :]], dim=1)
 
     def _objective_tokens(self, x: dict[str, Tensor], cover: Tensor) -> Tensor:
         """(B, 3, width) service, share and cover."""
