@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from simulator.contract import OUTPUTS, contract_id, interface
 from simulator.observation import FIELDS, Observation, Observer
 from simulator.panel import I64
+from training.checkpoint import save_weights
 from training.model import PolicyNetwork
 
 PARITY = 1e-4  # of 1 + the largest magnitude in the decision's output
@@ -91,6 +92,7 @@ def export_bundle(
             **{f"input.{name}": value for name, value in observation.items()},
             **{f"output.{name}": value for name, value in expected.items()}, **texts,
         )  # type: ignore[arg-type]  # fmt: skip
+        save_weights(network, staging / "weights.npz")
         _write_json(staging / "report.json", report)
         files = {path.name: sha256_of(path) for path in sorted(staging.iterdir())}
         _write_json(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -36,21 +37,38 @@ def pretrain(data: TrainingSet, config: TrainConfig, progress: Progress) -> Trai
         config: sizes, stages and loss weights.
         progress: called after every step.
     """
+    _seed(config)
+    network = PolicyNetwork(config.model, data.spec, data.grid.tolist())
+    return _run(network, data, config, progress, ("forecast", "head", "joint"))
+
+
+def adapt(network: PolicyNetwork, data: TrainingSet, config: TrainConfig, progress: Progress) -> Trained:
+    """Carry a trained network over to other data: the joint stage only."""
+    _seed(config)
+    return _run(network, data, config, progress, ("joint",))
+
+
+def _seed(config: TrainConfig) -> None:
+    """torch draws its initial weights, dropout and latent samples from its one global generator."""
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    network = PolicyNetwork(config.model, data.spec, data.grid.tolist())
+
+
+def _run(
+    network: PolicyNetwork, data: TrainingSet, config: TrainConfig, progress: Progress, names: tuple[str, ...]
+) -> Trained:
     rng = np.random.default_rng(config.seed)
     heads = [*network.decision_head.parameters(), *network.to_logits.parameters()]
     everything = list(network.parameters())
-    stages: list[tuple[str, StageConfig, list[nn.Parameter], LossFunction]] = [
-        ("forecast", config.forecast, everything, forecast_loss),
-        ("head", config.head, heads, lambda o, z, b: label_loss(o, z, b, config.loss)),
-        ("joint", config.joint, everything, lambda o, z, b: decision_loss(o, z, b, network.grid, config.loss)),
-    ]
-    losses = {
-        name: run_stage(network, parameters, loss, data, stage, rng, lambda *a, n=name: progress(n, *a))
-        for name, stage, parameters, loss in stages
+    stages: dict[str, tuple[StageConfig, list[nn.Parameter], LossFunction]] = {
+        "forecast": (config.forecast, everything, forecast_loss),
+        "head": (config.head, heads, lambda o, z, b: label_loss(o, z, b, config.loss)),
+        "joint": (config.joint, everything, lambda o, z, b: decision_loss(o, z, b, network.grid, config.loss)),
     }
+    losses = {}
+    for name in names:
+        stage, parameters, loss = stages[name]
+        losses[name] = run_stage(network, parameters, loss, data, stage, rng, partial(progress, name))
     network.eval()
     return Trained(network, losses)
 

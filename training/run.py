@@ -1,0 +1,95 @@
+"""label -> pretrain -> export in one go: what `orpr train` does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from simulator.observation import Observer
+from simulator.panel import Panel
+from training.checkpoint import load_weights
+from training.config import ModelConfig, TrainConfig
+from training.dataset import TrainingSet
+from training.export import export_bundle
+from training.model import PolicyNetwork
+from training.pretrain import Progress, Trained, adapt, pretrain
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+def named_config(name: str) -> Path:
+    """The TOML file of a shipped configuration, or the file of that path.
+
+    Raises:
+        ValueError: when there is neither.
+    """
+    for path in (CONFIGS / f"{name}.toml", Path(name)):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.toml")))
+    raise ValueError(f"config must be a TOML file or one of {known}, got {name!r}")
+
+
+def train_bundle(
+    panel: Panel, config: TrainConfig, end: int, out: Path, *, commit: str, data_hash: str, progress: Progress,
+    start_from: Path | None = None,
+) -> Trained:  # fmt: skip
+    """Train a policy on everything before period `end` and write its bundle.
+
+    Args:
+        panel: the dataset.
+        config: the recipe. With `start_from`, its network size is the old bundle's.
+        end: first period that training must not read.
+        out: the bundle's folder; its name is the version.
+        commit, data_hash: provenance.
+        progress: called as (stage, step, steps, loss).
+        start_from: a bundle whose weights are adapted instead of starting anew.
+    """
+    data = TrainingSet(panel, config.labels, end, config.seed, config.loss.money_power)
+    if start_from is None:
+        trained = pretrain(data, config, progress)
+    else:
+        trained = adapt(_network_of(start_from, data), data, config, progress)
+    manifest: dict[str, Any] = {
+        "dataset": panel.name,
+        "data_sha256": data_hash,
+        "config": config.as_dict(),
+        "config_sha256": config_hash(config),
+        "training_cut_off": panel.date_of(end - 1).isoformat(),
+        "commit": commit,
+        "adapted_from": start_from.name if start_from else None,
+        "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
+        "decisions": data.size,
+    }
+    observer = Observer(panel, data.spec, data.rates)
+    export_bundle(trained.network, observer, end - 1, out, manifest, {"losses": trained.losses})
+    return trained
+
+
+def config_hash(config: TrainConfig) -> str:
+    """SHA-256 of a configuration."""
+    return hashlib.sha256(json.dumps(config.as_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def _network_of(bundle: Path, data: TrainingSet) -> PolicyNetwork:
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    network = PolicyNetwork(ModelConfig(**manifest["config"]["model"]), data.spec, data.grid.tolist())
+    load_weights(network, bundle / "weights.npz")
+    return network
+
+
+def test_window(panel: Panel, test_days: int) -> range:
+    """The last `test_days` of the recorded periods.
+
+    Raises:
+        ValueError: when nothing is left before it.
+    """
+    stop = panel.last_recorded + 1
+    start = stop - test_days // panel.period_days
+    if not 0 < start < stop:
+        raise ValueError(f"test_days must leave history before the window, got {test_days} of {stop * panel.period_days}")
+    return range(start, stop)
+
+
