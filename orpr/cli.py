@@ -6,12 +6,13 @@ Exit codes: 0 done, 1 the work failed, 2 the input or the call is wrong (one lin
 from __future__ import annotations
 
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from orpr.progress import ERRORS, progress_bars
+from orpr.progress import ERRORS, SCREEN, progress_bars
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
@@ -71,11 +72,157 @@ def train(
     typer.echo(f"{out}: trained before {panel.date_of(end - 1)}; final losses {last}")
 
 
+@app.command()
+def check(data: Data) -> None:
+    """Read a dataset and say what is wrong with it, or what is in it."""
+    from simulator.canonical import read_panel
+
+    panel = read_panel(data)
+    known = panel.units_sold == panel.units_sold
+    typer.echo(
+        f"{panel.name}: {panel.series_count} series, {panel.date_of(0)} to {panel.date_of(panel.last_recorded)}, "
+        f"{int(known.sum())} recorded periods of {panel.period_days} days, {panel.quantity} quantities; no problem found"
+    )
+
+
+@app.command()
+def label(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    test_days: Annotated[int, typer.Option(help="Leave the last days unlabelled.")] = 0,
+    raw_sales: Annotated[bool, typer.Option("--raw-sales", help="Do not recover demand from stock-outs.")] = False,
+) -> None:
+    """Label every review of a history with its best days and its whole cost curve."""
+    from orpr.labelling import write_labels
+    from simulator.canonical import read_panel
+    from training.run import test_window
+
+    panel = read_panel(data)
+    end = test_window(panel, test_days).start if test_days else panel.last_recorded + 1
+    count = write_labels(panel, data, out, end, recovered=not raw_sales)
+    typer.echo(f"{out}: {count} labels from {panel.series_count} series")
+
+
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Option("--from", help="Bundle whose weights are exported again.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle; its name is the version.")],
+) -> None:
+    """Export a bundle's weights again with the code as it is now: graph, golden cases, parity check."""
+    from orpr.provenance import code_commit
+    from simulator.canonical import read_panel
+    from training.run import export_again
+
+    export_again(bundle, read_panel(data), out, commit=code_commit())
+    typer.echo(f"{out}: exported, parity holds")
+
+
+@app.command()
+def backtest(
+    data: Data = SAMPLE,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="Bundle, version or alias; repeat for the seeds of one recipe.")
+    ] = None,
+    test_days: Annotated[int, typer.Option(help="Length of the window at the end of the history.")] = 180,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap and the gradient-boosted rows.")] = 0,
+    results: Annotated[Path | None, typer.Option(help="Folder for JSON, page and picture.")] = None,
+) -> None:
+    """Replay every method on the last days of a dataset and print the table.
+
+    No policy may have been trained on the window; one that was is refused.
+    """
+    from orpr.evaluation import run_backtest
+    from orpr.results import screen_table, write_results
+
+    with progress_bars() as report:
+        result = run_backtest(data, policy or ["champion"], test_days, seed, report)
+    SCREEN.print(screen_table(result))
+    if results is not None:
+        for path in write_results(result, results, f"backtest-{result['dataset']}"):
+            typer.echo(str(path))
+
+
+@app.command()
+def score(
+    data: Data,
+    policy: Annotated[str, typer.Option(help="Bundle path, version, or the alias champion.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    state: Annotated[Path | None, typer.Option(help="Stock at the end of as-of; default: the dataset's.")] = None,
+    open_orders: Annotated[Path | None, typer.Option(help="Open orders; default: the dataset's.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="YYYY-MM-DD; default: the last recorded period.")] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Set bad series aside in this Parquet file and answer the rest.")
+    ] = None,
+) -> None:
+    """Decide every series of a dataset at the end of one period.
+
+    The champion of a period length that no shipped policy decides for is the gamma base stock; column `source` says so.
+    """
+    from orpr.scoring import score as run
+
+    with progress_bars() as report:
+        done = run(
+            data, policy, out, state=state, open_orders=open_orders, as_of=_day("as-of", as_of),
+            quarantine=quarantine, progress=report,
+        )  # fmt: skip
+    aside = f", {done.set_aside} set aside" if done.set_aside else ""
+    typer.echo(f"{out}: {done.series} series at the end of {done.as_of} by {done.version} ({done.source}){aside}")
+
+
+@app.command()
+def serve(
+    data: Annotated[Path | None, typer.Option(help="Load this dataset first, in place of what is stored.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+) -> None:
+    """Serve decisions over HTTP. Settings come from ORPR_* variables; see docs/settings.md."""
+    from orpr.serving import load_dataset, run_server
+    from service.settings import Settings
+
+    settings = Settings()
+    if data is not None:
+        load_dataset(settings, data, draw_stock=False)
+    run_server(settings, host, port)
+
+
+@app.command()
+def key(name: Annotated[str, typer.Argument(help="Whose key it is; shown in logs.")]) -> None:
+    """Make an API key, print it once and keep its hash."""
+    from service.settings import Settings
+    from service.store import Store
+
+    settings = Settings()
+    settings.prepare()
+    typer.echo(Store(settings.database_url).add_key(name))
+
+
+@app.command()
+def demo(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+) -> None:
+    """Serve the bakery sample with the shipped policy; makes a key of its own and prints what to try."""
+    from orpr.serving import run_demo
+    from service.settings import Settings
+
+    run_demo(Settings(), SAMPLE, host, port)
+
+
+def _day(name: str, text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a date, YYYY-MM-DD, got {text!r}") from None
+
+
 def main() -> None:
     """Run the command line; what a user can mend becomes one line and exit code 2, a failed job exit code 1."""
     try:
         app()
-    except ValueError as error:
+    except (ValueError, LookupError) as error:
         _fail(error, 2)
     except (OSError, RuntimeError) as error:
         _fail(error, 1)

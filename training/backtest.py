@@ -7,13 +7,14 @@ and are marked so. Training reads nothing from the window's first period on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from simulator.baselines import baseline_windows, demand_quantile, incumbent, pto_gamma, pto_normal
 from simulator.metrics import Metrics, SeriesTotals, paired_ratio, series_totals, summarise
-from simulator.observation import Observer, ObservationSpec, panel_rates
+from simulator.observation import ObservationSpec, Observer, panel_rates
 from simulator.ordering import inventory_days_grid, rules_of
 from simulator.panel import F64, I64, Panel
 from simulator.rollout import World, follow, replay_world, rollout
@@ -120,7 +121,13 @@ def method_targets(panel: Panel, periods: range, world: World, progress: Progres
     observer = Observer(panel, ObservationSpec(panel.period_days), rates)
     for name, features in (("GBM plain", plain_features), (GBM_STRONG, strong_features)):
         targets[name] = gbm_targets(
-            panel, observer, periods.start, periods, features, seed, lambda done, total, n=name: progress(n, done, total)
+            panel,
+            observer,
+            periods.start,
+            periods,
+            features,
+            seed,
+            partial(progress, name),
         )
     return targets
 

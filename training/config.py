@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,9 @@ def load_config(path: Path | None, **overrides: Any) -> TrainConfig:
         ValueError: naming the key that is unknown or the value that is out of bounds.
     """
     raw: dict[str, Any] = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
-    return _build(TrainConfig(), raw | {k: v for k, v in overrides.items() if v is not None}, "")
+    made = _build(TrainConfig(), raw | {k: v for k, v in overrides.items() if v is not None}, "")
+    assert isinstance(made, TrainConfig)
+    return made
 
 
 def _build(base: Any, raw: dict[str, Any], where: str) -> Any:
@@ -115,9 +117,10 @@ def _build(base: Any, raw: dict[str, Any], where: str) -> Any:
         if key not in known:
             raise ValueError(f"unknown key {where}{key}; known are {', '.join(sorted(known))}")
         current = getattr(base, key)
-        if isinstance(value, dict):
-            value = _build(current, value, f"{where}{key}.")
-        elif isinstance(current, bool) != isinstance(value, bool) or not isinstance(value, (type(current), int)):
+        if isinstance(value, dict) and is_dataclass(current):
+            changes[key] = _build(current, value, f"{where}{key}.")
+            continue
+        if isinstance(current, bool) != isinstance(value, bool) or not isinstance(value, (type(current), int)):
             raise ValueError(f"{where}{key} must be a {type(current).__name__}, got {value!r}")
         changes[key] = value
     return replace(base, **changes)

@@ -87,11 +87,9 @@ def export_bundle(
             f"text.{name}": np.array([str(text) for text in getattr(observer.panel.items, name)[rows]])
             for name in ("item_id", "location_id", "category", "parent_category", "region", "name")
         }
-        np.savez_compressed(
-            staging / "golden.npz",
-            **{f"input.{name}": value for name, value in observation.items()},
-            **{f"output.{name}": value for name, value in expected.items()}, **texts,
-        )  # type: ignore[arg-type]  # fmt: skip
+        golden = {f"input.{name}": value for name, value in observation.items()} | texts
+        golden |= {f"output.{name}": value for name, value in expected.items()}
+        np.savez_compressed(staging / "golden.npz", **golden)  # type: ignore[arg-type]
         save_weights(network, staging / "weights.npz")
         _write_json(staging / "report.json", report)
         files = {path.name: sha256_of(path) for path in sorted(staging.iterdir())}

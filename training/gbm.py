@@ -14,7 +14,7 @@ import lightgbm
 import numpy as np
 
 from simulator.baselines import critical_ratio
-from simulator.observation import Observation, Observer, ObservationSpec, evidence
+from simulator.observation import Observation, ObservationSpec, Observer, evidence
 from simulator.panel import F32, F64, I64, Panel
 from solver.labels import history_window, label_demand
 
@@ -75,7 +75,8 @@ def _scale(observation: Observation, spec: ObservationSpec) -> F64:
     span = 28 // spec.period_days
     recent = found.demand[:, -span:].sum(1) / np.maximum((found.seen[:, -span:] > 0).sum(1), 1)
     year = found.demand.sum(1) / np.maximum((found.seen > 0).sum(1), 1)
-    return np.maximum(np.maximum(recent, 0.01 * year), 1e-3).astype(np.float64)
+    scale: F64 = np.maximum(np.maximum(recent, 0.01 * year), 1e-3).astype(np.float64)
+    return scale
 
 
 def _plain_columns(observation: Observation, spec: ObservationSpec, scale: F64) -> list[F64]:
@@ -93,7 +94,7 @@ Features = Callable[[Observation, ObservationSpec], F32]
 
 def gbm_targets(
     panel: Panel, observer: Observer, end: int, periods: range, features: Features, seed: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None],
 ) -> F64:  # fmt: skip
     """(N, T) target stocks of a model trained on what was known before `end`.
 
@@ -125,14 +126,15 @@ def gbm_targets(
         mine = level[asked_rows] == ratio
         answer[mine] = model.predict(asked[mine]) * asked_scale[mine]
         progress(step + 1, len(levels))
-    return np.maximum(answer, 0.0).reshape(panel.series_count, len(periods))
+    table: F64 = np.maximum(answer, 0.0).reshape(panel.series_count, len(periods))
+    return table
 
 
 def _training_rows(panel: Panel, end: int, rng: np.random.Generator) -> tuple[I64, I64, F64]:
     demand, known = label_demand(panel, recovered=True)
     window = history_window(panel, end)
-    n, t = np.meshgrid(np.arange(panel.series_count), np.arange(window.start, window.stop), indexing="ij")
-    n, t = n.ravel(), t.ravel()
+    n = np.repeat(np.arange(panel.series_count), len(window))
+    t = np.tile(np.arange(window.start, window.stop), panel.series_count)
     stop = t + panel.protection_periods[n] + 1
     n, t, stop = n[stop <= end], t[stop <= end], stop[stop <= end]
     total = np.pad(np.cumsum(demand, axis=1), ((0, 0), (1, 0)))

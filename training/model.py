@@ -67,6 +67,8 @@ def _encoder(config: ModelConfig, layers: int) -> nn.TransformerEncoder:
 class PolicyNetwork(nn.Module):
     """`forward` takes the fields of an observation in order and returns `(PolicyOutput, Latent)`."""
 
+    grid: Tensor
+
     def __init__(self, config: ModelConfig, spec: ObservationSpec, grid: list[float]) -> None:
         super().__init__()
         self.config, self.spec = config, spec

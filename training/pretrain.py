@@ -14,7 +14,12 @@ from torch import Tensor, nn
 from training.config import LossConfig, StageConfig, TrainConfig
 from training.dataset import Batch, TrainingSet
 from training.losses import (
-    cost_of_days, expected_cost, kl_to_standard_normal, label_likelihood, pinball, soft_labels,
+    cost_of_days,
+    expected_cost,
+    kl_to_standard_normal,
+    label_likelihood,
+    pinball,
+    soft_labels,
 )  # fmt: skip
 from training.model import QUANTILES, Latent, PolicyNetwork, PolicyOutput
 
@@ -79,9 +84,9 @@ def run_stage(
 ) -> list[float]:  # fmt: skip
     """AdamW with warm-up and cosine over `stage.epochs` passes; parameters not named stay as they are."""
     for parameter in network.parameters():
-        parameter.requires_grad_(False)
+        parameter.requires_grad = False
     for parameter in parameters:
-        parameter.requires_grad_(True)
+        parameter.requires_grad = True
     steps = max(1, math.ceil(stage.epochs * data.size / stage.batch_size)) if stage.epochs else 0
     optimiser = torch.optim.AdamW(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
     network.train()
@@ -91,7 +96,8 @@ def run_stage(
         for batch in data.batches(stage.batch_size, rng):
             for group in optimiser.param_groups:
                 group["lr"] = stage.learning_rate * schedule(step, steps)
-            loss = loss_of(*network(*batch.fields), batch)
+            output, latent = network(*batch.fields)
+            loss = loss_of(output, latent, batch)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -112,7 +118,7 @@ def schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def forecast_loss(output: PolicyOutput, latent: Latent, batch: Batch) -> Tensor:
+def forecast_loss(_output: PolicyOutput, latent: Latent, batch: Batch) -> Tensor:
     """Stage 1: quantile loss of demand in rates, so that no series drowns another."""
     demand = (batch.demand / batch.scale.clamp(min=1e-6)[:, None]).clamp(max=30.0)
     return pinball(latent.scaled_forecast, demand, QUANTILES)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from simulator.observation import Observer
+from simulator.observation import ObservationSpec, Observer
+from simulator.ordering import inventory_days_grid
 from simulator.panel import Panel
 from training.checkpoint import load_weights
 from training.config import ModelConfig, TrainConfig
@@ -51,9 +53,10 @@ def train_bundle(
     if start_from is None:
         trained = pretrain(data, config, progress)
     else:
-        trained = adapt(_network_of(start_from, data), data, config, progress)
+        trained = adapt(_network_of(start_from, data.spec), data, config, progress)
     manifest: dict[str, Any] = {
         "dataset": panel.name,
+        "period_days": panel.period_days,
         "data_sha256": data_hash,
         "config": config.as_dict(),
         "config_sha256": config_hash(config),
@@ -68,14 +71,33 @@ def train_bundle(
     return trained
 
 
+def export_again(bundle: Path, panel: Panel, out: Path, *, commit: str) -> None:
+    """Write a bundle's weights as a new bundle, with the graph that the code makes now.
+
+    Args:
+        bundle: where the weights come from; its provenance is kept.
+        panel: the dataset it was trained on, for the golden cases.
+        out: the new bundle's folder.
+        commit: of the code that exports; the manifest keeps the commit that trained beside it.
+    """
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    spec = ObservationSpec(panel.period_days)
+    network = _network_of(bundle, spec)
+    kept = {k: v for k, v in manifest.items() if k not in ("version", "contract_id", "sha256")}
+    kept |= {"period_days": panel.period_days, "export_commit": commit}
+    report = json.loads((bundle / "report.json").read_text(encoding="utf-8"))
+    last = panel.period_of(date.fromisoformat(manifest["training_cut_off"]))
+    export_bundle(network, Observer(panel, spec), min(last, panel.last_recorded), out, kept, report)
+
+
 def config_hash(config: TrainConfig) -> str:
     """SHA-256 of a configuration."""
     return hashlib.sha256(json.dumps(config.as_dict(), sort_keys=True).encode()).hexdigest()
 
 
-def _network_of(bundle: Path, data: TrainingSet) -> PolicyNetwork:
+def _network_of(bundle: Path, spec: ObservationSpec) -> PolicyNetwork:
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    network = PolicyNetwork(ModelConfig(**manifest["config"]["model"]), data.spec, data.grid.tolist())
+    network = PolicyNetwork(ModelConfig(**manifest["config"]["model"]), spec, inventory_days_grid().tolist())
     load_weights(network, bundle / "weights.npz")
     return network
 
@@ -89,7 +111,7 @@ def test_window(panel: Panel, test_days: int) -> range:
     stop = panel.last_recorded + 1
     start = stop - test_days // panel.period_days
     if not 0 < start < stop:
-        raise ValueError(f"test_days must leave history before the window, got {test_days} of {stop * panel.period_days}")
+        raise ValueError(
+            f"test_days must leave history before the window, got {test_days} of {stop * panel.period_days}"
+        )
     return range(start, stop)
-
-

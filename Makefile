@@ -1,0 +1,48 @@
+# Few commands, the same on a laptop and in CI.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+PACKAGES := simulator solver training service orpr
+
+.PHONY: run setup test check bench format clean
+
+run: $(VENV)/.base  ## answer on the bakery sample: http://127.0.0.1:8000
+	@$(BIN)/orpr demo
+
+setup: $(VENV)/.dev  ## everything for development into .venv
+
+test: $(VENV)/.dev  ## every test, against a real Redis and a real browser that it starts itself
+	@sh tests/browser/ensure-chromium.sh $(BIN)/python
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## lint, format, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## measure, and write docs/results
+	$(BIN)/orpr backtest --data simulator/sample --results docs/results
+	$(BIN)/python -m tests.benchmarks.speed docs/results
+
+format: $(VENV)/.dev  ## put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .orpr build *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+# pip older than 25.1 does not know dependency groups, so the newest is taken first.
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install --quiet --upgrade pip
+	$(PIP) install --quiet --constraint constraints.txt torch==2.13.0
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[train]' --group dev
+	@touch $(VENV)/.base $@

@@ -1,0 +1,162 @@
+"""`orpr score`: one decision for every series of a dataset, as FORMAT's acceptance command says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from orpr.files import write_whole
+from service.decide import Answer, answer_of, baseline_answer, decide
+from service.policy import CHAMPION, Policy, PolicyAnswer, resolve_bundle
+from simulator.canonical import DataError, Problem, read_panel, with_stock
+from simulator.observation import ObservationSpec, Observer
+from simulator.ordering import ORDER_UP_TO, rules_of
+from simulator.panel import Panel
+from simulator.rates import rate_sources
+
+CHUNK = 512
+
+
+class Scored(NamedTuple):
+    """What was written."""
+
+    series: int
+    set_aside: int
+    as_of: date
+    source: str
+    version: str
+
+
+def score(
+    data: Path, policy_name: str, out: Path, *, progress: Callable[[str, int, int], None], state: Path | None = None, open_orders: Path | None = None,
+    as_of: date | None = None, quarantine: Path | None = None,
+) -> Scored:  # fmt: skip
+    """Decide every series at the end of a period and write the answers.
+
+    Args:
+        data: canonical dataset.
+        policy_name: bundle path, version or alias.
+        out: Parquet file to write.
+        state, open_orders: replace the dataset's own files.
+        as_of: a day of the period at whose end is decided; the last recorded one where None.
+        quarantine: where given, series with bad data are set aside in this file and the rest is answered.
+        progress: called as (stage, done, total).
+
+    Raises:
+        DataError: where data is bad and no quarantine is given, or no stock is known.
+        LookupError: where there is no such policy.
+    """
+    problems: list[Problem] = []
+    aside = problems if quarantine is not None else None
+    panel = read_panel(data, set_aside=aside)
+    t = period_at(panel, as_of)
+    panel = with_stock(panel, data, state=state, open_orders=open_orders, as_of=t, set_aside=aside)
+    panel = _with_known_stock(panel, aside, state.name if state else "state.parquet")
+    policy = _policy(policy_name, panel.period_days)
+    observer = Observer(panel, policy.spec if policy else ObservationSpec(panel.period_days))
+    rows = np.arange(panel.series_count)
+    if policy is None:
+        answer = baseline_answer(observer, rows, t)
+    else:
+        parts: list[PolicyAnswer] = []
+        for at in range(0, len(rows), CHUNK):
+            chunk = rows[at : at + CHUNK]
+            parts.append(policy.answer(observer.observe(chunk, np.full(len(chunk), t))))
+            progress("score", min(at + CHUNK, len(rows)), len(rows))
+        answer = answer_of(PolicyAnswer(*(np.concatenate(column) for column in zip(*parts, strict=True))))
+    version = policy.version if policy else "gamma base stock"
+    mode = policy.ordering_mode if policy else ORDER_UP_TO
+    table = _table(panel, observer, answer, t, mode, version)
+    files = {out: table}
+    if quarantine is not None:
+        files[quarantine] = problem_table(problems)
+    write_whole(files)
+    return Scored(panel.series_count, len({p.series for p in problems}), panel.date_of(t), answer.source, version)
+
+
+def period_at(panel: Panel, as_of: date | None) -> int:
+    """The as-of period.
+
+    Raises:
+        ValueError: for a day outside the recorded history.
+    """
+    last = panel.last_recorded
+    if last < 0:
+        raise DataError([Problem("demand.parquet", "units_sold", None, "", "no sale is recorded at all")])
+    if as_of is None:
+        return last
+    t = panel.period_of(as_of)
+    if not 0 <= t <= last:
+        raise ValueError(f"as-of must lie between {panel.start} and {panel.date_of(last)}, got {as_of}")
+    return t
+
+
+def _policy(name: str, period_days: int) -> Policy | None:
+    """The policy; None where the alias has none for this period length, so that the baseline answers."""
+    try:
+        bundle = resolve_bundle(name, period_days)
+    except LookupError:
+        if name == CHAMPION:
+            return None
+        raise
+    policy = Policy(bundle)
+    if policy.period_days != period_days:
+        raise ValueError(
+            f"policy {policy.version} decides for periods of {policy.period_days} days, the data has {period_days}"
+        )
+    return policy
+
+
+def _with_known_stock(panel: Panel, aside: list[Problem] | None, file: str) -> Panel:
+    missing = np.flatnonzero(np.isnan(panel.on_hand))
+    if not len(missing):
+        return panel
+    items = panel.items
+    problems = [
+        Problem(file, "on_hand", None, panel.names[n], "no stock is given for this series",
+                (items.item_id[n], items.location_id[n]))
+        for n in missing
+    ]  # fmt: skip
+    if aside is None or len(missing) == panel.series_count:
+        raise DataError(problems)
+    aside += problems
+    return panel.take(np.flatnonzero(np.isfinite(panel.on_hand)))
+
+
+def _table(panel: Panel, observer: Observer, answer: Answer, t: int, mode: str, version: str) -> pl.DataFrame:
+    nobody: list[None] = [None] * panel.series_count
+    made = decide(answer, panel.on_hand, panel.open_orders.sum(axis=1), rules_of(panel), mode, list(nobody))
+    sources = rate_sources(panel, observer.rates, t)
+    return pl.DataFrame(
+        {
+            "item_id": list(panel.items.item_id),
+            "location_id": list(panel.items.location_id),
+            "as_of": [panel.date_of(t)] * panel.series_count,
+            "inventory_days": made.inventory_days,
+            "daily_rate": made.daily_rate,
+            "target_stock": made.target_stock,
+            "inventory_position": made.inventory_position,
+            "raw_order_quantity": made.order.raw_order_quantity,
+            "order_quantity": made.order.order_quantity,
+            "review_due": panel.review_due(range(t, t + 1))[:, 0],
+            "source": [answer.source if s == "history" else f"{answer.source}, rate from {s}" for s in sources],
+            "policy_version": [version] * panel.series_count,
+        }
+    )
+
+
+def problem_table(problems: list[Problem]) -> pl.DataFrame:
+    """What was set aside and why."""
+    rows = [
+        {"item_id": (p.series or ("", ""))[0], "location_id": (p.series or ("", ""))[1], "file": p.file,
+         "column": p.column, "row": p.row, "value": p.value, "reason": p.message}
+        for p in problems
+    ]  # fmt: skip
+    schema = {"item_id": pl.String, "location_id": pl.String, "file": pl.String, "column": pl.String,
+              "row": pl.Int64, "value": pl.String, "reason": pl.String}  # fmt: skip
+    return pl.DataFrame(rows, schema=schema)

@@ -1,0 +1,76 @@
+"""Starting the service: a dataset into the store, a key, a server, and for the demo what to try."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import uvicorn
+
+from orpr.progress import SCREEN
+from orpr.provenance import folder_hash
+from service.app import create_app
+from service.loading import load_panel
+from service.settings import Settings
+from service.store import Store
+from simulator.canonical import read_panel
+
+DEMO_KEY = Path(".orpr/demo-key")
+
+
+def load_dataset(settings: Settings, data: Path, *, draw_stock: bool) -> None:
+    """Put a canonical dataset into the store, unless the very same files are there already."""
+    settings.prepare()
+    store = Store(settings.database_url)
+    try:
+        fingerprint = folder_hash(data)
+        if store.fingerprint() != fingerprint:
+            load_panel(store, read_panel(data), fingerprint, draw_stock=draw_stock)
+    finally:
+        store.close()
+
+
+def run_server(settings: Settings, host: str, port: int) -> None:
+    """Serve until stopped."""
+    uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+
+
+def demo_key(settings: Settings) -> str:
+    """The key of this installation's demo: made at random the first time, kept in a file that only its owner reads."""
+    store = Store(settings.database_url)
+    try:
+        if DEMO_KEY.is_file():
+            key = DEMO_KEY.read_text(encoding="utf-8").strip()
+            if store.key_name(key) is not None:
+                return key
+        key = store.add_key("demo")
+        DEMO_KEY.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(DEMO_KEY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(key + "\n")
+        return key
+    finally:
+        store.close()
+
+
+def run_demo(settings: Settings, sample: Path, host: str, port: int) -> None:
+    """Load the sample, print what to try, serve."""
+    load_dataset(settings, sample, draw_stock=True)
+    key = demo_key(settings)
+    base = f"http://{host}:{port}"
+    SCREEN.print(
+        f"""
+ORPR serves a German bakery chain: 84 series, policy and sample from this repository.
+Costs, lead times and opening stock of the sample are drawn; its sales, promotions and holidays are real.
+
+  planner page   {base}/
+  API            {base}/docs
+  metrics        {base}/metrics
+  demo API key   {key}
+
+Try:
+  curl -s -H 'X-API-Key: {key}' {base}/v1/recommendations/S17/B101
+
+Stop with Ctrl+C.""",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    run_server(settings, host, port)

@@ -1,0 +1,66 @@
+"""The composition root: settings in, app out. Everything the service is made of meets here and nowhere else."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from service.auth import Sessions
+from service.features import Cache, FeatureRows, MemoryCache, RedisCache
+from service.policy import resolve_bundle
+from service.problems import install_problem_handlers
+from service.recommender import Recommender
+from service.registry import Policies
+from service.routes import operations, overrides, recommendations
+from service.settings import Settings
+from service.store import Store
+from service.telemetry import RequestMetrics, Telemetry
+
+DESCRIPTION = """How many days of stock each item should hold at each location, and the order that follows.
+
+Send an API key as `X-API-Key` or as a bearer token. Errors are RFC 9457 problem documents."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the service.
+
+    Args:
+        settings: see `service.settings`.
+
+    Raises:
+        LookupError: when the policy that the settings name does not exist.
+    """
+    settings.prepare()
+    telemetry = Telemetry()
+    store = Store(settings.database_url)
+    cache: Cache = MemoryCache()
+    if settings.redis_url:
+        cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
+    policies = Policies(telemetry)
+    loaded = store.settings()
+    policies.load(resolve_bundle(settings.policy, loaded["period_days"] if loaded else 1))
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        cache.close()
+        store.close()
+
+    app = FastAPI(
+        title="ORPR", version="1", summary="Inventory days on demand", description=DESCRIPTION, lifespan=lifespan,
+        middleware=[Middleware(RequestMetrics, telemetry=telemetry)], max_body_size=settings.max_body_bytes,
+    )  # fmt: skip
+    install_problem_handlers(app)
+    features = FeatureRows(store, cache)
+    app.state.store, app.state.telemetry, app.state.policies = store, telemetry, policies
+    app.state.features, app.state.features_cache = features, cache
+    app.state.recommender = Recommender(settings, store, features, policies.current)
+    secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
+    app.state.sessions = Sessions(secret)
+    for module in (recommendations, overrides, operations):
+        app.include_router(module.router)
+    return app

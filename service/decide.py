@@ -1,0 +1,144 @@
+"""From a policy's answer to an order: stock position, override, target, constraints.
+
+Pure arithmetic and rules on arrays; no store, no HTTP, no clock. `orpr score` and the routes share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from service.policy import PolicyAnswer
+from simulator.baselines import pto_gamma
+from simulator.observation import Observer
+from simulator.ordering import CONSTRAINTS, Order, OrderRules, constrain, raw_order_quantity
+from simulator.panel import F64, I64, Panel
+
+
+@dataclass(frozen=True)
+class Override:
+    """A planner's decision for selling dates; empty scope fields mean all."""
+
+    id: int
+    item_id: str
+    location_id: str
+    category: str
+    selling_from: date
+    selling_to: date
+    mode: str  # set | at_least | add_units
+    value: float  # days for set and at_least, units for add_units
+    reason: str
+    author: str
+
+    @property
+    def specificity(self) -> int:
+        """Item beats category, location beats none: 4 item, 2 category, +1 location."""
+        return 4 * bool(self.item_id) + 2 * bool(self.category) + bool(self.location_id)
+
+    def covers(self, item_id: str, location_id: str, category: str) -> bool:
+        """Whether the series is in scope."""
+        return (
+            self.item_id in ("", item_id) and self.location_id in ("", location_id) and self.category in ("", category)
+        )
+
+
+class Decisions(NamedTuple):
+    """B answers, before they are put into words."""
+
+    inventory_days: F64  # (B,) days, overrides included
+    policy_days: F64  # (B,) days, without overrides
+    p10: F64
+    p90: F64
+    daily_rate: F64  # (B,) units a day
+    target_stock: F64  # (B,) units
+    inventory_position: F64  # (B,) units
+    order: Order
+    overrides: list[Override | None]
+    source: str
+
+
+class Answer(NamedTuple):
+    """What decides, whoever made it; all (B,)."""
+
+    inventory_days: F64
+    p10: F64
+    p90: F64
+    daily_rate: F64
+    source: str
+
+
+def answer_of(answer: PolicyAnswer) -> Answer:
+    """The policy's days and rates."""
+    return Answer(
+        inventory_days=answer.inventory_days.astype(np.float64),
+        p10=answer.inventory_days_p10.astype(np.float64),
+        p90=answer.inventory_days_p90.astype(np.float64),
+        daily_rate=answer.daily_rate.astype(np.float64),
+        source="policy",
+    )
+
+
+def baseline_answer(observer: Observer, rows: I64, period: int) -> Answer:
+    """The gamma base stock in days, for a period length that no policy decides for."""
+    panel = observer.panel
+    target = pto_gamma(panel, range(period, period + 1), 28 if panel.period_days == 1 else 13)[rows, 0]
+    rate = observer.rates.daily_rate[rows, min(period, panel.period_count - 1)]
+    days = np.divide(target, rate, out=np.zeros_like(target), where=rate > 0)
+    return Answer(days, days, days, rate, "baseline")
+
+
+def responsible_dates(panel: Panel, row: int, as_of: date) -> tuple[date, date]:
+    """First and last selling date that the order placed at the end of `as_of` decides."""
+    days = panel.period_days
+    first = as_of + timedelta(days=int(panel.lead_periods[row]) * days)
+    return first, first + timedelta(days=int(panel.review_periods[row]) * days - 1)
+
+
+def matching_override(overrides: list[Override], panel: Panel, row: int, as_of: date) -> Override | None:
+    """The most specific override for the dates that this order covers; among equals the newest."""
+    first, last = responsible_dates(panel, row, as_of)
+    items = panel.items
+    scope = (items.item_id[row], items.location_id[row], items.category[row])
+    found = [o for o in overrides if o.selling_from <= last and first <= o.selling_to and o.covers(*scope)]
+    return max(found, key=lambda o: (o.specificity, o.id), default=None)
+
+
+def decide(
+    answer: Answer, on_hand: F64, on_order: F64, rules: OrderRules, ordering_mode: str,
+    overrides: list[Override | None],
+) -> Decisions:  # fmt: skip
+    """Turn days into orders.
+
+    Args:
+        answer: what the policy says.
+        on_hand, on_order: (B,) units.
+        rules: the B items' constraints.
+        ordering_mode: the policy's.
+        overrides: the one that applies to each, or None.
+    """
+    days = answer.inventory_days.copy()
+    extra = np.zeros_like(days)
+    for n, override in enumerate(overrides):
+        if override is None:
+            continue
+        if override.mode == "set":
+            days[n] = override.value
+        elif override.mode == "at_least":
+            days[n] = max(days[n], override.value)
+        else:
+            extra[n] = override.value
+    target = days * answer.daily_rate + extra
+    position = on_hand + on_order
+    raw = raw_order_quantity(target, position, ordering_mode)
+    return Decisions(
+        days, answer.inventory_days, answer.p10, answer.p90, answer.daily_rate, target, position,
+        constrain(raw, position, rules), overrides, answer.source,
+    )  # fmt: skip
+
+
+def constraints_applied(order: Order, row: int) -> list[str]:
+    """Names of the item rules that changed the quantity."""
+    return [name for flag, name in CONSTRAINTS.items() if bool(getattr(order, flag)[row])]

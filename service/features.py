@@ -1,0 +1,204 @@
+"""Feature rows: the observation of one series at one as-of day, cached as one packed blob.
+
+Redis is a cache and may vanish at any time; then, and on a miss, rows are built from SQL by the simulator's
+observation code. Without Redis an in-process cache of the same interface serves.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from service.store import Series, Store
+from simulator.canonical import assemble
+from simulator.contract import contract_id, interface
+from simulator.observation import (
+    FIELDS,
+    Observation,
+    ObservationSpec,
+    Observer,
+    field_shape,
+)
+from simulator.rates import RATE_SOURCES, rate_sources
+
+LOG = logging.getLogger(__name__)
+BREAK_S = 2.0  # how long Redis is left alone after an error
+
+
+class Cache(Protocol):
+    """Bytes by key; a miss is None, and so is every failure."""
+
+    name: str
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]: ...
+
+    def put_many(self, rows: dict[str, bytes]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class MemoryCache:
+    """The latest rows of this process, oldest out first."""
+
+    name = "memory"
+
+    def __init__(self, most_rows: int = 20_000) -> None:
+        self._rows: OrderedDict[str, bytes] = OrderedDict()
+        self._most = most_rows
+        self._lock = threading.Lock()
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        with self._lock:
+            return [self._rows.get(key) for key in keys]
+
+    def put_many(self, rows: dict[str, bytes]) -> None:
+        with self._lock:
+            self._rows.update(rows)
+            while len(self._rows) > self._most:
+                self._rows.popitem(last=False)
+
+    def close(self) -> None:
+        self._rows.clear()
+
+
+class RedisCache:
+    """One MGET a request, no retries, a short timeout; after an error Redis is left alone for two seconds."""
+
+    name = "redis"
+
+    def __init__(self, url: str, timeout_s: float, ttl_s: int) -> None:
+        pool = redis.BlockingConnectionPool.from_url(
+            url, max_connections=16, timeout=timeout_s, socket_timeout=timeout_s, socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+        )  # fmt: skip
+        self._client = redis.Redis(connection_pool=pool)
+        self._ttl = ttl_s
+        self._rest_until = 0.0
+        self.errors = 0
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        if not keys or time.monotonic() < self._rest_until:
+            return [None] * len(keys)
+        try:
+            return [blob if isinstance(blob, bytes) else None for blob in self._client.mget(keys)]
+        except (redis.RedisError, OSError) as error:
+            self._trip(error)
+            return [None] * len(keys)
+
+    def put_many(self, rows: dict[str, bytes]) -> None:
+        if not rows or time.monotonic() < self._rest_until:
+            return
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for key, blob in rows.items():
+                    pipe.set(key, blob, ex=int(self._ttl * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads expiry
+                pipe.execute()
+        except (redis.RedisError, OSError) as error:
+            self._trip(error)
+
+    def _trip(self, error: Exception) -> None:
+        self.errors += 1
+        self._rest_until = time.monotonic() + BREAK_S
+        LOG.warning("redis does not answer (%s); serving without it for %s s", error, BREAK_S)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class FeatureRows:
+    """Observations of stored series, through the cache."""
+
+    def __init__(self, store: Store, cache: Cache) -> None:
+        self._store, self._cache = store, cache
+        self.hits = self.misses = 0
+
+    def observe(self, series: Sequence[Series], as_of: date) -> tuple[Observation, list[str]]:
+        """Observations of `series` at the end of `as_of`, and where each one's rate comes from.
+
+        Raises:
+            LookupError: when no dataset is loaded.
+        """
+        settings, fingerprint = self._store.settings(), self._store.fingerprint()
+        if settings is None:
+            raise LookupError("no dataset is loaded")
+        spec = ObservationSpec(settings["period_days"])
+        version = contract_id(interface(spec.period_days))
+        keys = ["\x1f".join(("orpr", version, str(fingerprint), as_of.isoformat(), *key)) for key in series]
+        blobs = self._cache.get_many(keys)
+        size = row_size(spec)
+        missing = [n for n, blob in enumerate(blobs) if blob is None or len(blob) != size]
+        self.hits, self.misses = self.hits + len(series) - len(missing), self.misses + len(missing)
+        if missing:
+            fresh = self._build([series[n] for n in missing], as_of, spec)
+            for n, blob in zip(missing, fresh, strict=True):
+                blobs[n] = blob
+            self._cache.put_many({keys[n]: blob for n, blob in zip(missing, fresh, strict=True)})
+        return unpack([blob for blob in blobs if blob is not None], spec)
+
+    def _build(self, series: list[Series], as_of: date, spec: ObservationSpec) -> list[bytes]:
+        """Rows from SQL: the series and the peers that their category means need, a year back."""
+        settings = self._store.settings()
+        assert settings is not None
+        days = spec.period_days
+        first = as_of - timedelta(days=(spec.history + 1) * days)
+        frames = self._store.frames(self._store.peers(series), first, as_of + timedelta(days=spec.horizon * days))
+        settings = settings | {"review_origin": date.fromisoformat(settings["review_origin"])}
+        demand = frames["demand"]
+        if demand.is_empty():
+            demand = _one_unknown_row(frames["items"], as_of, demand.schema)
+        panel = assemble(settings, frames["items"], demand, frames["calendar"])
+        observer = Observer(panel, spec)
+        index = {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
+        t = panel.period_of(as_of)
+        rows = np.array([index[key] for key in series])
+        observation = observer.observe(rows, np.full(len(rows), t))
+        sources = rate_sources(panel, observer.rates, min(t, panel.period_count - 1))
+        return pack(observation, [sources[n] for n in rows])
+
+
+def _one_unknown_row(items: pl.DataFrame, as_of: date, schema: pl.Schema) -> pl.DataFrame:
+    """A demand table for series of which nothing was ever recorded."""
+    row = {"item_id": items["item_id"][0], "location_id": items["location_id"][0], "date": as_of}
+    return pl.DataFrame([{name: row.get(name) for name in schema}], schema=schema)
+
+
+def row_size(spec: ObservationSpec) -> int:
+    """Bytes of one packed row."""
+    lengths = (int(np.prod(field_shape(field, spec), dtype=int)) * np.dtype(field.dtype).itemsize for field in FIELDS)
+    return 1 + sum(lengths)
+
+
+def pack(observation: Observation, sources: list[str]) -> list[bytes]:
+    """One blob per decision: the rate's source, then the fields in their order, little endian as in memory."""
+    return [
+        bytes([RATE_SOURCES.index(source)])
+        + b"".join(np.ascontiguousarray(observation[field.name][n]).tobytes() for field in FIELDS)
+        for n, source in enumerate(sources)
+    ]
+
+
+def unpack(blobs: list[bytes], spec: ObservationSpec) -> tuple[Observation, list[str]]:
+    """The inverse of `pack` for a batch."""
+    observation: Observation = {}
+    table = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), row_size(spec))
+    at = 1
+    for field in FIELDS:
+        shape = field_shape(field, spec)
+        dtype = np.dtype(field.dtype)
+        width = int(np.prod(shape, dtype=int)) * dtype.itemsize
+        column = np.ascontiguousarray(table[:, at : at + width]).view(dtype)
+        observation[field.name] = column.reshape(len(blobs), *shape)
+        at += width
+    return observation, [RATE_SOURCES[int(code)] for code in table[:, 0]]

@@ -1,0 +1,84 @@
+"""Errors as RFC 9457 problem documents, in one place. No traceback reaches a user."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+LOG = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """What went wrong, for people and programs."""
+
+    type: str = Field(description="Stable name of the kind of problem.", examples=["stock-missing"])
+    title: str = Field(description="The kind in words.", examples=["No stock is known"])
+    status: int = Field(description="HTTP status.", examples=[422])
+    detail: str = Field(description="This case: the field, its value, what would be right.")
+
+
+class ProblemError(Exception):
+    """Raised anywhere in the service; becomes the response."""
+
+    def __init__(self, status: int, kind: str, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.problem = Problem(type=kind, title=title, status=status, detail=detail)
+
+
+def _response(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(problem.model_dump(), problem.status, headers, media_type=MEDIA_TYPE)
+
+
+async def _on_problem(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ProblemError)
+    headers = {"WWW-Authenticate": "Bearer"} if error.problem.status == HTTPStatus.UNAUTHORIZED else None
+    return _response(error.problem, headers)
+
+
+async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
+    value = "" if first["type"] in ("missing", "json_invalid") else f", got {str(first.get('input'))[:80]!r}"
+    detail = f"{where}: {first['msg']}{value}{more}"
+    return _response(Problem(type="request-invalid", title="The request is not valid", status=422, detail=detail))
+
+
+async def _on_http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    problem = Problem(
+        type=title.lower().replace(" ", "-"), title=title, status=error.status_code, detail=str(error.detail)
+    )
+    return _response(problem, dict(error.headers) if error.headers else None)
+
+
+async def _on_bug(request: Request, error: Exception) -> JSONResponse:
+    LOG.error("unhandled error on %s %s", request.method, request.url.path, exc_info=error)
+    detail = "The service failed on this request; the operators' log has the cause."
+    return _response(Problem(type="internal-error", title="Internal error", status=500, detail=detail))
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make every error of the app a problem document."""
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries of the errors a route may answer with."""
+    return {
+        status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {}}}
+        for status in statuses
+    }

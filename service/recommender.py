@@ -1,0 +1,189 @@
+"""One request from series to answers: stock, features, policy, overrides, order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from service.decide import (
+    Decisions,
+    Override,
+    answer_of,
+    constraints_applied,
+    decide,
+    matching_override,
+    responsible_dates,
+)  # fmt: skip
+from service.features import FeatureRows
+from service.policy import Policy
+from service.problems import Problem, ProblemError
+from service.schemas import AppliedOverride, ItemAnswer, Recommendation, RecommendationItem, RecommendationResponse
+from service.settings import Settings
+from service.store import Series, Store
+from simulator.canonical import assemble
+from simulator.ordering import rules_of
+from simulator.panel import Panel
+
+
+class Stock(NamedTuple):
+    """What one answer rests on, units."""
+
+    on_hand: float
+    on_order: float
+    source: str
+
+
+class Recommender:
+    """Answers requests; holds the store, the feature rows and the policy in charge."""
+
+    def __init__(self, settings: Settings, store: Store, features: FeatureRows, policy: Callable[[], Policy]) -> None:
+        self._settings, self._store, self._features, self._policy = settings, store, features, policy
+
+    def answer(self, requested: Sequence[RecommendationItem], as_of: date | None) -> RecommendationResponse:
+        """Decide every requested series; what cannot be decided is a problem of its own.
+
+        Raises:
+            ProblemError: when nothing can be answered at all.
+        """
+        policy = self._policy()
+        day = self._as_of(as_of)
+        read_at = datetime.now(UTC)
+        keys = [(item.item_id, item.location_id) for item in requested]
+        panel = self._items(sorted(set(keys)), day)
+        index = {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
+        stock = self._stock(requested, day)
+        answers: list[ItemAnswer] = []
+        good: list[int] = []
+        for n, (key, found) in enumerate(zip(keys, stock, strict=True)):
+            problem = None if key in index else _unknown(key)
+            problem = problem or (found if isinstance(found, Problem) else None)
+            answers.append(ItemAnswer(item_id=key[0], location_id=key[1], problem=problem))
+            if problem is None:
+                good.append(n)
+        if good:
+            rows = [index[keys[n]] for n in good]
+            held = [s for s in (stock[n] for n in good) if isinstance(s, Stock)]
+            for n, result in zip(good, self._decide(policy, panel, rows, held, day), strict=True):
+                answers[n] = answers[n].model_copy(
+                    update={"problem": result} if isinstance(result, Problem) else {"result": result}
+                )
+        return RecommendationResponse(
+            as_of=day, policy_version=policy.version, overrides_as_of=read_at.isoformat(), items=answers
+        )
+
+    def _as_of(self, as_of: date | None) -> date:
+        last = self._store.last_recorded()
+        if last is None:
+            raise ProblemError(503, "no-dataset", "No dataset is loaded", "Load one with `orpr serve --data DIR`.")
+        day = last if as_of is None else as_of
+        age = (day - last).days
+        if age > self._settings.history_max_age_days:
+            raise ProblemError(
+                422, "history-too-old", "The history is too old",
+                f"as_of: {day} lies {age} days after the last recorded day, {last}; at most "
+                f"{self._settings.history_max_age_days} are allowed",
+            )  # fmt: skip
+        return day
+
+    def _items(self, series: list[Series], day: date) -> Panel:
+        """The requested items without history: what rules and calendars need."""
+        settings = self._store.settings()
+        assert settings is not None
+        frames = self._store.frames(series, day, day)
+        demand = frames["demand"].clear()
+        empty = pl.DataFrame([{**dict.fromkeys(demand.columns), "item_id": "", "location_id": "", "date": day}],
+                             schema=demand.schema)  # fmt: skip
+        origin = date.fromisoformat(settings["review_origin"])
+        return assemble(settings | {"review_origin": origin}, frames["items"], empty, frames["calendar"].clear())
+
+    def _stock(self, requested: Sequence[RecommendationItem], day: date) -> list[Stock | Problem]:
+        keys = sorted({(item.item_id, item.location_id) for item in requested})
+        stored, orders = self._store.stock(keys), self._store.orders(keys)
+        found: list[Stock | Problem] = []
+        for item in requested:
+            key = (item.item_id, item.location_id)
+            if item.open_orders is not None:
+                on_order = sum(order.quantity for order in item.open_orders)
+            else:
+                on_order = sum(quantity for _, quantity in orders.get(key, []))
+            if item.on_hand is not None:
+                found.append(Stock(item.on_hand, on_order, "request"))
+            elif key in stored and stored[key][0] == day:
+                found.append(Stock(stored[key][1], on_order, "store (drawn)" if stored[key][2] else "store"))
+            else:
+                known = f"the stored stock is of {stored[key][0]}" if key in stored else "none is stored"
+                detail = f"on_hand: not given for {item.item_id} at {item.location_id} at the end of {day}, and {known}"
+                found.append(Problem(type="stock-missing", title="No stock is known", status=422, detail=detail))
+        return found
+
+    def _decide(
+        self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date
+    ) -> list[Recommendation | Problem]:
+        items = panel.items
+        series = [(items.item_id[n], items.location_id[n]) for n in rows]
+        observation, sources = self._features.observe(series, day)
+        overrides = self._overrides(panel, rows, day)
+        decisions = decide(
+            answer_of(policy.answer(observation)),
+            np.array([s.on_hand for s in stock]), np.array([s.on_order for s in stock]),
+            rules_of(panel).take(np.array(rows)), policy.ordering_mode, overrides,
+        )  # fmt: skip
+        due = panel.review_due(range(panel.period_of(day), panel.period_of(day) + 1))[:, 0]
+        return [
+            _no_demand(series[n]) if sources[n] == "none"
+            else _recommendation(panel, row, day, decisions, n, stock[n], sources[n], review_due=bool(due[row]))
+            for n, row in enumerate(rows)
+        ]  # fmt: skip
+
+    def _overrides(self, panel: Panel, rows: list[int], day: date) -> list[Override | None]:
+        spans = [responsible_dates(panel, row, day) for row in rows]
+        stored = self._store.overrides_between(min(s[0] for s in spans), max(s[1] for s in spans))
+        return [matching_override(stored, panel, row, day) for row in rows]
+
+
+def _unknown(key: Series) -> Problem:
+    detail = f"item_id, location_id: there is no item {key[0]!r} at {key[1]!r}"
+    return Problem(type="series-unknown", title="The series is not known", status=404, detail=detail)
+
+
+def _no_demand(key: Series) -> Problem:
+    detail = f"{key[0]} at {key[1]} has no sales, no reference item, no category mean and no expected_daily_demand"
+    return Problem(type="demand-unknown", title="Nothing says what it sells", status=422, detail=detail)
+
+
+def _recommendation(
+    panel: Panel, row: int, day: date, decisions: Decisions, n: int, stock: Stock, rate_source: str, *, review_due: bool
+) -> Recommendation:
+    first, last = responsible_dates(panel, row, day)
+    override = decisions.overrides[n]
+    applied = None
+    if override is not None:
+        applied = AppliedOverride(
+            id=override.id, mode=override.mode, value=override.value, reason=override.reason, author=override.author
+        )
+    return Recommendation(
+        inventory_days=decisions.inventory_days[n],
+        inventory_days_p10=decisions.p10[n],
+        inventory_days_p90=decisions.p90[n],
+        daily_rate=decisions.daily_rate[n],
+        rate_source=rate_source,
+        target_stock=decisions.target_stock[n],
+        on_hand=stock.on_hand,
+        on_order=stock.on_order,
+        stock_source=stock.source,  # type: ignore[arg-type]
+        inventory_position=decisions.inventory_position[n],
+        raw_order_quantity=decisions.order.raw_order_quantity[n],
+        order_quantity=decisions.order.order_quantity[n],
+        constraints_applied=constraints_applied(decisions.order, n),
+        review_due=review_due,
+        order_date=day,
+        expected_receipt_date=first,
+        covers_until=last,
+        override=applied,
+        policy_days=decisions.policy_days[n],
+        source=decisions.source,  # type: ignore[arg-type]
+    )

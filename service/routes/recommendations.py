@@ -1,0 +1,54 @@
+"""`/v1/recommendations`: how many days of stock to hold, and what to order."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+
+from service.auth import Caller
+from service.problems import ProblemError, problem_responses
+from service.recommender import Recommender
+from service.schemas import (
+    Name,
+    RecommendationItem,
+    RecommendationRequest,
+    RecommendationResponse,
+)  # fmt: skip
+from service.telemetry import Telemetry
+
+router = APIRouter(prefix="/v1", tags=["recommendations"])
+
+
+@router.post("/recommendations", responses=problem_responses(401, 413, 422, 503))
+def recommend(body: RecommendationRequest, request: Request, _caller: Caller) -> RecommendationResponse:
+    """Decide 1 to 5,000 series at once. Answers keep the order of the request; each is a result or a problem."""
+    return _answer(request, body.items, body.as_of)
+
+
+@router.get("/recommendations/{location_id}/{item_id}", responses=problem_responses(401, 404, 422, 503))
+def recommend_one(
+    location_id: Annotated[Name, Path(description="The DC or store.", examples=["S17"])],
+    item_id: Annotated[Name, Path(description="The SKU.", examples=["B101"])],
+    request: Request,
+    _caller: Caller,
+    as_of: Annotated[date | None, Query(description="The day at whose end the order is placed.")] = None,
+    on_hand: Annotated[float | None, Query(ge=0, le=1e12, description="Units in stock.", allow_inf_nan=False)] = None,
+) -> RecommendationResponse:
+    """Decide one series from stored history and stock."""
+    item = RecommendationItem(item_id=item_id, location_id=location_id, on_hand=on_hand)
+    response = _answer(request, [item], as_of)
+    problem = response.items[0].problem
+    if problem is not None:
+        raise ProblemError(problem.status, problem.type, problem.title, problem.detail)
+    return response
+
+
+def _answer(request: Request, items: list[RecommendationItem], as_of: date | None) -> RecommendationResponse:
+    recommender: Recommender = request.app.state.recommender
+    telemetry: Telemetry = request.app.state.telemetry
+    response = recommender.answer(items, as_of)
+    for answer in response.items:
+        telemetry.decisions.labels("decided" if answer.problem is None else answer.problem.type).inc()
+    return response

@@ -1,0 +1,135 @@
+"""Request and response bodies; every field with its unit and an example."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from service.problems import Problem
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class OpenOrder(_Body):
+    """Goods ordered and not yet received."""
+
+    arrival_date: date = Field(description="Sold from the start of this date.", examples=["2019-05-02"])
+    quantity: float = Field(ge=0, description="Units.", examples=[120])
+
+
+class RecommendationItem(_Body):
+    """One series to decide for."""
+
+    item_id: Name = Field(description="The SKU.", examples=["B101"])
+    location_id: Name = Field(description="The DC or store.", examples=["S17"])
+    on_hand: float | None = Field(
+        None, ge=0, le=1e12, description="Units in stock at the end of as_of; the stored stock where absent.",
+        examples=[640],
+    )  # fmt: skip
+    open_orders: list[OpenOrder] | None = Field(
+        None, max_length=500, description="Everything on order; the stored open orders where absent."
+    )
+
+
+class RecommendationRequest(_Body):
+    """1 to 5,000 series at one as-of day."""
+
+    as_of: date | None = Field(
+        None, description="The day at whose end the orders are placed; the last recorded day where absent.",
+        examples=["2019-04-30"],
+    )  # fmt: skip
+    items: list[RecommendationItem] = Field(min_length=1, max_length=5000)
+
+
+class AppliedOverride(BaseModel):
+    """The planner's decision that counted."""
+
+    id: int
+    mode: str = Field(examples=["at_least"])
+    value: float = Field(description="Days for set and at_least, units for add_units.", examples=[6])
+    reason: str
+    author: str
+
+
+class Recommendation(BaseModel):
+    """How many days of stock to hold, and the order that follows."""
+
+    inventory_days: float = Field(description="Days of stock to hold, lead time included.", examples=[4.75])
+    inventory_days_p10: float = Field(description="10 % point of the policy's distribution, days.", examples=[4.0])
+    inventory_days_p90: float = Field(description="90 % point of the policy's distribution, days.", examples=[5.5])
+    daily_rate: float = Field(description="What a day stands for, units.", examples=[212.4])
+    rate_source: str = Field(description="Where the rate comes from.", examples=["history"])
+    target_stock: float = Field(description="inventory_days x daily_rate plus added units.", examples=[1008.9])
+    on_hand: float = Field(description="Units in stock that the answer rests on.", examples=[640])
+    on_order: float = Field(description="Units on order that the answer rests on.", examples=[120])
+    stock_source: Literal["request", "store", "store (drawn)"] = Field(description="Where on_hand comes from.")
+    inventory_position: float = Field(description="on_hand + on_order, units.", examples=[760])
+    raw_order_quantity: float = Field(description="max(0, target_stock - inventory_position), units.", examples=[248.9])
+    order_quantity: float = Field(description="After minimum, multiple, maximum and shelf, units.", examples=[249])
+    constraints_applied: list[str] = Field(
+        description="Item rules that changed the quantity.", examples=[["order_multiple"]]
+    )
+    review_due: bool = Field(description="Whether an order may be placed at the end of as_of by the item's calendar.")
+    order_date: date = Field(description="The order is placed at the end of this day.", examples=["2019-04-30"])
+    expected_receipt_date: date = Field(description="Sold from the start of this day.", examples=["2019-05-03"])
+    covers_until: date = Field(description="Last selling date this order is responsible for.", examples=["2019-05-03"])
+    override: AppliedOverride | None = Field(None, description="The planner's decision that counted, if any.")
+    policy_days: float = Field(description="Days without the override.", examples=[4.75])
+    source: Literal["policy", "baseline"] = Field(description="Who decided.")
+
+
+class ItemAnswer(BaseModel):
+    """The answer for one requested series: a result or a problem, never both."""
+
+    item_id: str
+    location_id: str
+    result: Recommendation | None = None
+    problem: Problem | None = None
+
+
+class RecommendationResponse(BaseModel):
+    """Answers in the order of the request."""
+
+    as_of: date
+    policy_version: str = Field(examples=["daily-1"])
+    overrides_as_of: str = Field(description="When the overrides were read, ISO 8601.")
+    items: list[ItemAnswer]
+
+
+class OverrideRequest(_Body):
+    """A planner's decision for selling dates. Leave scope fields out to mean all."""
+
+    item_id: str | None = Field(None, max_length=200, examples=["B101"])
+    location_id: str | None = Field(None, max_length=200, examples=["S17"])
+    category: str | None = Field(None, max_length=200, description="Not together with item_id.")
+    selling_from: date = Field(description="First selling date it is for.", examples=["2019-05-03"])
+    selling_to: date = Field(description="Last selling date it is for.", examples=["2019-05-05"])
+    mode: Literal["set", "at_least", "add_units"] = Field(
+        description="set or at_least inventory days, or units added to the target."
+    )
+    value: float = Field(ge=0, le=1e9, description="Days (at most 365) or units, as the mode says.", examples=[6])
+    reason: str = Field(min_length=1, max_length=500, examples=["May Day promotion"])
+    author: str = Field(min_length=1, max_length=100, examples=["planner@example.com"])
+
+    @model_validator(mode="after")
+    def _check(self) -> OverrideRequest:
+        if self.selling_to < self.selling_from:
+            raise ValueError(f"selling_to ({self.selling_to}) must not lie before selling_from ({self.selling_from})")
+        if self.item_id and self.category:
+            raise ValueError("category cannot be named together with item_id")
+        if self.mode != "add_units" and self.value > 365:
+            raise ValueError(f"value must be at most 365 days, got {self.value}")
+        return self
+
+
+class OverrideResponse(BaseModel):
+    """The stored override; it counts in the next answer."""
+
+    id: int
+    series_in_scope: int = Field(description="Known series that it covers.", examples=[1])

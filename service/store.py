@@ -1,0 +1,267 @@
+"""The system of record in SQL: items, history, stock, overrides, keys. SQLite by default, PostgreSQL by URL.
+
+No arithmetic and no HTTP here: rows in, rows out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, MetaData, String, Table
+
+from service.decide import Override
+
+metadata = MetaData()
+
+
+def _key() -> tuple[Column[str], Column[str]]:
+    """Location first: every read names locations."""
+    return Column("location_id", String, primary_key=True), Column("item_id", String, primary_key=True)
+
+
+datasets = Table(
+    "datasets", metadata, Column("id", Integer, primary_key=True), Column("settings", String, nullable=False),
+    Column("fingerprint", String, nullable=False), Column("loaded_at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+items = Table(
+    "items", metadata, *_key(), Column("category", String), Column("attributes", String, nullable=False),
+)  # fmt: skip
+history = Table(
+    "history", metadata, *_key(), Column("date", Date, primary_key=True), Column("units_sold", Float),
+    Column("in_stock", Float), Column("price", Float), Column("promotion", Boolean),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+calendar = Table(
+    "calendar", metadata, Column("location_id", String, primary_key=True), Column("date", Date, primary_key=True),
+    Column("open", Boolean), Column("holiday", Boolean), Column("school_holiday", Boolean),
+)  # fmt: skip
+inventory = Table(
+    "inventory", metadata, *_key(), Column("date", Date, nullable=False), Column("on_hand", Float, nullable=False),
+    Column("drawn", Boolean, nullable=False),
+)  # fmt: skip
+open_orders = Table(
+    "open_orders", metadata, Column("id", Integer, primary_key=True), Column("item_id", String, index=True),
+    Column("location_id", String), Column("arrival_date", Date, nullable=False),
+    Column("quantity", Float, nullable=False),
+)  # fmt: skip
+overrides = Table(
+    "overrides", metadata, Column("id", Integer, primary_key=True), Column("item_id", String, nullable=False),
+    Column("location_id", String, nullable=False), Column("category", String, nullable=False),
+    Column("selling_from", Date, nullable=False, index=True), Column("selling_to", Date, nullable=False, index=True),
+    Column("mode", String, nullable=False), Column("value", Float, nullable=False),
+    Column("reason", String, nullable=False), Column("author", String, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+api_keys = Table(
+    "api_keys", metadata, Column("digest", String, primary_key=True), Column("name", String, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+
+Series = tuple[str, str]
+CHUNK = 400  # series in one IN list; SQLite allows 32,766 variables
+
+
+class Store:
+    """All SQL of the service."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = sa.create_engine(url, pool_pre_ping=True)
+        if self.engine.dialect.name == "sqlite":
+            sa.event.listen(self.engine, "connect", _sqlite_settings)
+        metadata.create_all(self.engine)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    # ------------------------------------------------------------------------------------------------------- loading
+
+    def fingerprint(self) -> str | None:
+        """Hash of the dataset that is loaded; None where none is."""
+        with self.engine.connect() as connection:
+            return connection.scalar(sa.select(datasets.c.fingerprint))
+
+    def replace_dataset(
+        self, settings: dict[str, Any], fingerprint: str, tables: dict[str, Iterable[dict[str, Any]]]
+    ) -> None:
+        """Put a dataset in place of whatever is loaded, in one transaction.
+
+        Args:
+            settings: the keys of `dataset.json`.
+            fingerprint: of the files, to know it again.
+            tables: rows for items, history, calendar, inventory, open_orders.
+        """
+        now = datetime.now(UTC)
+        targets = {"items": items, "history": history, "calendar": calendar, "inventory": inventory,
+                   "open_orders": open_orders}  # fmt: skip
+        with self.engine.begin() as connection:
+            for table in (*targets.values(), datasets):
+                connection.execute(sa.delete(table))
+            for name, rows in tables.items():
+                batch = [{**row, "recorded_at": now} if name == "history" else row for row in rows]
+                for at in range(0, len(batch), 20_000):
+                    connection.execute(sa.insert(targets[name]), batch[at : at + 20_000])
+            connection.execute(
+                sa.insert(datasets), {"settings": json.dumps(settings), "fingerprint": fingerprint, "loaded_at": now}
+            )
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def settings(self) -> dict[str, Any] | None:
+        """The loaded dataset's settings; None where nothing is loaded."""
+        with self.engine.connect() as connection:
+            text = connection.scalar(sa.select(datasets.c.settings))
+        return None if text is None else json.loads(text)
+
+    def last_recorded(self) -> date | None:
+        """The last date with a known sale."""
+        with self.engine.connect() as connection:
+            last = connection.scalar(sa.select(sa.func.max(history.c.date)).where(history.c.units_sold.is_not(None)))
+        assert last is None or isinstance(last, date)
+        return last
+
+    def all_series(self) -> list[Series]:
+        """Every item and location, in order."""
+        with self.engine.connect() as connection:
+            query = sa.select(items.c.item_id, items.c.location_id).order_by(items.c.item_id, items.c.location_id)
+            rows = connection.execute(query)
+            return [(item, place) for item, place in rows]
+
+    def peers(self, series: Sequence[Series]) -> list[Series]:
+        """Those series and all others of their categories at their locations, and their reference items."""
+        wanted = set(series)
+        rows = self._rows_for(items, sorted({place for _, place in wanted}))
+        groups = {(r["category"], r["location_id"]) for r in rows if (r["item_id"], r["location_id"]) in wanted}
+        references = {
+            (json.loads(r["attributes"]).get("reference_item_id"), r["location_id"])
+            for r in rows
+            if (r["item_id"], r["location_id"]) in wanted
+        }
+        return sorted(
+            (r["item_id"], r["location_id"])
+            for r in rows
+            if (r["category"], r["location_id"]) in groups or (r["item_id"], r["location_id"]) in references
+        )
+
+    def frames(self, series: Sequence[Series], first: date, last: date) -> dict[str, pl.DataFrame]:
+        """Items, demand and calendar of some series between two dates, in the canonical columns."""
+        wanted = pl.DataFrame(series, schema=["item_id", "location_id"], orient="row", strict=False)
+        places = sorted({place for _, place in series})
+        item_rows = [
+            {**json.loads(r["attributes"]), "item_id": r["item_id"], "location_id": r["location_id"]}
+            for r in self._rows_for(items, places)
+        ]
+        demand = self._rows_for(history, places, first, last)
+        days = self._rows_for(calendar, places, first, last)
+        keys = ["item_id", "location_id"]
+        return {
+            "items": wanted.join(pl.DataFrame(item_rows, infer_schema_length=None), on=keys, how="inner", maintain_order="left"),
+            "demand": pl.DataFrame(demand, schema=_DEMAND_SCHEMA, strict=False).join(wanted, on=keys, how="semi"),
+            "calendar": pl.DataFrame(days, schema=_CALENDAR_SCHEMA, strict=False),
+        }  # fmt: skip
+
+    def _rows_for(
+        self, table: Table, places: list[str], first: date | None = None, last: date | None = None
+    ) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        with self.engine.connect() as connection:
+            for at in range(0, len(places), CHUNK):
+                query = sa.select(table).where(table.c.location_id.in_(places[at : at + CHUNK]))
+                if first is not None:
+                    query = query.where(table.c.date.between(first, last))
+                rows += [dict(row) for row in connection.execute(query).mappings()]
+        return rows
+
+    def stock(self, series: Sequence[Series]) -> dict[Series, tuple[date, float, bool]]:
+        """Latest stock of some series: its date, units on hand, and whether it was drawn for the demo."""
+        rows = self._rows_for(inventory, sorted({place for _, place in series}))
+        wanted = set(series)
+        return {
+            (r["item_id"], r["location_id"]): (r["date"], r["on_hand"], r["drawn"])
+            for r in rows
+            if (r["item_id"], r["location_id"]) in wanted
+        }
+
+    def orders(self, series: Sequence[Series]) -> dict[Series, list[tuple[date, float]]]:
+        """Open orders of some series: arrival date and units."""
+        found: dict[Series, list[tuple[date, float]]] = {key: [] for key in series}
+        for r in self._rows_for(open_orders, sorted({place for _, place in series})):
+            if (r["item_id"], r["location_id"]) in found:
+                found[r["item_id"], r["location_id"]].append((r["arrival_date"], r["quantity"]))
+        return found
+
+    # ----------------------------------------------------------------------------------------------------- overrides
+
+    def add_override(self, fields: dict[str, Any]) -> int:
+        """Store a planner's decision; it counts from the moment this returns."""
+        with self.engine.begin() as connection:
+            result = connection.execute(sa.insert(overrides).values(**fields, created_at=datetime.now(UTC)))
+            key = result.inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def overrides_between(self, first: date, last: date) -> list[Override]:
+        """Every override whose selling dates touch the interval."""
+        query = sa.select(overrides).where(overrides.c.selling_from <= last, overrides.c.selling_to >= first)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.order_by(overrides.c.id)).mappings().all()
+        return [Override(**{k: v for k, v in row.items() if k != "created_at"}) for row in rows]
+
+    def count_series(self, scope: dict[str, str]) -> int:
+        """How many known series have all of these values, by column."""
+        query = sa.select(sa.func.count()).select_from(items)
+        for column, value in scope.items():
+            query = query.where(items.c[column] == value)
+        with self.engine.connect() as connection:
+            return int(connection.scalar(query) or 0)
+
+    # ---------------------------------------------------------------------------------------------------------- keys
+
+    def add_key(self, name: str) -> str:
+        """A new API key; only its hash is kept."""
+        key = f"orpr_{secrets.token_urlsafe(24)}"
+        with self.engine.begin() as connection:
+            connection.execute(
+                sa.insert(api_keys).values(digest=digest_of(key), name=name, created_at=datetime.now(UTC))
+            )
+        return key
+
+    def key_name(self, key: str) -> str | None:
+        """Whose key this is; None where it is nobody's."""
+        with self.engine.connect() as connection:
+            return connection.scalar(sa.select(api_keys.c.name).where(api_keys.c.digest == digest_of(key)))
+
+    def ping(self) -> None:
+        """Raise where the database does not answer."""
+        with self.engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+
+
+_DEMAND_SCHEMA = {
+    "item_id": pl.String, "location_id": pl.String, "date": pl.Date, "units_sold": pl.Float32,
+    "in_stock": pl.Float32, "price": pl.Float32, "promotion": pl.Boolean,
+}  # fmt: skip
+_CALENDAR_SCHEMA = {
+    "location_id": pl.String, "date": pl.Date, "open": pl.Boolean, "holiday": pl.Boolean,
+    "school_holiday": pl.Boolean,
+}  # fmt: skip
+
+
+def digest_of(key: str) -> str:
+    """What is stored of a key. Keys are 192 random bits, so a plain hash cannot be guessed back."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _sqlite_settings(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.execute("PRAGMA synchronous=FULL")  # an acknowledged override survives a power cut
+    cursor.close()
