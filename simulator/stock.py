@@ -1,0 +1,112 @@
+"""Stock on hand and open orders of a panel, read from their files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from simulator.panel import F64, I64, Panel
+from simulator.tables import (
+    KEY,
+    DataError,
+    Problem,
+    Series,
+    cast,
+    check_columns,
+    not_a_quantity,
+    offences,
+    read_file,
+    read_table,
+    set_aside_or_raise,
+    with_keys,
+)  # fmt: skip
+
+MOST_DAYS_AHEAD = 3650  # an open order that arrives later is a typing error
+
+
+def with_stock(panel: Panel, folder: Path, *, state: Path | None = None, open_orders: Path | None = None,
+               as_of: int | None = None, set_aside: list[Problem] | None = None) -> Panel:  # fmt: skip
+    """The panel with `on_hand` and `open_orders` read from their files.
+
+    Args:
+        panel: the series to read them for; rows of other series are passed over.
+        folder: the dataset's folder, whose `state` and `open_orders` are taken where no other file is named.
+        state, open_orders: files that replace them.
+        as_of: the period at whose end the stock stood; the last recorded one where None.
+        set_aside: where given, series with problems are left out and their problems appended here.
+
+    Raises:
+        DataError: naming file, column, row and value.
+    """
+    t = panel.last_recorded if as_of is None else as_of
+    problems: list[Problem] = []
+    on_hand = _read_state(_table_of(folder, "state", state), panel, problems)
+    arrivals = _read_open_orders(_table_of(folder, "open_orders", open_orders), panel, t, problems)
+    filled = replace(panel, on_hand=on_hand, open_orders=arrivals)
+    bad = set(set_aside_or_raise(problems, set_aside))
+    if not bad:
+        return filled
+    keep = np.array([n for key, n in _index(panel).items() if key not in bad], dtype=np.int64)
+    if not len(keep):
+        raise DataError(problems)
+    return filled.take(keep)
+
+
+def _index(panel: Panel) -> dict[Series, int]:
+    return {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
+
+
+def _table_of(folder: Path, stem: str, file: Path | None) -> tuple[str, pl.DataFrame] | None:
+    return (file.name, read_file(file)) if file is not None else read_table(folder, stem)
+
+
+def _with_quantity(file: str, table: pl.DataFrame, column: str, problems: list[Problem]) -> pl.DataFrame:
+    table = cast(file, table, column, pl.Float64(), "a number", problems)
+    bad = pl.col(column).is_null() | not_a_quantity(column)
+    problems += offences(file, table, column, bad, "must be a number of at least 0")
+    return table
+
+
+def _read_state(found: tuple[str, pl.DataFrame] | None, panel: Panel, problems: list[Problem]) -> F64:
+    on_hand = np.full(panel.series_count, np.nan)
+    if found is None:
+        return on_hand
+    file, table = found
+    check_columns(file, table, [*KEY, "on_hand"])
+    table = _with_quantity(file, with_keys(file, table, problems), "on_hand", problems)
+    twice = ~pl.struct(KEY).is_first_distinct()
+    problems += offences(file, table, "item_id", twice, "the series stands here twice")
+    index = _index(panel)
+    for row in table.iter_rows(named=True):
+        n = index.get((row["item_id"], row["location_id"]))
+        if n is not None and row["on_hand"] is not None:
+            on_hand[n] = row["on_hand"]
+    return on_hand
+
+
+def _read_open_orders(found: tuple[str, pl.DataFrame] | None, panel: Panel, t: int, problems: list[Problem]) -> F64:
+    longest = int(panel.lead_periods.max(initial=1))
+    if found is None:
+        return np.zeros((panel.series_count, longest))
+    file, table = found
+    check_columns(file, table, [*KEY, "arrival_date", "quantity"])
+    table = _with_quantity(file, with_keys(file, table, problems), "quantity", problems)
+    table = cast(file, table, "arrival_date", pl.Date(), "a date, YYYY-MM-DD", problems)
+    arrival = pl.col("arrival_date")
+    problems += offences(file, table, "arrival_date", arrival.is_null(), "must not be empty")
+    late = (arrival - pl.lit(panel.date_of(t))).dt.total_days() > MOST_DAYS_AHEAD
+    problems += offences(file, table, "arrival_date", late, f"lies more than {MOST_DAYS_AHEAD} days ahead")
+    table = table.filter(arrival.is_not_null() & ~late & pl.col("quantity").is_not_null())
+    # Sold from the start of the arrival date: in a longer period, from the first period that starts on or after it.
+    days = (table["arrival_date"] - panel.start).dt.total_days().to_numpy()
+    slot: I64 = np.maximum(-(-days // panel.period_days) - (t + 1), 0)  # an overdue order arrives next period
+    arrivals = np.zeros((panel.series_count, max(longest, int(slot.max(initial=0)) + 1)))
+    index = _index(panel)
+    for row, column in zip(table.iter_rows(named=True), slot, strict=True):
+        n = index.get((row["item_id"], row["location_id"]))
+        if n is not None:
+            arrivals[n, column] += row["quantity"]
+    return arrivals
