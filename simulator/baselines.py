@@ -12,22 +12,25 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.stats import gamma, norm
 
-from simulator.observation import evidence
 from simulator.panel import F64, Panel
+from simulator.rates import evidence, group_codes
+
+LEAST_RATIO = 1e-6  # keeps the quantiles of unbounded distributions finite where a cost is 0
 
 
 def critical_ratio(panel: Panel) -> F64:
-    """(N,) lost-sale cost over itself plus the cost of holding a unit for one review cycle."""
+    """(N,) lost-sale cost over itself plus the cost of holding a unit for one review cycle; inside (0, 1)."""
     items = panel.items
     cycle = items.holding_cost_per_day * panel.review_periods * panel.period_days
-    return np.asarray(items.lost_sale_cost / np.maximum(items.lost_sale_cost + cycle, 1e-12))
+    ratio = items.lost_sale_cost / np.maximum(items.lost_sale_cost + cycle, 1e-12)
+    return np.clip(ratio, LEAST_RATIO, 1 - LEAST_RATIO)
 
 
 def category_critical_ratio(panel: Panel) -> F64:
     """(N,) the mean critical ratio of each series' category: one service target for all of it."""
-    ratio = critical_ratio(panel)
-    category = panel.items.category
-    return np.array([ratio[category == c].mean() for c in category])
+    category = group_codes(panel.items.category)
+    total = np.bincount(category, critical_ratio(panel))
+    return np.asarray(total / np.bincount(category))[category]
 
 
 def baseline_windows(period_days: int) -> tuple[int, int]:
@@ -66,7 +69,7 @@ def pto_normal(panel: Panel, periods: range, window: int) -> F64:
     mean, deviation = _moments(panel, periods, window)
     protection = panel.protection_periods[:, None]
     z = norm.ppf(critical_ratio(panel))[:, None]
-    return np.maximum(mean * protection + z * deviation * np.sqrt(protection), 0.0)
+    return np.asarray(np.maximum(mean * protection + z * deviation * np.sqrt(protection), 0.0))
 
 
 def pto_gamma(panel: Panel, periods: range, window: int, ratio: F64 | None = None) -> F64:

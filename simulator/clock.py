@@ -15,8 +15,3 @@ def responsible_periods(t: int, lead_time: int, review_period: int) -> range:
     Before t + lead_time it has not arrived; from t + lead_time + review_period on, the next order has.
     """
     return range(t + lead_time, t + lead_time + review_period)
-
-
-def protection_periods(lead_time: int, review_period: int) -> int:
-    """How many periods after t the stock position at the end of t has to last."""
-    return lead_time + review_period - 1

@@ -9,6 +9,8 @@ import numpy as np
 from simulator.panel import F64, Items
 from simulator.rollout import Trajectory
 
+LEAST_LOST = 1e-6  # units; less is what float arithmetic leaves, not a stock-out
+
 
 class SeriesTotals(NamedTuple):
     """Totals of each series over the replayed window; all (N,)."""
@@ -51,7 +53,7 @@ def series_totals(trajectory: Trajectory, items: Items, period_days: int) -> Ser
         mean_daily_demand=demand / (periods * period_days),
         demand=demand,
         sales=trajectory.sales.sum(axis=1),
-        stockout_periods=(lost > 1e-6).sum(axis=1).astype(np.float64),
+        stockout_periods=(lost > LEAST_LOST).sum(axis=1).astype(np.float64),
         periods=np.full(len(items), float(periods)),
     )
 

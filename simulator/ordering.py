@@ -19,6 +19,7 @@ ORDER_UP_TO = "order_up_to"
 FIXED = "fixed"
 ORDERING_MODES = (ORDER_UP_TO, FIXED)
 ROUNDINGS = ("up", "nearest", "down")
+SLACK = 1e-6  # packs, relative: what float arithmetic may leave behind the comma
 
 
 def inventory_days_grid() -> F64:
@@ -33,7 +34,7 @@ def inventory_days_grid() -> F64:
 class OrderRules:
     """The constraints that turn a raw quantity into one that can be ordered.
 
-    Arrays are (N,) units; 0 or NaN means no constraint. `rounding` is how a quantity meets its multiple: ERP systems
+    Arrays are (N,) units. No constraint is 0 for a minimum or a multiple, infinity for a maximum. `rounding` is how a quantity meets its multiple: ERP systems
     differ and have changed theirs, so it is always explicit.
     """
 
@@ -112,13 +113,13 @@ def _to_multiple(quantity: Array, multiple: Array, rounding: str) -> Array:
     xp = array_namespace(quantity)
     divisor = xp.where(multiple > 0, multiple, xp.ones_like(multiple))
     packs = quantity / divisor
-    slack = 1e-5 * (1 + xp.abs(packs)) * 0.1
+    slack = SLACK * (1 + xp.abs(packs))
     if rounding == "up":
         packs = xp.ceil(packs - slack)
     elif rounding == "down":
         packs = xp.floor(packs + slack)
     else:
-        packs = xp.floor(packs + 0.5)
+        packs = xp.floor(packs + 0.5 + slack)
     return xp.where(multiple > 0, packs * divisor, quantity)
 
 

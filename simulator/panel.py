@@ -169,14 +169,6 @@ class Panel:
         }  # fmt: skip
         return replace(self, items=self.items.take(rows), **cut)
 
-    def until(self, t: int) -> Panel:
-        """The panel with everything after period `t` cut off, known-ahead columns too."""
-        cut = {
-            name: getattr(self, name)[:, : t + 1]
-            for name in ("units_sold", "in_stock", "price", "promotion", "open", "holiday", "school_holiday")
-        }
-        return replace(self, **cut)
-
     @property
     def names(self) -> list[str]:
         """`item_id@location_id` for messages and tables."""

@@ -65,7 +65,7 @@ def rollout(world: World, policy: Policy, ordering_mode: str = ORDER_UP_TO) -> T
 
 def follow(targets: F64) -> Policy:
     """The policy whose target stocks (N, T) were computed beforehand."""
-    return lambda t, state: targets[:, t]
+    return lambda t, _state: targets[:, t]
 
 
 def opening_stock(panel: Panel, start: int) -> F64:

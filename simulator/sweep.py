@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from simulator.ordering import FIXED, ORDERING_MODES, ROUNDINGS
+from simulator.metrics import LEAST_LOST
+from simulator.ordering import FIXED, ORDERING_MODES, ROUNDINGS, SLACK
 from simulator.panel import F64
 from simulator.rollout import World
 
@@ -30,12 +31,12 @@ def _packs(quantity, multiple, rounding):  # type: ignore[no-untyped-def]  # pra
     if multiple <= 0:
         return quantity
     packs = quantity / multiple
-    slack = 1e-6 * (1 + abs(packs))
+    slack = SLACK * (1 + abs(packs))
     if rounding == 0:
         return np.ceil(packs - slack) * multiple
     if rounding == 2:
         return np.floor(packs + slack) * multiple
-    return np.floor(packs + 0.5) * multiple
+    return np.floor(packs + 0.5 + slack) * multiple
 
 
 @numba.njit(inline="always")  # type: ignore[untyped-decorator]
@@ -72,7 +73,7 @@ def _kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 wanted = demand[n, t]
                 if wanted > on_hand:
                     missed += wanted - on_hand
-                    short += 1
+                    short += wanted - on_hand > LEAST_LOST
                     on_hand = 0.0
                 else:
                     on_hand -= wanted

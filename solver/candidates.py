@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.observation import Rates
 from simulator.ordering import ORDER_UP_TO, OrderRules
 from simulator.panel import F64, Panel
+from simulator.rates import Rates
 from simulator.rollout import World, replay_world
 from simulator.sweep import sweep
 

@@ -14,11 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.baselines import baseline_windows, incumbent
-from simulator.observation import Rates, evidence
 from simulator.ordering import ORDER_UP_TO, OrderRules, constrain, raw_order_quantity, rules_of
-from simulator.panel import F32, F64, I64, Panel
+from simulator.panel import F32, F64, I64, Bools, Panel
+from simulator.rates import Rates, evidence
 from simulator.rollout import follow, replay_world, rollout
-from simulator.step import State
 
 
 class Epochs(NamedTuple):
@@ -34,7 +33,7 @@ class Epochs(NamedTuple):
     incumbent_days: F64  # (E,) the incumbent's target, in days
 
 
-def label_demand(panel: Panel, *, recovered: bool) -> tuple[F64, np.ndarray]:
+def label_demand(panel: Panel, *, recovered: bool) -> tuple[F64, Bools]:
     """(N, T) the demand that labels replay, and where it is known.
 
     Recovered demand scales sales up by the time in stock; a period that was hardly in stock is unknown.
@@ -99,11 +98,7 @@ def cost_curves(panel: Panel, epochs: Epochs, days: F64, rules: OrderRules | Non
     the real demand of the periods it is responsible for. Earlier and later orders do not depend on it there.
     """
     rules = (rules_of(panel) if rules is None else rules).take(epochs.series)
-    wide = OrderRules(
-        *(getattr(rules, name)[:, None] for name in (
-            "min_order_qty", "order_multiple", "max_order_qty", "min_stock", "max_stock",
-        )), rounding=rules.rounding,
-    )  # fmt: skip
+    wide = rules.take((slice(None), None))  # (E, 1)
     target = epochs.daily_rate[:, None] * days[None, :]
     position = np.broadcast_to(epochs.inventory_position[:, None], target.shape)
     raw = raw_order_quantity(target, position, ordering_mode)
@@ -116,12 +111,12 @@ def cost_curves(panel: Panel, epochs: Epochs, days: F64, rules: OrderRules | Non
     lost = np.maximum(sold[:, None] - available, 0.0)
     items = panel.items
     holding = (items.holding_cost_per_day * panel.period_days)[epochs.series]
-    return held * holding[:, None] + lost * items.lost_sale_cost[epochs.series][:, None]
+    return np.asarray(held * holding[:, None] + lost * items.lost_sale_cost[epochs.series][:, None])
 
 
 def best_days(curves: F64 | F32, days: F64) -> F64:
     """(E,) the cheapest candidate; among equals the smallest."""
-    return days[np.argmin(curves, axis=1)]
+    return np.asarray(days[np.argmin(curves, axis=1)])
 
 
 def history_window(panel: Panel, end: int) -> range:
@@ -134,9 +129,3 @@ def with_offset(panel: Panel, offset: int) -> Panel:
     """The panel with every review moved `offset` days on."""
     items = replace(panel.items, review_offset_days=panel.items.review_offset_days + offset)
     return replace(panel, items=items)
-
-
-def epoch_state(epochs: Epochs, row: int, lead_time: int) -> State:
-    """The stock of one epoch as the simulator would hold it just before its order's arrival; for cross-checks."""
-    pipeline = np.zeros((1, max(lead_time, 1)))
-    return State(np.array([epochs.stock_before_arrival[row]]), pipeline)
