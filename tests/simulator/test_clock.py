@@ -1,0 +1,234 @@
+"""One period, many periods, one series, many series: stock is conserved and orders arrive when they should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.clock import responsible_periods
+from simulator.ordering import FIXED, ORDER_UP_TO, ORDERING_MODES
+from simulator.rollout import World, follow, opening_stock, replay_world, rollout
+from simulator.step import State, advance, place_order
+from simulator.sweep import sweep
+from tests.panels import make_panel, make_rules, no_rules
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def random_world(rng: np.random.Generator, series: int, periods: int) -> World:
+    lead = rng.integers(1, 5, series)
+    pipeline = rng.integers(0, 4, (series, 5)) * 1.0
+    return World(
+        demand=rng.poisson(3.0, (series, periods)) * 0.5,
+        review_due=rng.random((series, periods)) < 0.6,
+        lead_time=lead,
+        rules=make_rules(series, order_multiple=rng.integers(0, 3, series)),
+        initial=State(rng.integers(0, 9, series) * 1.0, pipeline),
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS)
+def test_stock_in_equals_stock_out_plus_stock_held(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    world = random_world(rng, 5, 30)
+    record = rollout(world, follow(rng.integers(0, 20, (5, 30)) * 1.0))
+    opening = world.initial.on_hand[:, None]
+    np.testing.assert_allclose(
+        opening + record.received.cumsum(axis=1), record.sales.cumsum(axis=1) + record.on_hand, atol=1e-9
+    )
+    np.testing.assert_allclose(record.sales + record.lost_sales, world.demand, atol=1e-12)
+    assert (record.on_hand >= 0).all()
+    assert (record.lost_sales >= 0).all()
+    assert ((record.lost_sales == 0) | (record.on_hand == 0)).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS)
+def test_an_order_arrives_exactly_after_its_lead_time(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    world = random_world(rng, 5, 30)
+    record = rollout(world, follow(rng.integers(0, 20, (5, 30)) * 1.0))
+    for n, lead in enumerate(world.lead_time):
+        expected = np.zeros(30)
+        expected[:5] += world.initial.pipeline[n]
+        expected[lead:] += record.order_quantity[n, : 30 - lead]
+        np.testing.assert_array_equal(record.received[n], expected)
+
+
+def test_an_order_placed_at_the_end_of_a_period_can_be_sold_from_the_start_of_the_one_after_a_lead_time_of_one() -> (
+    None
+):
+    state = place_order(State(np.array([0.0]), np.zeros((1, 2))), np.array([4.0]), np.array([1]))
+    state, outcome = advance(state, np.array([3.0]))
+    assert outcome.received[0] == 4
+    assert outcome.sales[0] == 3
+    assert outcome.on_hand[0] == 1
+
+
+def test_nothing_is_ordered_where_no_review_is_due() -> None:
+    rng = np.random.default_rng(1)
+    world = random_world(rng, 5, 30)
+    record = rollout(world, follow(np.full((5, 30), 50.0)), FIXED)
+    assert (record.order_quantity[~world.review_due] == 0).all()
+    assert (record.order_quantity[world.review_due] > 0).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(SEEDS)
+def test_many_series_together_equal_each_alone(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    world, targets = random_world(rng, 6, 25), rng.integers(0, 20, (6, 25)) * 1.0
+    together = rollout(world, follow(targets))
+    for n in range(6):
+        rows = np.array([n])
+        alone = World(
+            world.demand[rows], world.review_due[rows], world.lead_time[rows], world.rules.take(rows),
+            State(world.initial.on_hand[rows], world.initial.pipeline[rows]),
+        )  # fmt: skip
+        for whole, single in zip(together, rollout(alone, follow(targets[rows])), strict=True):
+            np.testing.assert_array_equal(whole[rows], single)
+
+
+@settings(max_examples=10, deadline=None)
+@given(SEEDS)
+def test_a_step_on_numpy_arrays_equals_a_step_on_torch_tensors(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    world = random_world(rng, 4, 12)
+    here = world.initial
+    there = State(torch.from_numpy(here.on_hand.copy()), torch.from_numpy(here.pipeline.copy()))
+    for t in range(12):
+        order = rng.integers(0, 9, 4) * 1.0
+        here, outcome = advance(here, world.demand[:, t])
+        there, same = advance(there, torch.from_numpy(world.demand[:, t].copy()))
+        for one, other in zip(outcome, same, strict=True):
+            np.testing.assert_array_equal(one, other.numpy())
+        here = place_order(here, order, world.lead_time)
+        there = place_order(there, torch.from_numpy(order), torch.from_numpy(world.lead_time))
+        np.testing.assert_array_equal(here.inventory_position, there.inventory_position.numpy())
+
+
+def test_the_gradient_of_cost_reaches_the_order_that_caused_it() -> None:
+    """One unit more of an order that is left over costs one unit held; where demand is lost it saves one lost sale."""
+    order = torch.tensor([5.0, 1.0], dtype=torch.float64, requires_grad=True)
+    state = State(torch.zeros(2, dtype=torch.float64), torch.zeros((2, 2), dtype=torch.float64))
+    state = place_order(state, order, torch.tensor([2, 2]))
+    held = lost = torch.zeros(2, dtype=torch.float64)
+    for demand in (0.0, 3.0):
+        state, outcome = advance(state, torch.full((2,), demand, dtype=torch.float64))
+        held, lost = held + outcome.on_hand, lost + outcome.lost_sales
+    (held.sum() + 10 * lost.sum()).backward()  # type: ignore[no-untyped-call]
+    assert order.grad is not None
+    np.testing.assert_array_equal(order.grad.numpy(), [1.0, -10.0])
+
+
+def test_an_order_is_responsible_from_its_arrival_to_the_next_arrival() -> None:
+    assert list(responsible_periods(10, 2, 3)) == [12, 13, 14]
+    assert responsible_periods(10, 2, 3).stop == responsible_periods(13, 2, 3).start
+
+
+TEXTBOOK = [
+    (4, 1, 12, 4.163), (4, 2, 16, 4.639), (4, 3, 20, 4.975), (4, 4, 25, 5.198),
+    (9, 1, 13, 5.548), (9, 2, 19, 6.316), (9, 3, 23, 6.864), (9, 4, 28, 7.271),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("penalty", "textbook_lead", "level", "cost"), TEXTBOOK)
+def test_the_clock_reproduces_textbook_base_stock_costs(
+    penalty: float, textbook_lead: int, level: int, cost: float
+) -> None:
+    """A lead time or an order that is one period off costs 5 % or more here; the textbook's L is lead_time = L + 1.
+
+    Source: Zipkin 2008, Old and new methods for lost-sales inventory systems; Poisson(5) demand, h = 1, table of the
+    best base-stock policies.
+    """
+    series, periods = 150, 4000
+    demand = np.random.default_rng(20 + textbook_lead).poisson(5.0, (series, periods)) * 1.0
+    levels = np.array([level - 1.0, level, level + 1.0])
+    world = World(
+        demand, np.ones(demand.shape, dtype=bool), np.full(series, textbook_lead + 1), no_rules(series),
+        State(np.full(series, float(level)), np.zeros((series, textbook_lead + 1))),
+    )  # fmt: skip
+    table = sweep(world, np.ones(demand.shape), levels, ORDER_UP_TO)
+    costs = (table.stock + penalty * table.lost_sales) / periods  # (series, 3)
+    error = costs[:, 1].std(ddof=1) / np.sqrt(series)
+    assert abs(costs[:, 1].mean() - cost) < 4 * error + 0.005 * cost
+    for neighbour in (0, 2):
+        worse = costs[:, neighbour] - costs[:, 1]
+        assert worse.mean() > -4 * worse.std(ddof=1) / np.sqrt(series)
+
+
+def test_rollout_and_sweep_agree_on_a_textbook_case() -> None:
+    demand = np.random.default_rng(3).poisson(5.0, (4, 300)) * 1.0
+    world = World(
+        demand, np.ones(demand.shape, dtype=bool), np.full(4, 2), no_rules(4), State(np.full(4, 12.0), np.zeros((4, 2)))
+    )
+    record = rollout(world, follow(np.full(demand.shape, 12.0)))
+    table = sweep(world, np.ones(demand.shape), np.array([12.0]), ORDER_UP_TO)
+    np.testing.assert_allclose(record.on_hand.sum(axis=1), table.stock[:, 0])
+    np.testing.assert_allclose(record.lost_sales.sum(axis=1), table.lost_sales[:, 0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, st.sampled_from(ORDERING_MODES), st.sampled_from(["up", "nearest", "down"]))
+def test_the_sweep_kernel_equals_a_rollout_of_every_candidate(seed: int, mode: str, rounding: str) -> None:
+    """Every option at once, each bound off in about half of the series."""
+    rng = np.random.default_rng(seed)
+    series, periods = 5, 24
+
+    def sometimes(values: np.ndarray, otherwise: float) -> np.ndarray:
+        return np.where(rng.random(series) < 0.5, values, otherwise)
+
+    rules = make_rules(
+        series, rounding=rounding, min_order_qty=sometimes(rng.integers(1, 9, series), 0.0),
+        order_multiple=sometimes(rng.choice([0.5, 1, 3, 6], series), 0.0),
+        max_order_qty=sometimes(rng.integers(1, 20, series), np.inf),
+        min_stock=sometimes(rng.integers(1, 9, series), 0.0),
+        max_stock=sometimes(rng.integers(2, 25, series), np.inf),
+    )  # fmt: skip
+    initial = State(rng.integers(0, 9, series) * 1.0, rng.integers(0, 5, (series, int(rng.integers(4, 8)))) * 1.0)
+    review = rng.integers(1, 5, series)
+    due = np.arange(periods)[None, :] % review[:, None] == rng.integers(0, 4, series)[:, None] % review[:, None]
+    world = World(rng.poisson(3.0, (series, periods)) * 0.5, due, rng.integers(1, 5, series), rules, initial)
+    rate = rng.integers(0, 16, (series, periods)) / 8
+    days = np.array([0.0, 0.25, 1.0, 3.5, 20.0])
+    table = sweep(world, rate, days, mode)
+    for v, day in enumerate(days):
+        record = rollout(world, follow(day * rate), mode)
+        np.testing.assert_allclose(table.stock[:, v], record.on_hand.sum(axis=1), atol=1e-9)
+        np.testing.assert_allclose(table.lost_sales[:, v], record.lost_sales.sum(axis=1), atol=1e-9)
+        np.testing.assert_array_equal(table.stockout_periods[:, v], (record.lost_sales > 1e-6).sum(axis=1))
+
+
+def test_an_unknown_ordering_mode_is_refused_by_sweep_and_rollout() -> None:
+    world = random_world(np.random.default_rng(0), 2, 4)
+    with pytest.raises(ValueError, match="ordering_mode must be one of order_up_to, fixed, got 'both'"):
+        sweep(world, np.ones((2, 4)), np.array([1.0]), "both")
+    with pytest.raises(ValueError, match="ordering_mode must be one of order_up_to, fixed, got 'both'"):
+        rollout(world._replace(review_due=np.ones((2, 4), dtype=bool)), follow(np.ones((2, 4))), "both")
+
+
+def test_the_opening_stock_is_the_recent_mean_over_lead_and_review() -> None:
+    """Days that were mostly out of stock do not count; a discrete dataset opens with whole units."""
+    sold, stock = np.full((1, 40), 3.0), np.ones((1, 40))
+    sold[0, 20:25], stock[0, 20:25] = 0.0, 0.4
+    sold[0, 30] = np.nan
+    sold[0, 31] = 4.0
+    panel = make_panel(sold, in_stock=stock)
+    mean = (21 * 3 + 4) / 22  # of 28 days, five out of stock and one unknown
+    np.testing.assert_allclose(opening_stock(panel, 40), [mean * 5], rtol=1e-6)
+    np.testing.assert_allclose(opening_stock(make_panel(sold, in_stock=stock, quantity="discrete"), 40), [16])
+    assert opening_stock(panel, 0)[0] == 0
+
+
+def test_a_replayed_window_starts_with_nothing_on_order_and_counts_unknown_sales_as_no_demand() -> None:
+    panel = make_panel([[1.0, 2.0, np.nan, 4.0], [1.0, 1.0, 1.0, 1.0]], items={"lead_time_days": [1, 3]})
+    world = replay_world(panel, range(1, 4), no_rules(2))
+    np.testing.assert_array_equal(world.demand, [[2, 0, 4], [1, 1, 1]])
+    np.testing.assert_array_equal(world.initial.pipeline, np.zeros((2, 3)))
+    np.testing.assert_array_equal(
+        replay_world(panel, range(1, 4), no_rules(2), np.array([7.0, 8.0])).initial.on_hand, [7, 8]
+    )
