@@ -10,15 +10,11 @@ from typing import Any
 import numpy as np
 
 from service.store import Store
+from simulator.canonical import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
 from simulator.panel import Panel
 from simulator.rollout import opening_stock
 
-ATTRIBUTES = (
-    "category", "parent_category", "region", "name", "unit_price", "unit_cost", "lost_sale_cost",
-    "holding_cost_per_day", "lead_time_days", "review_period_days", "review_offset_days", "min_order_qty",
-    "order_multiple", "max_order_qty", "min_stock", "max_stock", "orderable_until", "reference_item_id",
-    "expected_daily_demand", "expected_turnover_days",
-)  # fmt: skip
+ATTRIBUTES = (*ITEM_TEXTS, *ITEM_FLOATS, *ITEM_WHOLE)
 
 
 def load_panel(store: Store, panel: Panel, fingerprint: str, *, draw_stock: bool) -> None:

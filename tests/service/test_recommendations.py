@@ -1,0 +1,166 @@
+"""The recommendation routes, over the real store, policy and app."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from service.policy import Policy, resolve_bundle
+from simulator.observation import Observer
+from simulator.panel import Panel
+
+PATH = "/v1/recommendations"
+
+
+def requested(chain: Panel, rows: range, **more: Any) -> list[dict[str, Any]]:
+    items = chain.items
+    return [{"item_id": items.item_id[n], "location_id": items.location_id[n], **more} for n in rows]
+
+
+async def test_the_route_answers_what_the_policy_says_of_the_panel(client: httpx.AsyncClient, chain: Panel) -> None:
+    """Rows from SQL and observations from files take one code path, so the answers agree to the last digit shown."""
+    body = {"items": requested(chain, range(12), on_hand=50.0)}
+    answers = (await client.post(PATH, json=body)).raise_for_status().json()["items"]
+    policy = Policy(resolve_bundle("champion", 1))
+    rows = np.arange(12)
+    observation = Observer(chain, policy.spec).observe(rows, np.full(12, chain.last_recorded))
+    expected = policy.answer(observation)
+    assert [a["result"]["inventory_days"] for a in answers] == expected.inventory_days.tolist()
+    assert [a["result"]["daily_rate"] for a in answers] == pytest.approx(expected.daily_rate.tolist(), rel=1e-5)
+
+
+async def test_an_answer_adds_up_from_days_to_order(client: httpx.AsyncClient, chain: Panel) -> None:
+    body = {
+        "items": requested(chain, range(3), on_hand=10.0, open_orders=[{"arrival_date": "2019-05-02", "quantity": 5}])
+    }
+    for answer in (await client.post(PATH, json=body)).json()["items"]:
+        r = answer["result"]
+        assert r["target_stock"] == pytest.approx(r["inventory_days"] * r["daily_rate"])
+        assert r["inventory_position"] == 15
+        assert r["raw_order_quantity"] == pytest.approx(max(0, r["target_stock"] - 15))
+        assert r["order_quantity"] == np.ceil(r["raw_order_quantity"] - 1e-4)
+        assert r["inventory_days_p10"] <= r["inventory_days_p90"]
+
+
+async def test_answers_keep_the_order_of_the_request_and_a_bad_item_spoils_no_other(
+    client: httpx.AsyncClient, chain: Panel
+) -> None:
+    items = requested(chain, range(2), on_hand=1.0)
+    body = {"items": [items[1], {"item_id": "nothing", "location_id": "nowhere", "on_hand": 1.0}, items[0]]}
+    answers = (await client.post(PATH, json=body)).json()["items"]
+    assert [a["item_id"] for a in answers] == [items[1]["item_id"], "nothing", items[0]["item_id"]]
+    assert [a["problem"]["type"] if a["problem"] else None for a in answers] == [None, "series-unknown", None]
+    assert [a["result"] is None for a in answers] == [False, True, False]
+
+
+async def test_the_same_series_may_be_asked_twice_with_other_stock(client: httpx.AsyncClient, chain: Panel) -> None:
+    items = [{**requested(chain, range(1))[0], "on_hand": held} for held in (0.0, 1e6)]
+    low, high = (await client.post(PATH, json={"items": items})).json()["items"]
+    assert low["result"]["order_quantity"] > 0
+    assert high["result"]["order_quantity"] == 0
+
+
+async def test_stock_that_is_not_of_the_as_of_day_is_a_problem_and_never_a_guess(
+    client: httpx.AsyncClient, chain: Panel
+) -> None:
+    body = {"as_of": "2019-04-29", "items": requested(chain, range(1))}
+    answer = (await client.post(PATH, json=body)).json()["items"][0]
+    assert answer["problem"]["type"] == "stock-missing"
+    assert "2019-04-30" in answer["problem"]["detail"]
+
+
+async def test_drawn_stock_is_said_to_be_drawn(client: httpx.AsyncClient, chain: Panel) -> None:
+    items = chain.items
+    answer = (await client.get(f"{PATH}/{items.location_id[0]}/{items.item_id[0]}")).json()["items"][0]
+    assert answer["result"]["stock_source"] == "store (drawn)"
+
+
+async def test_later_history_changes_no_answer_for_an_earlier_day(
+    client: httpx.AsyncClient, chain: Panel, app: Any
+) -> None:
+    """No peeking, through the whole service: sales after as_of are wiped from the store, the answer stays."""
+    import sqlalchemy as sa
+
+    from service.store import history
+
+    body = {"as_of": "2019-03-31", "items": requested(chain, range(4), on_hand=20.0)}
+    before = (await client.post(PATH, json=body)).json()["items"]
+    app.state.features_cache.close()
+    with app.state.store.engine.begin() as connection:
+        later = history.c.date > date(2019, 3, 31)
+        connection.execute(sa.update(history).where(later).values(units_sold=9999.0, in_stock=1.0))
+    assert (await client.post(PATH, json=body)).json()["items"] == before
+
+
+async def test_one_unknown_series_is_a_404_on_its_own_route(client: httpx.AsyncClient) -> None:
+    response = await client.get(f"{PATH}/nowhere/nothing")
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "nothing" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"items": []}, "body.items"),
+        ({"items": [{"item_id": "B101"}]}, "location_id"),
+        ({"items": [{"item_id": "B101", "location_id": "S17", "on_hand": -3}]}, "-3"),
+        ({"items": [{"item_id": "B101", "location_id": "S17", "stock": 3}]}, "stock"),
+        ({"as_of": "yesterday", "items": [{"item_id": "B101", "location_id": "S17"}]}, "as_of"),
+    ],
+)
+async def test_a_bad_request_names_the_field_and_its_value(
+    client: httpx.AsyncClient, body: dict[str, Any], named: str
+) -> None:
+    response = await client.post(PATH, json=body)
+    assert response.status_code == 422
+    assert named in response.json()["detail"]
+
+
+async def test_more_than_five_thousand_series_are_refused(client: httpx.AsyncClient) -> None:
+    items = [{"item_id": "B101", "location_id": "S17", "on_hand": 1}] * 5001
+    response = await client.post(PATH, json={"items": items})
+    assert response.status_code == 422
+    assert "5000" in response.json()["detail"]
+
+
+async def test_a_history_that_is_too_old_is_refused(client: httpx.AsyncClient, chain: Panel) -> None:
+    response = await client.post(PATH, json={"as_of": "2020-01-01", "items": requested(chain, range(1), on_hand=1)})
+    assert response.status_code == 422
+    assert response.json()["type"] == "history-too-old"
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-API-Key": "orpr_wrong"}, {"Authorization": "Bearer nonsense"}])
+async def test_no_decision_without_a_valid_key(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    del client.headers["X-API-Key"]
+    response = await client.get(f"{PATH}/S17/B101", headers=headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+async def test_the_key_also_works_as_a_bearer_token(client: httpx.AsyncClient, chain: Panel) -> None:
+    key = client.headers.pop("X-API-Key")
+    path = f"{PATH}/{chain.items.location_id[0]}/{chain.items.item_id[0]}"
+    assert (await client.get(path, headers={"Authorization": f"Bearer {key}"})).status_code == 200
+
+
+async def test_ops_see_readiness_and_metrics_without_a_key(client: httpx.AsyncClient, chain: Panel) -> None:
+    await client.post(PATH, json={"items": requested(chain, range(2), on_hand=1)})
+    del client.headers["X-API-Key"]
+    assert (await client.get("/healthz")).json() == {"status": "alive"}
+    ready = (await client.get("/readyz")).json()
+    assert ready["ready"] is True
+    text = (await client.get("/metrics")).text
+    assert 'orpr_decisions_total{outcome="decided"} 2.0' in text
+    assert f'orpr_policy_info{{version="{ready["policy"]["version"]}"}} 1.0' in text
+
+
+async def test_every_request_field_of_the_api_has_words_for_it(client: httpx.AsyncClient) -> None:
+    schema = (await client.get("/openapi.json")).json()
+    for name in ("RecommendationItem", "RecommendationRequest", "Recommendation", "OverrideRequest"):
+        for field, spec in schema["components"]["schemas"][name]["properties"].items():
+            assert "description" in spec or "examples" in spec or "$ref" in str(spec), f"{name}.{field}"
