@@ -179,7 +179,7 @@ def read_panel(folder: Path | str, *, set_aside: list[Problem] | None = None) ->
     problems += more + _match_series(demand_file, demand, items)
     bad = set_aside_or_raise(problems, set_aside)
     if bad:
-        keys = pl.DataFrame(bad, schema=dict.fromkeys(KEY, pl.String), orient="row")
+        keys = pl.DataFrame(sorted(bad), schema=dict.fromkeys(KEY, pl.String), orient="row")
         items, demand = items.join(keys, on=KEY, how="anti"), demand.join(keys, on=KEY, how="anti")
     if items.is_empty() or demand.is_empty():
         raise DataError(problems)

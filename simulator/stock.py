@@ -13,7 +13,6 @@ from simulator.tables import (
     KEY,
     DataError,
     Problem,
-    Series,
     cast,
     check_columns,
     not_a_quantity,
@@ -46,17 +45,20 @@ def with_stock(panel: Panel, folder: Path, *, state: Path | None = None, open_or
     on_hand = _read_state(_table_of(folder, "state", state), panel, problems)
     arrivals = _read_open_orders(_table_of(folder, "open_orders", open_orders), panel, t, problems)
     filled = replace(panel, on_hand=on_hand, open_orders=arrivals)
-    bad = set(set_aside_or_raise(problems, set_aside))
+    bad = set_aside_or_raise(problems, set_aside)
     if not bad:
         return filled
-    keep = np.array([n for key, n in _index(panel).items() if key not in bad], dtype=np.int64)
+    series = zip(panel.items.item_id, panel.items.location_id, strict=True)
+    keep = np.array([n for n, key in enumerate(series) if key not in bad], dtype=np.int64)
     if not len(keep):
         raise DataError(problems)
     return filled.take(keep)
 
 
-def _index(panel: Panel) -> dict[Series, int]:
-    return {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
+def _keys(panel: Panel) -> pl.DataFrame:
+    """The panel's series and, as `n`, their rows."""
+    keys = {"item_id": panel.items.item_id.tolist(), "location_id": panel.items.location_id.tolist()}
+    return pl.DataFrame(keys, schema=dict.fromkeys(KEY, pl.String)).with_row_index("n")
 
 
 def _table_of(folder: Path, stem: str, file: Path | None) -> tuple[str, pl.DataFrame] | None:
@@ -79,11 +81,8 @@ def _read_state(found: tuple[str, pl.DataFrame] | None, panel: Panel, problems: 
     table = _with_quantity(file, with_keys(file, table, problems), "on_hand", problems)
     twice = ~pl.struct(KEY).is_first_distinct()
     problems += offences(file, table, "item_id", twice, "the series stands here twice")
-    index = _index(panel)
-    for row in table.iter_rows(named=True):
-        n = index.get((row["item_id"], row["location_id"]))
-        if n is not None and row["on_hand"] is not None:
-            on_hand[n] = row["on_hand"]
+    table = table.join(_keys(panel), on=KEY, how="inner")
+    on_hand[table["n"].to_numpy()] = table["on_hand"].fill_null(np.nan).to_numpy()
     return on_hand
 
 
@@ -100,13 +99,10 @@ def _read_open_orders(found: tuple[str, pl.DataFrame] | None, panel: Panel, t: i
     late = (arrival - pl.lit(panel.date_of(t))).dt.total_days() > MOST_DAYS_AHEAD
     problems += offences(file, table, "arrival_date", late, f"lies more than {MOST_DAYS_AHEAD} days ahead")
     table = table.filter(arrival.is_not_null() & ~late & pl.col("quantity").is_not_null())
+    table = table.join(_keys(panel), on=KEY, how="inner", maintain_order="left")
     # Sold from the start of the arrival date: in a longer period, from the first period that starts on or after it.
     days = (table["arrival_date"] - panel.start).dt.total_days().to_numpy()
     slot: I64 = np.maximum(-(-days // panel.period_days) - (t + 1), 0)  # an overdue order arrives next period
     arrivals = np.zeros((panel.series_count, max(longest, int(slot.max(initial=0)) + 1)))
-    index = _index(panel)
-    for row, column in zip(table.iter_rows(named=True), slot, strict=True):
-        n = index.get((row["item_id"], row["location_id"]))
-        if n is not None:
-            arrivals[n, column] += row["quantity"]
+    np.add.at(arrivals, (table["n"].to_numpy(), slot), table["quantity"].to_numpy())
     return arrivals

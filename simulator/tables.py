@@ -77,7 +77,7 @@ def read_file(path: Path) -> pl.DataFrame:
         return reader(path)
     except FileNotFoundError:
         raise fail(path.name, "-", f"there is no file {path}") from None
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
         kind = "CSV" if path.suffix == ".csv" else "Parquet"
         reason = [*str(error).splitlines(), type(error).__name__][0]
         raise fail(path.name, "-", f"cannot be read as {kind} ({reason})") from None
@@ -187,7 +187,7 @@ def not_a_quantity(column: str) -> pl.Expr:
     return value.is_not_null() & ~(value.is_finite() & (value >= 0))
 
 
-def set_aside_or_raise(problems: Sequence[Problem], set_aside: list[Problem] | None) -> list[Series]:
+def set_aside_or_raise(problems: Sequence[Problem], set_aside: list[Problem] | None) -> set[Series]:
     """The series to leave out; the first problem of each cell goes to `set_aside`.
 
     Raises:
@@ -201,4 +201,4 @@ def set_aside_or_raise(problems: Sequence[Problem], set_aside: list[Problem] | N
         raise DataError(found)
     if set_aside is not None:
         set_aside += found
-    return sorted({problem.series for problem in found if problem.series is not None})
+    return {problem.series for problem in found if problem.series is not None}
