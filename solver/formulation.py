@@ -9,10 +9,10 @@ from solver.candidates import CandidateTables
 Choices = list[list[pulp.LpVariable]]  # [series][candidate]
 
 
-def choice_variables(tables: CandidateTables) -> Choices:
+def choice_variables(problem: pulp.LpProblem, tables: CandidateTables) -> Choices:
     """Equation (3): X[i, v] in {0, 1}."""
     series, candidates = tables.stock_value.shape
-    return [[pulp.LpVariable(f"x_{i}_{v}", cat=pulp.LpBinary) for v in range(candidates)] for i in range(series)]
+    return [[problem.add_variable(f"x_{i}_{v}", cat=pulp.LpBinary) for v in range(candidates)] for i in range(series)]
 
 
 def stock_objective(tables: CandidateTables, x: Choices) -> pulp.LpAffineExpression:
@@ -46,7 +46,7 @@ def build(tables: CandidateTables, alpha_loss: float) -> tuple[pulp.LpProblem, C
     if not 0 <= alpha_loss <= 1:
         raise ValueError(f"alpha_loss must lie between 0 and 1, got {alpha_loss}")
     problem = pulp.LpProblem("inventory_days", pulp.LpMinimize)
-    x = choice_variables(tables)
+    x = choice_variables(problem, tables)
     problem += stock_objective(tables, x), "stock_value"
     for i, constraint in enumerate(one_choice_each(x)):
         problem += constraint, f"one_choice_{i}"
