@@ -72,6 +72,60 @@ def train(
     typer.echo(f"{out}: trained before {panel.date_of(end - 1)}; final losses {last}")
 
 
+@app.command("import")
+def import_lines(
+    sales: Annotated[Path, typer.Option(help="Signed sales lines, CSV or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Folder of the canonical dataset to make.")],
+    stock: Annotated[Path | None, typer.Option(help="Stock snapshots.")] = None,
+    items: Annotated[Path | None, typer.Option(help="Item attributes.")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="their=ours, for one column; repeat. sales.their=ours for one file."),
+    ] = None,
+    map_file: Annotated[Path | None, typer.Option(help="The same pairs in a TOML file; --map wins over it.")] = None,
+    name: Annotated[str, typer.Option(help="The dataset's name.")] = "imported",
+    currency: Annotated[str, typer.Option(help="Of prices and costs.")] = "EUR",
+    quantity: Annotated[str, typer.Option(help="discrete or continuous.")] = "discrete",
+    period_days: Annotated[int, typer.Option(help="1 for days, 7 for weeks.")] = 1,
+    margin: Annotated[float, typer.Option(help="Share of the price, where an item's cost is missing.")] = 0.3,
+    carrying_rate: Annotated[float, typer.Option(help="Cost of holding stock, share of its value a year.")] = 0.25,
+    lead_time_days: Annotated[int, typer.Option(help="Where an item has none.")] = 7,
+    review_period_days: Annotated[int, typer.Option(help="Where an item has none.")] = 7,
+    return_days: Annotated[int, typer.Option(help="How far back a return may cancel a sale.")] = 30,
+    location_id: Annotated[str, typer.Option(help="For files without a location column.")] = "MAIN",
+    ignore_free_returns: Annotated[
+        bool, typer.Option("--ignore-free-returns", help="Negative lines without a price are write-offs, not returns.")
+    ] = False,
+    date_format: Annotated[str | None, typer.Option(help="As in strptime; default YYYY-MM-DD.")] = None,
+    decimal_comma: Annotated[bool, typer.Option("--decimal-comma", help="Numbers are written 1.234,5.")] = False,
+    separator: Annotated[str, typer.Option(help="Between CSV fields.")] = ",",
+    encoding: Annotated[str, typer.Option(help="Of CSV files.")] = "utf-8",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a dataset that is there already.")] = False,
+) -> None:
+    """Make a canonical dataset from sales lines and stock snapshots.
+
+    Omitted days become zeros, returns cancel sales, negative stock becomes zero, missing costs come from the margin and
+    the carrying rate. Every rule is stated in docs/import.md and counted in the report.
+    """
+    from orpr.importing import ColumnMap, ImportSettings, import_dataset
+
+    mapping = ColumnMap.from_pairs(column or [])
+    if map_file is not None:
+        mapping = ColumnMap.from_toml(map_file).updated(mapping)
+    settings = ImportSettings(
+        name=name, currency=currency, quantity=quantity, period_days=period_days, margin=margin,
+        carrying_rate=carrying_rate, lead_time_days=lead_time_days, review_period_days=review_period_days,
+        return_days=return_days, location_id=location_id, ignore_free_returns=ignore_free_returns,
+        date_format=date_format, decimal_comma=decimal_comma, separator=separator, encoding=encoding,
+    )  # fmt: skip
+    with progress_bars() as bars:
+        report = import_dataset(
+            sales, out, mapping=mapping, settings=settings, stock=stock, items=items, progress=bars, replace=replace
+        )
+    for line in report.as_lines():
+        typer.echo(line)
+
+
 @app.command()
 def check(data: Data) -> None:
     """Read a dataset and say what is wrong with it, or what is in it."""

@@ -120,7 +120,8 @@ def _build(base: Any, raw: dict[str, Any], where: str) -> Any:
         if isinstance(value, dict) and is_dataclass(current):
             changes[key] = _build(current, value, f"{where}{key}.")
             continue
-        if isinstance(current, bool) != isinstance(value, bool) or not isinstance(value, (type(current), int)):
+        whole_for_float = isinstance(current, float) and type(value) is int
+        if type(value) is not type(current) and not whole_for_float:
             raise ValueError(f"{where}{key} must be a {type(current).__name__}, got {value!r}")
         changes[key] = value
     return replace(base, **changes)

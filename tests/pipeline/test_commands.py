@@ -1,0 +1,223 @@
+"""The way through, as a user walks it: files in, one command, files out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.pipeline.conftest import Orpr
+
+COLUMNS = ["item_id", "location_id", "as_of", "inventory_days", "daily_rate", "target_stock", "inventory_position",
+           "raw_order_quantity", "order_quantity", "review_due", "source", "policy_version"]  # fmt: skip
+
+
+def check_identity(table: pl.DataFrame) -> None:
+    raw = np.maximum(0, table["target_stock"].to_numpy() - table["inventory_position"].to_numpy())
+    np.testing.assert_allclose(table["raw_order_quantity"].to_numpy(), raw, rtol=1e-6)
+
+
+def test_score_answers_every_series_with_the_columns_of_the_format(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    done = orpr("score", "--data", data, "--policy", "champion", "--out", tmp_path / "out.parquet")
+    assert done.returncode == 0, done.stderr
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert table.columns == COLUMNS
+    assert table.height == 4
+    assert table["source"].unique().to_list() == ["policy"]
+    check_identity(table)
+    assert table["order_quantity"].to_list()[3] == 0
+    assert str(table["as_of"][0]) == "2019-04-30"
+
+
+def test_score_at_an_earlier_day_reads_nothing_after_it(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    words = ("score", "--data", data, "--policy", "champion", "--as-of", "2019-01-15")
+    assert orpr(*words, "--out", tmp_path / "a.parquet").returncode == 0
+    demand = pl.read_parquet(data / "demand.parquet")
+    later = pl.col("date") > pl.date(2019, 1, 15)
+    demand.with_columns(
+        pl.when(later).then(777.0).otherwise("units_sold").cast(pl.Float32).alias("units_sold")
+    ).write_parquet(data / "demand.parquet")
+    assert orpr(*words, "--out", tmp_path / "b.parquet").returncode == 0
+    assert pl.read_parquet(tmp_path / "a.parquet").equals(pl.read_parquet(tmp_path / "b.parquet"))
+
+
+def test_given_stock_and_open_orders_replace_the_dataset_s(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    state = pl.read_parquet(data / "state.parquet").with_columns(on_hand=pl.lit(3.0))
+    state.write_csv(tmp_path / "stock.csv")
+    orders = state.select("item_id", "location_id").with_columns(
+        arrival_date=pl.lit("2019-05-02"), quantity=pl.lit(4.0)
+    )
+    orders.write_csv(tmp_path / "orders.csv")
+    done = orpr("score", "--data", data, "--policy", "champion", "--state", tmp_path / "stock.csv",
+                "--open-orders", tmp_path / "orders.csv", "--out", tmp_path / "out.parquet")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert pl.read_parquet(tmp_path / "out.parquet")["inventory_position"].to_list() == [7.0] * 4
+
+
+def test_a_bad_value_is_one_line_exit_2_and_no_file(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    demand = pl.read_parquet(data / "demand.parquet")
+    demand[10, "units_sold"] = -5.0
+    demand.write_parquet(data / "demand.parquet")
+    done = orpr("score", "--data", data, "--policy", "champion", "--out", tmp_path / "out.parquet")
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1
+    for part in ("demand.parquet", "units_sold", "row 11", "-5"):
+        assert part in lines[0]
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_quarantine_sets_the_bad_series_aside_and_answers_the_rest(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    demand = pl.read_parquet(data / "demand.parquet")
+    demand[10, "units_sold"] = -5.0
+    demand.write_parquet(data / "demand.parquet")
+    done = orpr(
+        "score",
+        "--data",
+        data,
+        "--policy",
+        "champion",
+        "--out",
+        tmp_path / "out.parquet",
+        "--quarantine",
+        tmp_path / "bad.parquet",
+    )
+    assert done.returncode == 0, done.stderr
+    aside = pl.read_parquet(tmp_path / "bad.parquet")
+    assert aside.height == 1
+    assert aside["column"][0] == "units_sold"
+    assert pl.read_parquet(tmp_path / "out.parquet").height == 3
+
+
+def test_missing_stock_is_refused_and_not_guessed(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    (data / "state.parquet").unlink()
+    done = orpr("score", "--data", data, "--policy", "champion", "--out", tmp_path / "out.parquet")
+    assert done.returncode == 2
+    assert "on_hand" in done.stderr
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--policy", "nobody"], "nobody"),
+        (["--policy", "champion", "--as-of", "soon"], "soon"),
+        (["--policy", "champion", "--as-of", "2031-01-01"], "2031-01-01"),
+    ],
+)
+def test_a_wrong_call_is_exit_2_and_names_what_is_wrong(
+    orpr: Orpr, data: Path, tmp_path: Path, words: list[str], named: str
+) -> None:
+    done = orpr("score", "--data", data, *words, "--out", tmp_path / "out.parquet")
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_weekly_data_without_a_weekly_policy_is_answered_by_the_baseline_and_says_so(
+    orpr: Orpr, weekly: Path, tmp_path: Path
+) -> None:
+    done = orpr("score", "--data", weekly, "--policy", "champion", "--out", tmp_path / "out.parquet")
+    assert done.returncode == 0, done.stderr
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert table["source"].unique().to_list() == ["baseline"]
+    check_identity(table)
+    assert table["inventory_days"].is_between(7, 30).all()
+
+
+@pytest.mark.parametrize("which", ["data", "weekly"])
+def test_train_makes_a_bundle_that_scores(
+    orpr: Orpr, which: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(which)
+    trained = orpr("train", "--data", folder, "--out", tmp_path / "mine", "--config", "tiny")
+    assert trained.returncode == 0, trained.stderr
+    manifest = json.loads((tmp_path / "mine" / "manifest.json").read_text())
+    assert manifest["version"] == "mine"
+    done = orpr("score", "--data", folder, "--policy", tmp_path / "mine", "--out", tmp_path / "out.parquet")
+    assert done.returncode == 0, done.stderr
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert table["policy_version"].unique().to_list() == ["mine"]
+    check_identity(table)
+    adapted = orpr(
+        "train", "--data", folder, "--from", tmp_path / "mine", "--out", tmp_path / "again", "--config", "tiny"
+    )
+    assert adapted.returncode == 0, adapted.stderr
+    assert json.loads((tmp_path / "again" / "manifest.json").read_text())["adapted_from"] == "mine"
+
+
+def test_label_writes_curves_and_their_provenance(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    done = orpr("label", "--data", data, "--out", tmp_path / "labels.parquet", "--test-days", 180)
+    assert done.returncode == 0, done.stderr
+    table = pl.read_parquet(tmp_path / "labels.parquet")
+    provenance = json.loads(pl.read_parquet_metadata(tmp_path / "labels.parquet")["orpr"])
+    grid = np.array(provenance["grid"])
+    curves = np.stack(table["cost_curve"].to_list())
+    assert curves.shape == (table.height, len(grid))
+    np.testing.assert_allclose(table["inventory_days"].to_numpy(), grid[curves.argmin(axis=1)])
+    assert str(table["as_of"].max()) < provenance["before"] == "2018-11-02"
+
+
+def test_check_says_what_is_in_a_dataset(orpr: Orpr, data: Path) -> None:
+    done = orpr("check", "--data", data)
+    assert done.returncode == 0
+    assert "4 series" in done.stdout
+
+
+def test_backtest_prints_every_row_and_writes_its_page(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    done = orpr("backtest", "--data", data, "--test-days", 60, "--results", tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "results" / "backtest-bakery.json").read_text())
+    methods = {row["method"] for row in result["table"]}
+    assert methods == {"OR hindsight", "clairvoyant", "OR label", "PTO normal 14", "PTO normal 28", "PTO gamma 14",
+                       "PTO gamma 28", "BM_50", "BM_85", "incumbent", "GBM plain", "GBM strong", "DL"}  # fmt: skip
+    costs = {row["method"]: row["total_cost"] for row in result["table"]}
+    assert costs["clairvoyant"] == min(costs.values())
+    assert all(name in done.stdout for name in ("GBM strong", "clairvoyant", "DL"))
+    assert (tmp_path / "results" / "backtest-bakery.png").stat().st_size > 10_000
+
+
+def test_a_policy_that_was_trained_on_the_window_is_not_backtested(orpr: Orpr, data: Path) -> None:
+    done = orpr("backtest", "--data", data, "--test-days", 365)
+    assert done.returncode == 2
+    assert "trained up to" in done.stderr
+
+
+def test_export_again_keeps_the_answers(orpr: Orpr, tmp_path: Path) -> None:
+    from service.policy import Policy, resolve_bundle
+    from tests.pipeline.conftest import SAMPLE
+
+    shipped = resolve_bundle("champion", 1)
+    done = orpr("export", "--from", shipped, "--data", SAMPLE, "--out", tmp_path / "twin")
+    assert done.returncode == 0, done.stderr
+    with np.load(shipped / "golden.npz") as one, np.load(tmp_path / "twin" / "golden.npz") as two:
+        np.testing.assert_allclose(one["output.logits"], two["output.logits"], rtol=1e-4, atol=1e-4)
+    assert Policy(tmp_path / "twin").version == "twin"
+
+
+def test_import_makes_a_dataset_that_trains_and_scores(orpr: Orpr, tmp_path: Path) -> None:
+    lines = ["when,sku,pieces,each"]
+    rng = np.random.default_rng(5)
+    for day in range(120):
+        for sku in ("A", "B"):
+            lines += [f"2024-{1 + day // 28:02d}-{1 + day % 28:02d},{sku},{int(rng.poisson(4)) + 1},2.50"]
+    (tmp_path / "sales.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "stock.csv").write_text("sku,when,on_hand\nA,2024-05-08,7\nB,2024-05-08,-2\n")
+    done = orpr("import", "--sales", tmp_path / "sales.csv", "--stock", tmp_path / "stock.csv", "--out", tmp_path / "made",
+                "--map", "when=date", "--map", "sku=item_id", "--map", "sales.pieces=quantity", "--map", "sales.each=unit_price")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    scored = orpr("score", "--data", tmp_path / "made", "--policy", "champion", "--out", tmp_path / "out.parquet")
+    assert scored.returncode == 0, scored.stderr
+    assert sorted(pl.read_parquet(tmp_path / "out.parquet")["inventory_position"].to_list()) == [0.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    "command", ["import", "check", "label", "train", "backtest", "export", "score", "serve", "key", "demo"]
+)
+def test_every_command_explains_itself(orpr: Orpr, command: str) -> None:
+    done = orpr(command, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout) > 200

@@ -1,0 +1,35 @@
+"""A small training set from six series of the sample, and a policy trained on it for a few seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulator.panel import Panel
+from training.config import TrainConfig, load_config
+from training.dataset import TrainingSet
+from training.pretrain import Trained, pretrain
+from training.run import named_config
+
+END = 1035  # the first period of the sample's last 180 days
+
+
+@pytest.fixture(scope="session")
+def few(bakery: Panel) -> Panel:
+    """Six series."""
+    return bakery.take(np.arange(0, 84, 14))
+
+
+@pytest.fixture(scope="session")
+def tiny() -> TrainConfig:
+    return load_config(named_config("tiny"))
+
+
+@pytest.fixture(scope="session")
+def training_set(few: Panel, tiny: TrainConfig) -> TrainingSet:
+    return TrainingSet(few, tiny.labels, END, tiny.seed, tiny.loss.money_power)
+
+
+@pytest.fixture(scope="session")
+def trained(training_set: TrainingSet, tiny: TrainConfig) -> Trained:
+    return pretrain(training_set, tiny, lambda *_: None)

@@ -1,0 +1,197 @@
+"""The training set and the three stages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from simulator.observation import FIELDS, ObservationSpec, Observer
+from simulator.ordering import inventory_days_grid
+from simulator.panel import Panel
+from solver.labels import epochs_of, history_window
+from training.checkpoint import load_weights, save_weights
+from training.config import LabelConfig, ModelConfig, TrainConfig, load_config
+from training.dataset import TrainingSet
+from training.losses import cost_of_days
+from training.model import PolicyNetwork
+from training.pretrain import Trained, adapt, decision_loss, pretrain
+from training.run import named_config
+
+END = 1035
+
+
+def test_nothing_from_the_cut_off_on_reaches_training(few: Panel, tiny: TrainConfig) -> None:
+    """Sales, stock-outs, prices after the end are replaced; observations, curves, weights, targets stay the same."""
+    later = {name: getattr(few, name).copy() for name in ("units_sold", "in_stock", "price")}
+    for column in later.values():
+        column[:, END:] = 7.0
+    changed = replace(few, **later)
+    sets = [TrainingSet(panel, tiny.labels, END, 3, 0.5) for panel in (few, changed)]
+    assert sets[0].size == sets[1].size
+    for one, other in zip(sets[0].copies, sets[1].copies, strict=True):
+        np.testing.assert_array_equal(one.curves, other.curves)
+        np.testing.assert_array_equal(one.weight, other.weight)
+        last = np.argsort(one.period)[-40:]
+        left, right = sets[0].batch(one, last), sets[1].batch(other, last)
+        torch.testing.assert_close(left.demand, right.demand, equal_nan=True)
+        for a, b in zip(left.fields, right.fields, strict=True):
+            torch.testing.assert_close(a, b, equal_nan=True)
+
+
+def test_every_decision_is_over_before_the_cut_off(training_set: TrainingSet) -> None:
+    for copy in training_set.copies:
+        panel = copy.observer.panel
+        over = copy.period + panel.lead_periods[copy.series] + panel.review_periods[copy.series]
+        assert over.max() <= END
+
+
+def test_a_curve_of_a_free_position_has_its_least_cost_where_the_real_one_has(few: Panel) -> None:
+    """Without a position the curve is not flat at its left end, but what is best stays best where an order is due."""
+    from simulator.rates import panel_rates
+    from solver.labels import cost_curves
+
+    epochs = epochs_of(few, panel_rates(few), history_window(few, 400))
+    grid = inventory_days_grid()
+    real = cost_curves(few, epochs, grid)
+    lift = epochs.inventory_position
+    free = cost_curves(
+        few, epochs._replace(inventory_position=lift * 0, stock_before_arrival=epochs.stock_before_arrival - lift), grid
+    )
+    best = real.argmin(axis=1)
+    orders = grid[best] * epochs.daily_rate > epochs.inventory_position + 1
+    rows = np.flatnonzero(orders)
+    assert len(rows) > 100
+    cost = free[rows, best[rows]] - free[rows].min(axis=1)
+    unit = (epochs.daily_rate * few.items.lost_sale_cost[epochs.series])[rows]
+    assert np.quantile(cost / unit, 0.99) < 0.05
+
+
+def test_a_small_network_overfits_one_batch(training_set: TrainingSet, tiny: TrainConfig) -> None:
+    torch.manual_seed(0)
+    model = replace(tiny.model, dropout=0.0, code_dropout=0.0)
+    network = PolicyNetwork(model, training_set.spec, training_set.grid.tolist())
+    batch = training_set.batch(training_set.copies[0], np.arange(32))
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    first = last = 0.0
+    for step in range(150):
+        output, latent = network(*batch.fields)
+        loss = decision_loss(output, latent, batch, network.grid, tiny.loss)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        last = float(loss.detach())
+        first = last if step == 0 else first
+    floor = 2 * float((batch.weight * batch.curves.min(dim=1).values).mean())
+    assert last - floor < 0.35 * (first - floor)
+
+
+def test_training_lowers_the_cost_of_the_days_it_reads_out(
+    training_set: TrainingSet, trained: Trained, tiny: TrainConfig
+) -> None:
+    torch.manual_seed(tiny.seed)
+    fresh = PolicyNetwork(tiny.model, training_set.spec, training_set.grid.tolist()).eval()
+    batch = training_set.batch(training_set.copies[0], np.arange(0, len(training_set.copies[0].series), 7))
+    costs = []
+    with torch.no_grad():
+        for network in (fresh, trained.network):
+            _, latent = network(*batch.fields)
+            costs.append(float(cost_of_days(latent.days, network.grid, batch.curves).mean()))
+    assert costs[1] < 0.8 * costs[0]
+
+
+def test_the_same_seed_trains_the_same_weights(training_set: TrainingSet, tiny: TrainConfig) -> None:
+    short = replace(tiny, forecast=replace(tiny.forecast, epochs=0.05), head=replace(tiny.head, epochs=0.05),
+                    joint=replace(tiny.joint, epochs=0.05), threads=1)  # fmt: skip
+    one, two = (pretrain(training_set, short, lambda *_: None).network.state_dict() for _ in range(2))
+    for name, value in one.items():
+        assert torch.equal(value, two[name]), name
+
+
+def test_the_second_stage_leaves_the_encoder_alone(training_set: TrainingSet, tiny: TrainConfig) -> None:
+    only_head = replace(tiny, forecast=replace(tiny.forecast, epochs=0), joint=replace(tiny.joint, epochs=0),
+                        head=replace(tiny.head, epochs=0.1))  # fmt: skip
+    torch.manual_seed(tiny.seed)
+    before = PolicyNetwork(tiny.model, training_set.spec, training_set.grid.tolist()).state_dict()
+    after = pretrain(training_set, only_head, lambda *_: None).network.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.startswith(("decision_head", "to_logits")) for name in moved)
+
+
+def test_a_series_ten_times_as_large_gets_the_same_days(few: Panel, trained: Trained) -> None:
+    """Scale-free: units only scale the rate. The one exception is whole units, which matter less in a larger series."""
+    items = replace(few.items, order_multiple=few.items.order_multiple * 0)
+    small = replace(few, quantity="continuous", items=items)
+    large = replace(small, units_sold=few.units_sold * 10)
+    rows, periods = np.arange(6), np.full(6, 1000)
+    answers = []
+    for panel in (small, large):
+        observation = Observer(panel, ObservationSpec(1)).observe(rows, periods)
+        with torch.no_grad():
+            answers.append(trained.network(*(torch.from_numpy(observation[f.name]) for f in FIELDS)))
+    torch.testing.assert_close(answers[1][0].daily_rate, 10 * answers[0][0].daily_rate)
+    torch.testing.assert_close(answers[1][1].days, answers[0][1].days, rtol=0.02, atol=0.02)
+
+
+def test_a_series_without_any_history_gets_a_sane_answer(few: Panel, trained: Trained) -> None:
+    empty = replace(few, units_sold=few.units_sold.copy(), in_stock=few.in_stock.copy())
+    empty.units_sold[0], empty.in_stock[0] = np.nan, np.nan
+    observation = Observer(empty, ObservationSpec(1)).observe(np.array([0]), np.array([1000]))
+    with torch.no_grad():
+        output, _ = trained.network(*(torch.from_numpy(observation[f.name]) for f in FIELDS))
+    assert 0 < output.inventory_days.item() <= 90
+    assert output.daily_rate.item() > 0
+    assert all(torch.isfinite(value).all() for value in output)
+
+
+def test_weights_come_back_as_they_were_saved_and_others_are_refused(
+    trained: Trained, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    save_weights(trained.network, tmp_path / "weights.npz")
+    grid = inventory_days_grid().tolist()
+    again = PolicyNetwork(tiny.model, ObservationSpec(1), grid)
+    load_weights(again, tmp_path / "weights.npz")
+    for name, value in trained.network.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    other = PolicyNetwork(ModelConfig(width=32), ObservationSpec(1), grid)
+    with pytest.raises(ValueError, match="another network"):
+        load_weights(other, tmp_path / "weights.npz")
+
+
+def test_adapting_runs_the_joint_stage_only(training_set: TrainingSet, trained: Trained, tiny: TrainConfig) -> None:
+    network = PolicyNetwork(tiny.model, training_set.spec, training_set.grid.tolist())
+    network.load_state_dict(trained.network.state_dict())
+    short = replace(tiny, joint=replace(tiny.joint, epochs=0.05))
+    assert list(adapt(network, training_set, short, lambda *_: None).losses) == ["joint"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("speed = 3", "speed"),
+        ("[joint]\nlearning_rat = 1e-3", "joint.learning_rat"),
+        ("[joint]\nlearning_rate = -1.0", "learning_rate"),
+        ("[model]\nwidth = 30", "width"),
+        ('seed = "one"', "seed"),
+        ("model = 3", "model"),
+    ],
+)
+def test_a_bad_config_fails_before_training_starts(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=named):
+        load_config(path)
+
+
+def test_flags_override_the_file() -> None:
+    assert load_config(named_config("tiny"), seed=7, threads=None).seed == 7
+
+
+def test_a_history_without_a_known_outcome_cannot_be_learned_from(few: Panel) -> None:
+    unknown = replace(few, units_sold=few.units_sold * np.float32(np.nan))
+    with pytest.raises(ValueError, match="no decision"):
+        TrainingSet(unknown, LabelConfig(drawn_variants=0), END, 0, 0.5)
