@@ -29,7 +29,8 @@ def _key() -> tuple[Column[str], Column[str]]:
 
 datasets = Table(
     "datasets", metadata, Column("id", Integer, primary_key=True), Column("settings", String, nullable=False),
-    Column("fingerprint", String, nullable=False), Column("loaded_at", DateTime(timezone=True), nullable=False),
+    Column("fingerprint", String, nullable=False), Column("last_recorded", Date),
+    Column("loaded_at", DateTime(timezone=True), nullable=False),
 )  # fmt: skip
 items = Table(
     "items", metadata, *_key(), Column("category", String), Column("attributes", String, nullable=False),
@@ -105,13 +106,20 @@ class Store:
         with self.engine.begin() as connection:
             for table in (*targets.values(), datasets):
                 connection.execute(sa.delete(table))
+            last = None
             for name, rows in tables.items():
                 batch = [{**row, "recorded_at": now} if name == "history" else row for row in rows]
+                if name == "history":
+                    last = max((row["date"] for row in batch if row["units_sold"] is not None), default=None)
                 for at in range(0, len(batch), 20_000):
                     connection.execute(sa.insert(targets[name]), batch[at : at + 20_000])
-            connection.execute(
-                sa.insert(datasets), {"settings": json.dumps(settings), "fingerprint": fingerprint, "loaded_at": now}
-            )
+            row = {
+                "settings": json.dumps(settings),
+                "fingerprint": fingerprint,
+                "last_recorded": last,
+                "loaded_at": now,
+            }
+            connection.execute(sa.insert(datasets), row)
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -124,7 +132,7 @@ class Store:
     def last_recorded(self) -> date | None:
         """The last date with a known sale."""
         with self.engine.connect() as connection:
-            last = connection.scalar(sa.select(sa.func.max(history.c.date)).where(history.c.units_sold.is_not(None)))
+            last = connection.scalar(sa.select(datasets.c.last_recorded))
         assert last is None or isinstance(last, date)
         return last
 

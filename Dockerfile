@@ -1,0 +1,20 @@
+# The service only: no torch, no solver, no compiler. Build from the repository's root.
+FROM python:3.11-slim AS build
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
+COPY simulator simulator
+COPY service service
+COPY orpr orpr
+RUN python -m venv /opt/orpr \
+ && /opt/orpr/bin/pip install --no-cache-dir --constraint constraints.txt .
+
+FROM python:3.11-slim
+RUN useradd --create-home --uid 10001 orpr && install -d -o orpr -g orpr /home/orpr/data
+COPY --from=build /opt/orpr /opt/orpr
+USER orpr
+WORKDIR /home/orpr
+ENV PATH=/opt/orpr/bin:$PATH PYTHONUNBUFFERED=1
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+CMD ["orpr", "demo", "--host", "0.0.0.0"]

@@ -1,0 +1,57 @@
+"""The documents say what the code has: settings, metrics, columns, commands, files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from service.settings import Settings
+from service.telemetry import Telemetry
+from simulator.canonical import ITEM_FLOATS, ITEM_REQUIRED, ITEM_TEXTS
+
+ROOT = Path(__file__).parents[2]
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def tracked() -> list[str]:
+    run = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return run.stdout.split()
+
+
+def test_every_setting_stands_in_the_documents() -> None:
+    page = text_of("docs/settings.md")
+    for name in Settings.model_fields:
+        assert f"`ORPR_{name.upper()}`" in page, name
+
+
+def test_every_metric_stands_in_the_documents() -> None:
+    page = text_of("docs/settings.md")
+    for metric in Telemetry().registry.collect():
+        assert metric.name in page, metric.name
+
+
+def test_every_column_stands_in_the_documents() -> None:
+    page = text_of("docs/format.md")
+    for column in {*ITEM_REQUIRED, *ITEM_TEXTS, *ITEM_FLOATS}:
+        assert f"`{column}`" in page, column
+
+
+def test_the_readme_maps_every_module_and_names_none_that_is_gone() -> None:
+    readme = text_of("README.md")
+    modules = [name for name in tracked() if re.fullmatch(r"(orpr|simulator|solver|training|service)/.*\.py", name)]
+    for name in modules:
+        if not name.endswith("__init__.py"):
+            assert f"`{name}`" in readme, name
+    for name in re.findall(r"`((?:orpr|simulator|solver|training|service)/[a-z_/]+\.py)`", readme):
+        assert name in modules, name
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for name in tracked():
+        if name.endswith(".md"):
+            for target in re.findall(r"\]\((?!http)([^)#]+)", text_of(name)):
+                assert (ROOT / name).parent.joinpath(target).exists(), f"{name}: {target}"
