@@ -120,10 +120,10 @@ class PolicyNetwork(nn.Module):
     def _calendar(self, as_of_day: Tensor) -> Tensor:
         """(B, H, 8) weekday and time of year of every period ahead."""
         ahead = torch.arange(1, self.spec.horizon + 1, device=as_of_day.device) * self.spec.period_days
-        day = (as_of_day[:, None] + ahead[None, :]).to(torch.float32)
-        # Day counts are taken modulo their cycle first: a float32 sine of 20,000 x 2 pi loses its last digits.
-        week = torch.remainder(day + 3, 7.0) * (2 * torch.pi / 7)
-        year = torch.remainder(day, 365.2425) * (2 * torch.pi / 365.2425)
+        day = as_of_day[:, None] + ahead[None, :]
+        # Cycles are taken in whole numbers: float32 remainders of 20,000 days differ between runtimes in the third digit.
+        week = torch.remainder(day + 3, 7).to(torch.float32) * (2 * torch.pi / 7)
+        year = torch.remainder(day * 10_000, 3_652_425).to(torch.float32) * (2 * torch.pi / 3_652_425)
         waves = [torch.sin(week), torch.cos(week), torch.sin(2 * week), torch.cos(2 * week)]
         waves += [torch.sin(year), torch.cos(year), torch.sin(2 * year), torch.cos(2 * year)]
         return torch.stack(waves, dim=-1)

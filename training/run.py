@@ -11,10 +11,10 @@ from typing import Any
 from simulator.observation import ObservationSpec, Observer
 from simulator.ordering import inventory_days_grid
 from simulator.panel import Panel
-from training.checkpoint import load_weights
+from training.checkpoint import load_weights, save_weights
 from training.config import ModelConfig, TrainConfig
 from training.dataset import TrainingSet
-from training.export import export_bundle
+from training.export import ParityError, export_bundle
 from training.model import PolicyNetwork
 from training.pretrain import Progress, Trained, adapt, pretrain
 
@@ -67,7 +67,14 @@ def train_bundle(
         "decisions": data.size,
     }
     observer = Observer(panel, data.spec, data.rates)
-    export_bundle(trained.network, observer, end - 1, out, manifest, {"losses": trained.losses})
+    rescue = out.with_name(f"{out.name}.weights.npz")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(trained.network, rescue)
+    try:
+        export_bundle(trained.network, observer, end - 1, out, manifest, {"losses": trained.losses})
+    except ParityError as error:
+        raise ParityError(f"{error}; the trained weights are kept in {rescue}") from error
+    rescue.unlink()
     return trained
 
 
