@@ -132,8 +132,13 @@ def label_loss(output: PolicyOutput, latent: Latent, batch: Batch, config: LossC
 
 
 def decision_loss(output: PolicyOutput, latent: Latent, batch: Batch, grid: Tensor, config: LossConfig) -> Tensor:
-    """Stage 3: cost expected over all days, and cost of the day read out, from the same curves."""
+    """Stage 3: cost expected over all days, and cost of the day read out, from the same curves.
+
+    The forecast's loss stays in. Left out, the decision bends the forecast to its own ends (the median drifts to 1.7
+    times demand), and the service shows that forecast to planners.
+    """
     cost = expected_cost(output.logits, batch.curves)
     read = cost_of_days(latent.days, grid, batch.curves)
     kl = kl_to_standard_normal(latent.mean, latent.log_variance)
-    return (batch.weight * (cost + config.readout * read + config.kl * kl)).mean()
+    decision = (batch.weight * (cost + config.readout * read + config.kl * kl)).mean()
+    return decision + config.forecast * forecast_loss(output, latent, batch)
