@@ -181,13 +181,14 @@ def backtest(
     test_days: Annotated[int, typer.Option(help="Length of the window at the end of the history.")] = 180,
     seed: Annotated[int, typer.Option(help="Of the bootstrap and the gradient-boosted rows.")] = 0,
     results: Annotated[Path | None, typer.Option(help="Folder for JSON, page and picture.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Rewrite the table between this page's backtest marks.")] = None,
 ) -> None:
     """Replay every method on the last days of a dataset and print the table.
 
     No policy may have been trained on the window; one that was is refused.
     """
     from orpr.evaluation import run_backtest
-    from orpr.results import screen_table, write_results
+    from orpr.results import rewrite_block, screen_table, write_results
 
     with progress_bars() as report:
         result = run_backtest(data, policy or ["champion"], test_days, seed, report)
@@ -195,6 +196,8 @@ def backtest(
     if results is not None:
         for path in write_results(result, results, f"backtest-{result['dataset']}"):
             typer.echo(str(path))
+    if page is not None:
+        rewrite_block(result, page)
 
 
 @app.command()

@@ -85,6 +85,27 @@ def write_results(result: dict[str, Any], folder: Path, stem: str) -> list[Path]
     return paths
 
 
+def rewrite_block(result: dict[str, Any], page: Path) -> None:
+    """Put a short table between the marks `<!-- backtest -->` and `<!-- /backtest -->` of a page.
+
+    Raises:
+        ValueError: when the page lacks the marks.
+    """
+    text = page.read_text(encoding="utf-8")
+    begin, end = "<!-- backtest -->", "<!-- /backtest -->"
+    if begin not in text or end not in text:
+        raise ValueError(f"{page} has no place for the table: {begin} and {end} are missing")
+    lines = ["| method | turnover days | in stock | total cost | vs best PTO [95 %] |", "|---|---:|---:|---:|---:|"]
+    lines += [f"| {row[0]} | {row[1]} | {row[2]} | {row[6]} | {row[8]} |" for row in table_rows(result)]
+    note = (
+        f"{result['series']} series, {result['first']} to {result['last']}, {result['currency']}; DL is the mean of "
+        f"{len(result['runs'])} seeds. Made by `make bench`; every column and run: docs/results."
+    )
+    head, rest = text.split(begin, 1)
+    tail = rest.split(end, 1)[1]
+    page.write_text(head + "\n".join([begin, "", *lines, "", note, "", end]) + tail, encoding="utf-8")
+
+
 def draw_costs(result: dict[str, Any], path: Path) -> None:
     """Holding and stock-out cost of each method as stacked bars."""
     import matplotlib as mpl
