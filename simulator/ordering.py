@@ -19,7 +19,7 @@ ORDER_UP_TO = "order_up_to"
 FIXED = "fixed"
 ORDERING_MODES = (ORDER_UP_TO, FIXED)
 ROUNDINGS = ("up", "nearest", "down")
-SLACK = 1e-6  # packs, relative: what float arithmetic may leave behind the comma
+SLACK = 1e-6  # relative: what float arithmetic may leave of packs, or of a position, behind the comma
 
 
 def inventory_days_grid() -> F64:
@@ -126,7 +126,8 @@ def _to_multiple(quantity: Array, multiple: Array, rounding: str) -> Array:
 def constrain(raw: Array, inventory_position: Array, rules: OrderRules) -> Order:
     """Apply shelf capacity, display minimum, maximum, multiple and minimum, in this order.
 
-    A raw quantity of zero stays zero unless the display minimum asks for more. The minimum and the multiple may lift
+    A raw quantity of zero stays zero unless the display minimum asks for more; what float arithmetic leaves of a
+    difference counts as zero, or the minimum would lift it to a real order. The minimum and the multiple may lift
     an order above the maximum's multiple; the maximum then wins, rounded down to whole packs.
 
     Args:
@@ -139,7 +140,8 @@ def constrain(raw: Array, inventory_position: Array, rules: OrderRules) -> Order
     lifted = xp.maximum(raw, rules.min_stock - inventory_position)
     room = xp.maximum(rules.max_stock - inventory_position, zero)
     shelved = xp.minimum(lifted, room)
-    wanted = shelved > 0
+    noise = SLACK * (1 + xp.abs(inventory_position))
+    wanted = shelved > noise
     packed = _to_multiple(shelved, rules.order_multiple, rules.rounding)
     least = _to_multiple(rules.min_order_qty, rules.order_multiple, "up")
     reached = xp.where(wanted & (packed < least), least, packed)
@@ -151,6 +153,6 @@ def constrain(raw: Array, inventory_position: Array, rules: OrderRules) -> Order
         minimum_bit=wanted & (packed < least) & (final > 0),
         multiple_bit=wanted & (xp.abs(packed - shelved) > 1e-4 * (1 + shelved)),
         maximum_bit=wanted & (reached > rules.max_order_qty),
-        display_bit=lifted > raw,
-        shelf_bit=(shelved < lifted) | (wanted & (reached > room)),
+        display_bit=lifted > raw + noise,
+        shelf_bit=(shelved < lifted - noise) | (wanted & (reached > room)),
     )

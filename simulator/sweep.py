@@ -43,7 +43,7 @@ def _packs(quantity, multiple, rounding):  # type: ignore[no-untyped-def]  # pra
 def _constrained(raw, position, least, multiple, most, display, shelf, rounding):  # type: ignore[no-untyped-def]  # pragma: no cover
     room = max(shelf - position, 0.0)
     wanted = min(max(raw, display - position), room)
-    if wanted <= 0:
+    if wanted <= SLACK * (1 + abs(position)):
         return 0.0
     quantity = max(_packs(wanted, multiple, rounding), _packs(least, multiple, 0))
     limit = min(most, room)

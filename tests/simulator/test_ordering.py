@@ -80,6 +80,15 @@ def test_what_float_arithmetic_leaves_behind_the_comma_orders_no_extra_pack(roun
             assert named == []
 
 
+@pytest.mark.parametrize("position", [0.0, 3.0, 1e5])
+def test_what_float_arithmetic_leaves_of_a_difference_is_not_lifted_to_the_minimum(position: float) -> None:
+    """A target that equals the position but for the last digit once ordered the whole minimum."""
+    noise = 1e-9 * (1 + position)
+    assert order(noise, position, min_order_qty=5.0, order_multiple=2.0) == (0, [])
+    assert order(0.0, position - noise, min_order_qty=5.0, min_stock=position) == (0, [])
+    assert order(noise, position, min_order_qty=5.0, max_stock=position) == (0, [])
+
+
 def test_half_a_pack_rounds_up_to_the_nearest_also_behind_float_noise() -> None:
     for noise in (-1e-9, 0.0, 1e-9):
         assert order(9.0 * (1 + noise), order_multiple=6, rounding="nearest")[0] == 12
