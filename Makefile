@@ -23,7 +23,7 @@ check: $(VENV)/.dev  ## lint, format, types, import rules
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev  ## measure, and write docs/results
-	$(BIN)/orpr backtest --data simulator/sample --results docs/results
+	$(BIN)/orpr backtest --data simulator/sample --results docs/results --page README.md
 	$(BIN)/python -m tests.benchmarks.speed docs/results
 
 format: $(VENV)/.dev  ## put the code in order

@@ -125,7 +125,7 @@ def draw_costs(result: dict[str, Any], path: Path) -> None:
     axis.set_xlabel(f"cost over the window, thousand {result['currency']} (label: total against OR hindsight)")
     axis.set_title(f"{result['dataset']}, {result['first']} to {result['last']}   (* reads the window)")
     axis.margins(x=0.1)
-    axis.legend(loc="lower right", frameon=False)
+    axis.legend(loc="upper right", frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
     plt.close(figure)

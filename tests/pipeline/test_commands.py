@@ -168,7 +168,10 @@ def test_check_says_what_is_in_a_dataset(orpr: Orpr, data: Path) -> None:
 
 
 def test_backtest_prints_every_row_and_writes_its_page(orpr: Orpr, data: Path, tmp_path: Path) -> None:
-    done = orpr("backtest", "--data", data, "--test-days", 60, "--results", tmp_path / "results")
+    (tmp_path / "page.md").write_text("# Page\n<!-- backtest -->\nold\n<!-- /backtest -->\nend\n")
+    done = orpr(
+        "backtest", "--data", data, "--test-days", 60, "--results", tmp_path / "results", "--page", tmp_path / "page.md"
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "results" / "backtest-bakery.json").read_text())
     methods = {row["method"] for row in result["table"]}
@@ -178,6 +181,8 @@ def test_backtest_prints_every_row_and_writes_its_page(orpr: Orpr, data: Path, t
     assert costs["clairvoyant"] == min(costs.values())
     assert all(name in done.stdout for name in ("GBM strong", "clairvoyant", "DL"))
     assert (tmp_path / "results" / "backtest-bakery.png").stat().st_size > 10_000
+    assert "| GBM strong |" in (tmp_path / "page.md").read_text()
+    assert "old" not in (tmp_path / "page.md").read_text()
 
 
 def test_a_policy_that_was_trained_on_the_window_is_not_backtested(orpr: Orpr, data: Path) -> None:
