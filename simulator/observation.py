@@ -208,6 +208,7 @@ class Observer:
         made |= {name: column[rows].astype(np.float32) for name, column in self._numbers.items()}
         made |= {name: column[rows] for name, column in self._texts.items()}
         made["as_of_day"] = self.panel.start_day + periods.astype(np.int64) * self.panel.period_days
-        made["prior_daily_rate"] = self.rates.prior_daily_rate[rows, t].astype(np.float32)
-        made["sales_share"] = self.rates.sales_share[rows, t].astype(np.float32)
+        before = periods < 0  # nothing was known yet, not even of the peers
+        made["prior_daily_rate"] = np.where(before, np.nan, self.rates.prior_daily_rate[rows, t]).astype(np.float32)
+        made["sales_share"] = np.where(before, 0.0, self.rates.sales_share[rows, t]).astype(np.float32)
         return {field.name: made[field.name] for field in FIELDS}

@@ -181,3 +181,11 @@ def test_a_policy_for_another_period_is_refused() -> None:
         Observer(make_panel(np.ones((1, 3))), ObservationSpec(7))
     with pytest.raises(ValueError, match="period_days must be 1 or 7, got 2"):
         ObservationSpec(2)
+
+
+def test_before_the_panel_begins_nothing_is_known_of_anything(bakery: Panel) -> None:
+    """The peers' mean of period 0 must not leak into a day before it."""
+    observation = Observer(bakery, ObservationSpec(1)).observe(np.arange(3), np.full(3, -5))
+    assert np.isnan(observation["prior_daily_rate"]).all()
+    assert (observation["sales_share"] == 0).all()
+    assert np.isnan(observation["units_sold"]).all()
