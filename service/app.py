@@ -11,11 +11,12 @@ from starlette.middleware import Middleware
 
 from service.auth import Sessions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
+from service.planner.mount import mount_planner, planner_running
 from service.policy import resolve_bundle
 from service.problems import install_problem_handlers
 from service.recommender import Recommender
 from service.registry import Policies
-from service.routes import operations, overrides, recommendations
+from service.routes import operations, overrides, pages, recommendations
 from service.settings import Settings
 from service.store import Store
 from service.telemetry import RequestMetrics, Telemetry
@@ -46,7 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with planner_running():
+            yield
         cache.close()
         store.close()
 
@@ -61,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.recommender = Recommender(settings, store, features, policies.current)
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
     app.state.sessions = Sessions(secret)
-    for module in (recommendations, overrides, operations):
+    for module in (recommendations, overrides, operations, pages):
         app.include_router(module.router)
+    mount_planner(app)
     return app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from service.settings import Settings
 from service.store import Series, Store
 from simulator.canonical import assemble
 from simulator.ordering import rules_of
-from simulator.panel import Panel
+from simulator.panel import F32, Panel
 
 
 class Stock(NamedTuple):
@@ -35,6 +35,18 @@ class Stock(NamedTuple):
     on_hand: float
     on_order: float
     source: str
+
+
+class Look(NamedTuple):
+    """What the policy saw of one series and what it expects, for people to look at."""
+
+    period_days: int
+    history: dict[str, F32]  # `units_sold` (T,) up to `day`; `promotion`, `holiday` (T + H,) flags; NaN: unknown
+    forecast: F32  # (H, Q) units a period, quantiles as in the contract
+    open_orders: list[tuple[date, float]]  # arrival date and units
+    lead_periods: int
+    next_review: date | None  # the first order day from as_of on; None where none lies in the horizon
+    overrides: list[Override]  # that cover the series and end after as_of, oldest first
 
 
 class Recommender:
@@ -73,6 +85,30 @@ class Recommender:
                 )
         return RecommendationResponse(
             as_of=day, policy_version=policy.version, overrides_as_of=read_at.isoformat(), items=answers
+        )
+
+    def look(self, series: Series, day: date) -> Look:
+        """The history, the forecast and the plans behind the answer for one known series at the end of `day`.
+
+        Raises:
+            ProblemError: where no policy is in charge.
+        """
+        policy = self._policy()
+        panel = self._items([series], day)
+        assert panel is not None
+        observation, _ = self._features.observe([series], day)
+        spec, t = policy.spec, panel.period_of(day)
+        due = np.flatnonzero(panel.review_due(range(t, t + spec.horizon))[0])
+        items = panel.items
+        scope = (items.item_id[0], items.location_id[0], items.category[0])
+        return Look(
+            period_days=spec.period_days,
+            history={name: observation[name][0] for name in ("units_sold", "promotion", "holiday")},
+            forecast=policy.answer(observation).forecast[0],
+            open_orders=self._store.orders([series])[series],
+            lead_periods=int(panel.lead_periods[0]),
+            next_review=panel.date_of(t + int(due[0])) if len(due) else None,
+            overrides=[o for o in self._store.overrides_between(day + timedelta(days=1), date.max) if o.covers(*scope)],
         )
 
     def _as_of(self, as_of: date | None) -> date:

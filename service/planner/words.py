@@ -1,0 +1,153 @@
+"""The planner page's sentences. Pure text from answers; no arithmetic beyond counting days and rounding for show."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from pydantic import ValidationError
+
+from service.decide import Override
+from service.planner.readings import Detail, Overview
+from service.schemas import AppliedOverride, Recommendation
+
+URGENCY = (
+    "Most urgent first: reviews that are due, then the lowest days of cover in the inventory position (on hand and on "
+    "order) for the recommended days."
+)
+_RULES = {
+    "min_order_qty": "the minimum order", "order_multiple": "whole packs or units", "max_order_qty": "the maximum order",
+    "min_stock": "the display minimum", "max_stock": "the shelf capacity",
+}  # fmt: skip
+_FIELDS = {
+    "selling_from": "From: give the first selling date.",
+    "selling_to": "To: give the last selling date.",
+    "mode": "Mode: choose one of the three.",
+    "value": "Value: give a number of 0 or more.",
+    "reason": "Reason: say why, in 1 to 500 characters.",
+    "author": "Author: say who decides, in 1 to 100 characters.",
+}
+
+
+def number(value: float) -> str:
+    """Units or days for reading: whole where they are, else up to two decimals."""
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def units(value: float) -> str:
+    """A quantity with its unit."""
+    rounded = round(value) if value >= 100 else round(value, 1)
+    return f"{number(rounded)} unit{'' if rounded == 1 else 's'}"
+
+
+def day(value: date) -> str:
+    """A date with its weekday."""
+    return f"{value:%a} {value.day} {value:%b %Y}"
+
+
+def drawn_note(overview: Overview) -> str:
+    """Which of the numbers are drawn and not observed."""
+    note = f"Data: {overview.source}."
+    if overview.drawn_stock:
+        note += f" Stock on hand is drawn, not counted, for {overview.drawn_stock} of {len(overview.rows)} series."
+    return note
+
+
+def action(detail: Detail) -> str:
+    """What to order and when it arrives, in one sentence."""
+    result, (item, place) = detail.answer.result, detail.series
+    if result is None or detail.look is None:
+        problem = detail.answer.problem
+        return f"No recommendation for {item} at {place}: {problem.detail if problem else 'no reason is known'}."
+    if not result.review_due:
+        following = detail.look.next_review
+        when = f"the next review is on {day(following)}" if following else "no review lies ahead"
+        return (
+            f"Order nothing for {item} at {place} today: {when}. Were it due today, the order would be "
+            f"{units(result.order_quantity)}."
+        )
+    if result.order_quantity == 0:
+        return f"Order nothing for {item} at {place}: what is on hand and on order covers the target."
+    last = result.covers_until
+    lasts = f" and have to last until {day(last)}" if last > result.expected_receipt_date else ""
+    return (
+        f"Order {units(result.order_quantity)} of {item} for {place} at the end of {day(result.order_date)}; they are "
+        f"sold from {day(result.expected_receipt_date)}{lasts}."
+    )
+
+
+def reason(result: Recommendation) -> str:
+    """Why: days, rate, position, rules."""
+    spread = f"{number(result.inventory_days_p10)} to {number(result.inventory_days_p90)}"
+    if result.override and result.override.mode != "add_units":
+        why = f"Why: the override makes it {number(result.inventory_days)} days of stock, lead time included"
+    else:
+        who = "the policy" if result.source == "policy" else "the base-stock rule"
+        why = f"Why: {who} wants {number(result.inventory_days)} days of stock, lead time included (10–90 %: {spread})"
+    added = ""
+    if result.override and result.override.mode == "add_units":
+        added = f" plus the override's {units(result.override.value)}"
+    why += (
+        f". At {units(result.daily_rate)} a day{added} that is a target of {units(result.target_stock)}; the position "
+        f"is {units(result.inventory_position)} ({number(round(result.on_hand, 1))} on hand, "
+        f"{number(round(result.on_order, 1))} on order)."
+    )
+    rules = [_RULES.get(name, name) for name in result.constraints_applied]
+    if rules:
+        why += f" Adjusted to {' and '.join(rules)}."
+    return why
+
+
+def overridden(override: AppliedOverride, policy_days: float) -> str:
+    """Which override counts and what the policy would have said."""
+    return (
+        f"Override {override.id} by {override.author}: {effect(override.mode, override.value)}, because "
+        f"“{override.reason}”. Without it: {number(policy_days)} days."
+    )
+
+
+def planned(override: Override) -> str:
+    """One stored override in a list."""
+    return (
+        f"No. {override.id}: {effect(override.mode, override.value)}, selling {override.selling_from} to "
+        f"{override.selling_to}, by {override.author}: {override.reason}"
+    )
+
+
+def effect(mode: str, value: float) -> str:
+    """What an override does."""
+    if mode == "set":
+        return f"set {number(value)} days"
+    return f"at least {number(value)} days" if mode == "at_least" else f"add {units(value)}"
+
+
+def stored(override_id: int, result: Recommendation | None) -> str:
+    """What a new override did to the present order."""
+    if result is None or result.override is None or result.override.id != override_id:
+        covered = f" Today's order covers {result.expected_receipt_date} to {result.covers_until}." if result else ""
+        return f"Override {override_id} is stored; it does not change today's order.{covered}"
+    return (
+        f"Override {override_id} is stored: {number(result.inventory_days)} days, order {units(result.order_quantity)}."
+    )
+
+
+def shortage(detail: Detail) -> str:
+    """The first day on which the median forecast finds no stock; empty where it always does."""
+    if detail.projection is None or detail.look is None:
+        return ""
+    short = [t for t, lost in enumerate(detail.projection.lost_sales) if lost >= 0.5]
+    if not short:
+        return ""
+    first = detail.as_of + timedelta(days=(short[0] + 1) * detail.look.period_days)
+    return f"At the median forecast stock runs out on {day(first)}."
+
+
+def plain_errors(error: ValidationError) -> str:
+    """Why an override cannot be stored, in the words of the form's labels."""
+    sentences = []
+    for part in error.errors():
+        if part["loc"] and part["loc"][0] in _FIELDS:
+            sentences.append(_FIELDS[str(part["loc"][0])])
+        else:
+            text = part["msg"].removeprefix("Value error, ").replace("selling_to", "To").replace("selling_from", "From")
+            sentences.append(f"{text[0].upper()}{text[1:]}.")
+    return " ".join(dict.fromkeys(sentences))

@@ -1,0 +1,144 @@
+"""The planner page as a planner meets it: a real browser, the real service, nothing replaced."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import httpx
+from playwright.sync_api import Page, expect
+
+from service.store import Store
+from tests.browser.conftest import Watch
+from tests.browser.running import PATIENCE_MS, Service, log_in
+
+expect.set_options(timeout=PATIENCE_MS)
+ROWS = ".series tbody tr"
+
+
+def answers(service: Service, series: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """What the API says of some series."""
+    body = {"items": [{"item_id": item, "location_id": place} for item, place in series]}
+    headers = {"X-API-Key": service.key}
+    response = httpx.post(f"{service.url}/v1/recommendations", json=body, headers=headers, trust_env=False, timeout=30)
+    items: list[dict[str, Any]] = response.raise_for_status().json()["items"]
+    return [item["result"] for item in items]
+
+
+def choose(page: Page, item: str, place: str) -> None:
+    page.get_by_role("button", name=f"Show {item} at {place}", exact=True).click()
+    expect(page.locator(".act")).to_contain_text(item)
+    expect(page.get_by_text(f"Override {item} at {place}")).to_be_visible()
+
+
+def stored_overrides(service: Service) -> int:
+    store = Store(service.database_url)
+    try:
+        return len(store.overrides_between(date.min, date.max))
+    finally:
+        store.close()
+
+
+def test_the_page_needs_a_login(visitor: Page, service: Service) -> None:
+    visitor.goto(service.url)
+    assert visitor.url == f"{service.url}/login"
+    assert "B101" not in visitor.content()
+    log_in(visitor, service)
+    expect(visitor).to_have_title("Planner – ORPR")
+    cookie = visitor.context.cookies()[0]
+    assert cookie["httpOnly"]
+    assert cookie["sameSite"] == "Strict"
+    visitor.get_by_role("button", name="Log out planner").click()
+    expect(visitor.get_by_label("API key")).to_be_visible()
+    visitor.goto(service.url)
+    assert visitor.url == f"{service.url}/login"
+
+
+def test_a_wrong_key_is_refused(visitor: Page, service: Service) -> None:
+    log_in(visitor, service, key="orpr_wrong")
+    expect(visitor.get_by_role("alert")).to_have_text("This API key is not known. Check it and try again.")
+    assert visitor.context.cookies() == []
+
+
+def test_the_live_channel_is_closed_without_the_cookie(visitor: Page, service: Service) -> None:
+    path = "/_nicegui_ws/socket.io/?EIO=4&transport="
+    assert httpx.get(f"{service.url}{path}polling", trust_env=False).status_code == 401
+    visitor.goto(f"{service.url}/login")
+    opened = visitor.evaluate(
+        """path => new Promise(done => {
+            const channel = new WebSocket(path);
+            channel.onopen = () => done(true);
+            channel.onerror = () => done(false);
+        })""",
+        f"{path}websocket",
+    )
+    assert opened is False
+
+
+def test_the_table_lists_every_series_by_urgency_and_says_what_is_drawn(planner: Page, service: Service) -> None:
+    expect(planner.locator(ROWS)).to_have_count(84)
+    cells = [row.split("\t") for row in planner.locator(ROWS).all_inner_texts()]
+    series = [(row[0].strip(), row[1].strip()) for row in cells]
+    assert len(set(series)) == 84
+    found = answers(service, series)
+    urgency = [(not one["review_due"], one["inventory_position"] / one["target_stock"]) for one in found]
+    assert urgency == sorted(urgency)
+    expect(planner.locator(".note")).to_contain_text("costs and lead times drawn from MABIM")
+    expect(planner.locator(".note")).to_contain_text("Stock on hand is drawn, not counted, for 84 of 84 series")
+
+
+def test_choosing_a_series_draws_its_chart_and_says_what_to_order(planner: Page, service: Service) -> None:
+    choose(planner, "B101", "S17")
+    expect(planner.locator("canvas")).to_be_visible()
+    told = answers(service, [("B101", "S17")])[0]
+    assert told["review_due"]
+    expect(planner.locator(".act")).to_contain_text(f"Order {told['order_quantity']:,.0f} units of B101 for S17")
+    expect(planner.locator(".why")).to_contain_text(f"{told['inventory_days']:g} days of stock")
+    expect(planner.locator("tr.chosen")).to_contain_text("S17")
+
+
+def test_a_series_can_be_chosen_with_the_keyboard(planner: Page) -> None:
+    planner.get_by_role("button", name="Show B109 at S5", exact=True).focus()
+    planner.keyboard.press("Enter")
+    expect(planner.locator(".act")).to_contain_text("B109 for S5")
+
+
+def test_an_override_changes_the_recommendation_at_once(planner: Page, service: Service) -> None:
+    choose(planner, "B101", "S28")
+    planner.get_by_label("Value").fill("9")
+    planner.get_by_label("Reason").fill("May Day")
+    planner.get_by_label("Author").fill("ann")
+    planner.get_by_role("button", name="Store override").click()
+    expect(planner.locator(".message")).to_contain_text("is stored: 9 days")
+    expect(planner.locator(".why")).to_contain_text("the override makes it 9 days of stock")
+    expect(planner.locator(".flag").first).to_contain_text("by ann: set 9 days, because “May Day”")
+    expect(planner.locator("tr.chosen")).to_contain_text("set 9")
+    path = f"{service.url}/v1/recommendations/S28/B101"
+    told = httpx.get(path, headers={"X-API-Key": service.key}, trust_env=False).raise_for_status().json()
+    assert told["items"][0]["result"]["inventory_days"] == 9
+    assert told["items"][0]["result"]["override"]["author"] == "ann"
+
+
+def test_an_invalid_override_says_why_and_stores_nothing(planner: Page, service: Service) -> None:
+    before = stored_overrides(service)
+    choose(planner, "B109", "S4")
+    planner.get_by_label("From").fill("2019-05-09")
+    planner.get_by_label("To (").fill("2019-05-03")
+    planner.get_by_label("Value").fill("9")
+    planner.get_by_label("Reason").fill("a slip")
+    planner.get_by_role("button", name="Store override").click()
+    expect(planner.locator(".message")).to_contain_text("To (2019-05-03) must not lie before From (2019-05-09)")
+    planner.get_by_label("Value").fill("")
+    planner.get_by_label("Reason").fill("")
+    planner.get_by_label("To (").fill("2019-05-09")
+    planner.get_by_role("button", name="Store override").click()
+    expect(planner.locator(".message")).to_contain_text("Value: give a number of 0 or more. Reason: say why")
+    assert stored_overrides(service) == before
+
+
+def test_the_page_complains_of_nothing_and_asks_no_other_host(planner: Page, watch: Watch) -> None:
+    choose(planner, "B109", "S5")
+    expect(planner.locator("canvas")).to_be_visible()
+    planner.wait_for_timeout(1000)
+    assert watch.complaints == []
+    assert watch.hosts == {"127.0.0.1"}
