@@ -9,7 +9,7 @@ RUN python -m venv /opt/orpr \
  && /opt/orpr/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:3.11-slim
-RUN useradd --create-home --uid 10001 orpr && install -d -o orpr -g orpr /home/orpr/data
+RUN useradd --create-home --uid 10001 orpr && install -d -o orpr -g orpr /home/orpr/.orpr
 COPY --from=build /opt/orpr /opt/orpr
 USER orpr
 WORKDIR /home/orpr

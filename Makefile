@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PACKAGES := simulator solver training service orpr
 
-.PHONY: run setup test check bench format clean
+.PHONY: run setup test check bench results format clean
 
 run: $(VENV)/.base  ## answer on the bakery sample: http://127.0.0.1:8000
 	@$(BIN)/orpr demo
@@ -22,9 +22,15 @@ check: $(VENV)/.dev  ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev  ## measure, and write docs/results
-	$(BIN)/orpr backtest --data simulator/sample --results docs/results --page README.md
+bench: $(VENV)/.dev  ## backtest the shipped policy and measure speed; writes docs/results/speed.*
+	$(BIN)/orpr backtest --data simulator/sample
 	$(BIN)/python -m tests.benchmarks.speed docs/results
+
+results: $(VENV)/.dev  ## train five seeds (an hour), backtest them, write docs/results and the README's table
+	for seed in 0 1 2 3 4; do $(BIN)/orpr train --data simulator/sample --config default --test-days 180 \
+	    --seed $$seed --out runs/daily-1-seed$$seed || exit 1; done
+	$(BIN)/orpr backtest --data simulator/sample $(foreach s,0 1 2 3 4,--policy runs/daily-1-seed$(s)) \
+	    --results docs/results --page README.md
 
 format: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix .

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -66,7 +66,9 @@ def train(
     with progress_bars() as report:
         trained = train_bundle(
             panel, recipe, end, out, commit=code_commit(), data_hash=folder_hash(data), start_from=base,
-            progress=lambda stage, step, steps, loss: report(stage, step, steps, f"loss {loss:.4f}"),
+            progress=lambda stage, step, steps, loss: report(
+                stage, step, steps, f"loss {loss:.4f}" if loss == loss else ""  # noqa: PLR0124 - NaN is no loss
+            ),
         )  # fmt: skip
     last = {stage: losses[-1] for stage, losses in trained.losses.items() if losses}
     typer.echo(f"{out}: trained before {panel.date_of(end - 1)}; final losses {last}")
@@ -153,7 +155,8 @@ def label(
 
     panel = read_panel(data)
     end = test_window(panel, test_days).start if test_days else panel.last_recorded + 1
-    count = write_labels(panel, data, out, end, recovered=not raw_sales)
+    with progress_bars() as report:
+        count = write_labels(panel, data, out, end, report, recovered=not raw_sales)
     typer.echo(f"{out}: {count} labels from {panel.series_count} series")
 
 
@@ -279,12 +282,20 @@ def main() -> None:
     """Run the command line; what a user can mend becomes one line and exit code 2, a failed job exit code 1."""
     try:
         app()
-    except (ValueError, LookupError) as error:
+    except ImportError as error:
+        _fail(f"{error}; `make setup` installs what training needs", 1)
+    except ValueError as error:
         _fail(error, 2)
     except (OSError, RuntimeError) as error:
         _fail(error, 1)
+    except Exception as error:
+        if type(error).__module__.startswith("sqlalchemy"):
+            _fail(error, 1)
+        if type(error).__name__ == "PolicyNotFound":
+            _fail(error, 2)
+        raise
 
 
-def _fail(error: Exception, code: int) -> None:
+def _fail(error: Exception | str, code: int) -> NoReturn:
     ERRORS.print(f"orpr: {' '.join(str(error).split())}", markup=False)
     sys.exit(code)

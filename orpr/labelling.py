@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +16,9 @@ from simulator.panel import Panel
 from solver.labels import best_days, cost_curves, epochs_of, history_window
 
 
-def write_labels(panel: Panel, data: Path, out: Path, end: int, *, recovered: bool) -> int:
+def write_labels(
+    panel: Panel, data: Path, out: Path, end: int, progress: Callable[[str, int, int], None], *, recovered: bool
+) -> int:
     """Label every review before period `end` and write the file with its provenance.
 
     Args:
@@ -28,8 +31,11 @@ def write_labels(panel: Panel, data: Path, out: Path, end: int, *, recovered: bo
         How many labels were written.
     """
     grid = inventory_days_grid()
+    progress("label", 0, 3)
     epochs = epochs_of(panel, panel_rates(panel), history_window(panel, end), recovered=recovered)
+    progress("label", 1, 3)
     curves = cost_curves(panel, epochs, grid)
+    progress("label", 2, 3)
     table = pl.DataFrame(
         {
             "item_id": panel.items.item_id[epochs.series].tolist(),
@@ -50,4 +56,5 @@ def write_labels(panel: Panel, data: Path, out: Path, end: int, *, recovered: bo
         "incumbent": "gamma base stock at the category's service target", "currency": panel.currency,
     }  # fmt: skip
     write_whole({out: table}, {"orpr": json.dumps(provenance)})
+    progress("label", 3, 3)
     return table.height

@@ -9,6 +9,8 @@ from pathlib import Path
 
 def folder_hash(folder: Path) -> str:
     """SHA-256 over the names and contents of a dataset's files."""
+    if not folder.is_dir():
+        raise ValueError(f"data: there is no folder {folder}")
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in (".parquet", ".csv", ".json")):
         digest.update(path.name.encode())

@@ -12,11 +12,11 @@ import polars as pl
 
 from orpr.files import write_whole
 from service.decide import Answer, answer_of, baseline_answer, decide
-from service.policy import CHAMPION, Policy, PolicyAnswer, resolve_bundle
-from simulator.canonical import DataError, Problem, read_panel, with_stock
-from simulator.observation import ObservationSpec, Observer
+from service.policy import CHAMPION, Policy, PolicyAnswer, PolicyNotFound, resolve_bundle
+from simulator.canonical import DataError, Problem, read_history, with_stock
+from simulator.observation import ObservationSpec, Observer, beyond_horizon
 from simulator.ordering import ORDER_UP_TO, rules_of
-from simulator.panel import Panel
+from simulator.panel import I64, Panel
 from simulator.rates import rate_sources
 
 CHUNK = 512
@@ -49,11 +49,11 @@ def score(
 
     Raises:
         DataError: where data is bad and no quarantine is given, or no stock is known.
-        LookupError: where there is no such policy.
+        PolicyNotFound: where there is no such policy.
     """
     problems: list[Problem] = []
     aside = problems if quarantine is not None else None
-    panel = read_panel(data, set_aside=aside)
+    panel = read_history(data, set_aside=aside)
     t = period_at(panel, as_of)
     panel = with_stock(panel, data, state=state, open_orders=open_orders, as_of=t, set_aside=aside)
     panel = _with_known_stock(panel, aside, state.name if state else "state.parquet")
@@ -69,6 +69,7 @@ def score(
             parts.append(policy.answer(observer.observe(chunk, np.full(len(chunk), t))))
             progress("score", min(at + CHUNK, len(rows)), len(rows))
         answer = answer_of(PolicyAnswer(*(np.concatenate(column) for column in zip(*parts, strict=True))))
+        answer = _with_baseline_beyond_horizon(answer, observer, rows, t)
     version = policy.version if policy else "gamma base stock"
     mode = policy.ordering_mode if policy else ORDER_UP_TO
     table = _table(panel, observer, answer, t, mode, version)
@@ -96,11 +97,24 @@ def period_at(panel: Panel, as_of: date | None) -> int:
     return t
 
 
+def _with_baseline_beyond_horizon(answer: Answer, observer: Observer, rows: I64, t: int) -> Answer:
+    """The gamma base stock where an order has to last longer than the policy looks ahead."""
+    far = beyond_horizon(observer.panel, observer.spec)
+    if not far.any():
+        return answer
+    base = baseline_answer(observer, rows, t)
+    columns = {
+        name: np.where(far, getattr(base, name), getattr(answer, name))
+        for name in ("inventory_days", "p10", "p90", "daily_rate")
+    }
+    return Answer(**columns, source=answer.source)
+
+
 def _policy(name: str, period_days: int) -> Policy | None:
     """The policy; None where the alias has none for this period length, so that the baseline answers."""
     try:
         bundle = resolve_bundle(name, period_days)
-    except LookupError:
+    except PolicyNotFound:
         if name == CHAMPION:
             return None
         raise
@@ -144,10 +158,18 @@ def _table(panel: Panel, observer: Observer, answer: Answer, t: int, mode: str, 
             "raw_order_quantity": made.order.raw_order_quantity,
             "order_quantity": made.order.order_quantity,
             "review_due": panel.review_due(range(t, t + 1))[:, 0],
-            "source": [answer.source if s == "history" else f"{answer.source}, rate from {s}" for s in sources],
+            "source": [
+                who if s == "history" else f"{who}, rate from {s}"
+                for who, s in zip(_who(panel, observer, answer), sources, strict=True)
+            ],
             "policy_version": [version] * panel.series_count,
         }
     )
+
+
+def _who(panel: Panel, observer: Observer, answer: Answer) -> list[str]:
+    far = beyond_horizon(panel, observer.spec)
+    return ["baseline" if beyond else answer.source for beyond in far]
 
 
 def problem_table(problems: list[Problem]) -> pl.DataFrame:

@@ -23,7 +23,7 @@ def load_dataset(settings: Settings, data: Path, *, draw_stock: bool) -> None:
     settings.prepare()
     store = Store(settings.database_url)
     try:
-        fingerprint = folder_hash(data)
+        fingerprint = folder_hash(data) + ("+drawn stock" if draw_stock else "")
         if store.fingerprint() != fingerprint:
             load_panel(store, read_panel(data), fingerprint, draw_stock=draw_stock)
     finally:
@@ -53,7 +53,9 @@ def demo_key(settings: Settings) -> str:
 
 
 def run_demo(settings: Settings, sample: Path, host: str, port: int) -> None:
-    """Load the sample, print what to try, serve."""
+    """Load the sample into a database of its own, print what to try, serve."""
+    if "database_url" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"database_url": "sqlite:///.orpr/demo.db"})
     load_dataset(settings, sample, draw_stock=True)
     key = demo_key(settings)
     base = f"http://{host}:{port}"

@@ -12,7 +12,6 @@ from starlette.middleware import Middleware
 from service.auth import Sessions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
 from service.planner.mount import mount_planner, planner_running
-from service.policy import resolve_bundle
 from service.problems import install_problem_handlers
 from service.recommender import Recommender
 from service.registry import Policies
@@ -31,9 +30,6 @@ def create_app(settings: Settings) -> FastAPI:
 
     Args:
         settings: see `service.settings`.
-
-    Raises:
-        LookupError: when the policy that the settings name does not exist.
     """
     settings.prepare()
     telemetry = Telemetry()
@@ -42,8 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.redis_url:
         cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
     policies = Policies(telemetry)
-    loaded = store.settings()
-    policies.load(resolve_bundle(settings.policy, loaded["period_days"] if loaded else 1))
+    policies.load_named(settings.policy, (store.settings() or {"period_days": 1})["period_days"])
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -48,13 +49,13 @@ class Sessions:
 
     def issue(self, name: str) -> str:
         """A cookie value for the key of that name."""
-        return self._signer.sign(name).decode()
+        return self._signer.sign(base64.urlsafe_b64encode(name.encode())).decode()
 
     def name_of(self, cookie: str | None) -> str | None:
         """Whose cookie it is; None where it is missing, forged or older than twelve hours."""
         if not cookie:
             return None
         try:
-            return self._signer.unsign(cookie, max_age=SESSION_S).decode()
-        except BadSignature:
+            return base64.urlsafe_b64decode(self._signer.unsign(cookie, max_age=SESSION_S)).decode()
+        except (BadSignature, ValueError):
             return None

@@ -128,11 +128,11 @@ class FeatureRows:
         """Observations of `series` at the end of `as_of`, and where each one's rate comes from.
 
         Raises:
-            LookupError: when no dataset is loaded.
+            RuntimeError: when no dataset is loaded.
         """
         settings, fingerprint = self._store.settings(), self._store.fingerprint()
         if settings is None:
-            raise LookupError("no dataset is loaded")
+            raise RuntimeError("no dataset is loaded")
         spec = ObservationSpec(settings["period_days"])
         version = contract_id(interface(spec.period_days))
         keys = ["\x1f".join(("orpr", version, str(fingerprint), as_of.isoformat(), *key)) for key in series]

@@ -25,6 +25,7 @@ from service.schemas import AppliedOverride, ItemAnswer, Recommendation, Recomme
 from service.settings import Settings
 from service.store import Series, Store
 from simulator.canonical import assemble
+from simulator.observation import beyond_horizon
 from simulator.ordering import rules_of
 from simulator.panel import F32, Panel
 
@@ -67,12 +68,15 @@ class Recommender:
         keys = [(item.item_id, item.location_id) for item in requested]
         panel = self._items(sorted(set(keys)), day)
         index = {} if panel is None else _rows_of(panel)
+        far = [] if panel is None else beyond_horizon(panel, policy.spec).tolist()
         stock = self._stock(requested, day)
         answers: list[ItemAnswer] = []
         good: list[int] = []
         for n, (key, found) in enumerate(zip(keys, stock, strict=True)):
             problem = None if key in index else _unknown(key)
             problem = problem or (found if isinstance(found, Problem) else None)
+            if problem is None and panel is not None and far[index[key]]:
+                problem = _too_far(key)
             answers.append(ItemAnswer(item_id=key[0], location_id=key[1], problem=problem))
             if problem is None:
                 good.append(n)
@@ -116,6 +120,12 @@ class Recommender:
         if last is None:
             raise ProblemError(503, "no-dataset", "No dataset is loaded", "Load one with `orpr serve --data DIR`.")
         day = last if as_of is None else as_of
+        first = self._store.first_recorded()
+        if first is not None and day < first:
+            raise ProblemError(
+                422, "before-history", "Nothing was recorded yet",
+                f"as_of: {day} lies before the first recorded day, {first}",
+            )  # fmt: skip
         age = (day - last).days
         if age > self._settings.history_max_age_days:
             raise ProblemError(
@@ -190,6 +200,11 @@ def _rows_of(panel: Panel) -> dict[Series, int]:
 def _unknown(key: Series) -> Problem:
     detail = f"item_id, location_id: there is no item {key[0]!r} at {key[1]!r}"
     return Problem(type="series-unknown", title="The series is not known", status=404, detail=detail)
+
+
+def _too_far(key: Series) -> Problem:
+    detail = f"lead_time_days: {key[0]} at {key[1]} has to be ordered longer ahead than the policy looks (91 days)"
+    return Problem(type="beyond-horizon", title="The lead time is too long", status=422, detail=detail)
 
 
 def _no_demand(key: Series) -> Problem:

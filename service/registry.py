@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from service.policy import BundleRefused, Policy
+from service.policy import BundleRefused, Policy, PolicyNotFound, resolve_bundle
 from service.problems import ProblemError
 from service.telemetry import Telemetry
 
@@ -20,20 +20,34 @@ class Policies:
         self._current: Policy | None = None
         self._refused: str | None = None
 
-    def load(self, bundle: Path) -> bool:
-        """Put a bundle in charge if it holds; else keep what there is and say why."""
+    def load_named(self, name: str, period_days: int) -> bool:
+        """Put the policy of that name in charge, for data of that period length."""
+        try:
+            bundle = resolve_bundle(name, period_days)
+        except PolicyNotFound as error:
+            return self._refuse("missing", str(error))
+        return self.load(bundle, period_days)
+
+    def load(self, bundle: Path, period_days: int = 1) -> bool:
+        """Put a bundle in charge if it holds and decides for that period length; else keep what there is, say why."""
         try:
             policy = Policy(bundle)
         except BundleRefused as error:
-            self._refused = str(error)
-            self._telemetry.policy_refused.labels(error.reason).inc()
-            LOG.error("%s", error)
-            return False
+            return self._refuse(error.reason, str(error))
+        if policy.period_days != period_days:
+            detail = f"it decides for periods of {policy.period_days} days, the data has {period_days}"
+            return self._refuse("contract", f"policy bundle {bundle.name} refused (contract): {detail}")
         if self._current is not None:
             self._telemetry.policy.remove(self._current.version)
         self._current, self._refused = policy, None
         self._telemetry.policy.labels(policy.version).set(1)
         return True
+
+    def _refuse(self, reason: str, detail: str) -> bool:
+        self._refused = detail
+        self._telemetry.policy_refused.labels(reason).inc()
+        LOG.error("%s", detail)
+        return False
 
     @property
     def ready(self) -> bool:

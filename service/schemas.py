@@ -20,7 +20,7 @@ class OpenOrder(_Body):
     """Goods ordered and not yet received."""
 
     arrival_date: date = Field(description="Sold from the start of this date.", examples=["2019-05-02"])
-    quantity: float = Field(ge=0, description="Units.", examples=[120])
+    quantity: float = Field(ge=0, le=1e12, description="Units.", examples=[120])
 
 
 class RecommendationItem(_Body):
@@ -105,9 +105,9 @@ class RecommendationResponse(BaseModel):
 class OverrideRequest(_Body):
     """A planner's decision for selling dates. Leave scope fields out to mean all."""
 
-    item_id: str | None = Field(None, max_length=200, examples=["B101"])
-    location_id: str | None = Field(None, max_length=200, examples=["S17"])
-    category: str | None = Field(None, max_length=200, description="Not together with item_id.")
+    item_id: str | None = Field(None, min_length=1, max_length=200, examples=["B101"])
+    location_id: str | None = Field(None, min_length=1, max_length=200, examples=["S17"])
+    category: str | None = Field(None, min_length=1, max_length=200, description="Not together with item_id.")
     selling_from: date = Field(description="First selling date it is for.", examples=["2019-05-03"])
     selling_to: date = Field(description="Last selling date it is for.", examples=["2019-05-05"])
     mode: Literal["set", "at_least", "add_units"] = Field(

@@ -1,4 +1,4 @@
-"""Settings from the environment; the service refuses to start when they are unsafe."""
+"""Settings from the environment."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def _key() -> tuple[Column[str], Column[str]]:
 
 datasets = Table(
     "datasets", metadata, Column("id", Integer, primary_key=True), Column("settings", String, nullable=False),
-    Column("fingerprint", String, nullable=False), Column("last_recorded", Date),
+    Column("fingerprint", String, nullable=False), Column("first_recorded", Date), Column("last_recorded", Date),
     Column("loaded_at", DateTime(timezone=True), nullable=False),
 )  # fmt: skip
 items = Table(
@@ -106,16 +106,18 @@ class Store:
         with self.engine.begin() as connection:
             for table in (*targets.values(), datasets):
                 connection.execute(sa.delete(table))
-            last = None
+            first = last = None
             for name, rows in tables.items():
                 batch = [{**row, "recorded_at": now} if name == "history" else row for row in rows]
                 if name == "history":
-                    last = max((row["date"] for row in batch if row["units_sold"] is not None), default=None)
+                    known = [row["date"] for row in batch if row["units_sold"] is not None]
+                    first, last = min(known, default=None), max(known, default=None)
                 for at in range(0, len(batch), 20_000):
                     connection.execute(sa.insert(targets[name]), batch[at : at + 20_000])
             row = {
                 "settings": json.dumps(settings),
                 "fingerprint": fingerprint,
+                "first_recorded": first,
                 "last_recorded": last,
                 "loaded_at": now,
             }
@@ -135,6 +137,13 @@ class Store:
             last = connection.scalar(sa.select(datasets.c.last_recorded))
         assert last is None or isinstance(last, date)
         return last
+
+    def first_recorded(self) -> date | None:
+        """The first date of the history."""
+        with self.engine.connect() as connection:
+            first = connection.scalar(sa.select(datasets.c.first_recorded))
+        assert first is None or isinstance(first, date)
+        return first
 
     def all_series(self) -> list[Series]:
         """Every item and location, in order."""
@@ -167,7 +176,7 @@ class Store:
             {**json.loads(r["attributes"]), "item_id": r["item_id"], "location_id": r["location_id"]}
             for r in self._rows_for(items, places)
         ]
-        demand = self._rows_for(history, places, first, last)
+        demand = self._rows_for(history, places, first, last, sorted({item for item, _ in series}))
         days = self._rows_for(calendar, places, first, last)
         keys = ["item_id", "location_id"]
         return {
@@ -177,12 +186,17 @@ class Store:
         }  # fmt: skip
 
     def _rows_for(
-        self, table: Table, places: list[str], first: date | None = None, last: date | None = None
-    ) -> list[dict[str, Any]]:
+        self, table: Table, places: list[str], first: date | None = None, last: date | None = None,
+        wanted: Sequence[str] = (),
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Rows of some locations; of a few items only where `wanted` names them, so that one series at a large location
+        does not read all of it."""
         rows: list[dict[str, Any]] = []
         with self.engine.connect() as connection:
             for at in range(0, len(places), CHUNK):
                 query = sa.select(table).where(table.c.location_id.in_(places[at : at + CHUNK]))
+                if 0 < len(wanted) <= CHUNK:
+                    query = query.where(table.c.item_id.in_(wanted))
                 if first is not None:
                     query = query.where(table.c.date.between(first, last))
                 rows += [dict(row) for row in connection.execute(query).mappings()]

@@ -162,10 +162,15 @@ def _match_series(file: str, demand: pl.DataFrame, items: pl.DataFrame) -> list[
 
 
 def read_panel(folder: Path | str, *, set_aside: list[Problem] | None = None) -> Panel:
-    """Read and check a canonical dataset.
+    """Read and check a canonical dataset, stock and open orders included; see `read_history`."""
+    return with_stock(read_history(folder, set_aside=set_aside), Path(folder), set_aside=set_aside)
+
+
+def read_history(folder: Path | str, *, set_aside: list[Problem] | None = None) -> Panel:
+    """Read and check a canonical dataset without its stock, for callers that bring their own.
 
     Args:
-        folder: where `dataset.json`, `demand`, `items` and the optional files lie.
+        folder: where `dataset.json`, `demand`, `items` and the calendar lie.
         set_aside: where given, series with problems are left out of the panel and their problems appended here,
             instead of the whole dataset being refused.
 
@@ -183,7 +188,7 @@ def read_panel(folder: Path | str, *, set_aside: list[Problem] | None = None) ->
         items, demand = items.join(keys, on=KEY, how="anti"), demand.join(keys, on=KEY, how="anti")
     if items.is_empty() or demand.is_empty():
         raise DataError(problems)
-    return with_stock(assemble(settings, items, demand, _read_calendar(folder)), folder, set_aside=set_aside)
+    return assemble(settings, items, demand, _read_calendar(folder))
 
 
 def _items_of(table: pl.DataFrame) -> Items:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.panel import F32, I64, Panel, shift_known_ahead
+from simulator.panel import F32, I64, Bools, Panel, shift_known_ahead
 from simulator.rates import (
     RATE_SOURCES,
     YEAR_DAYS,
@@ -68,6 +68,11 @@ class ObservationSpec:
     def patch(self) -> int:
         """Periods in one token: a week where periods are days."""
         return 7 // self.period_days
+
+
+def beyond_horizon(panel: Panel, spec: ObservationSpec) -> Bools:
+    """(N,) whether an order has to last longer than a policy looks ahead; no policy decides for these."""
+    return np.asarray(panel.lead_periods + panel.review_periods > spec.horizon)
 
 
 class Field(NamedTuple):

@@ -6,14 +6,14 @@ there. The observations come from `simulator.observation`, the one code path tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from simulator.observation import FIELDS, ObservationSpec, Observer, evidence, panel_rates
+from simulator.observation import FIELDS, ObservationSpec, Observer, beyond_horizon, evidence, panel_rates
 from simulator.ordering import inventory_days_grid
 from simulator.panel import F32, I64, Panel
 from solver.labels import cost_curves, epochs_of, history_window, with_offset
@@ -47,7 +47,10 @@ class Copy:
 class TrainingSet:
     """All decisions to learn from, and batches of them."""
 
-    def __init__(self, panel: Panel, config: LabelConfig, end: int, seed: int, money_power: float) -> None:
+    def __init__(
+        self, panel: Panel, config: LabelConfig, end: int, seed: int, money_power: float,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:  # fmt: skip
         rng = np.random.default_rng(seed)
         self.panel, self.end = panel, end
         self.spec = ObservationSpec(panel.period_days)
@@ -57,7 +60,11 @@ class TrainingSet:
         self._future = np.where(found.seen >= 0.999, found.demand, np.nan).astype(np.float32)
         self._future[:, end:] = np.nan
         variants = [panel] + [draw_variant(panel, rng) for _ in range(config.drawn_variants)]
-        self.copies = [self._copy(variant, config, rng, money_power) for variant in variants]
+        self.copies: list[Copy] = []
+        for done, variant in enumerate(variants, 1):
+            self.copies.append(self._copy(variant, config, rng, money_power))
+            if progress is not None:
+                progress(done, len(variants))
         if not any(len(copy.series) for copy in self.copies):
             raise ValueError(f"{panel.name}: no decision before period {end} has a known outcome to learn from")
 
@@ -76,6 +83,7 @@ class TrainingSet:
             # A series reviewed every day is seen in each shift; keep its share of one pass.
             repeat = len(shifts) / variant.review_periods[epochs.series]
             keep = rng.random(len(epochs.series)) < np.minimum(share, 1.0) / repeat
+            keep &= ~beyond_horizon(variant, self.spec)[epochs.series]
             epochs = epochs._replace(**{k: v[keep] for k, v in epochs._asdict().items()})
             if config.free_position:
                 lift = epochs.inventory_position  # nothing in the position: every target orders

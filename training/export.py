@@ -34,6 +34,18 @@ class ParityError(ValueError):
     """The exported graph does not answer as the network does."""
 
 
+def check_destination(out: Path) -> None:
+    """A bundle may replace a bundle or fill an empty place, and nothing else.
+
+    Raises:
+        ValueError: when `out` holds anything but a bundle.
+    """
+    if not out.name:
+        raise ValueError(f"out must name a folder, got {str(out)!r}")
+    if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"out: {out} exists and is no policy bundle; nothing was written")
+
+
 class _Answers(nn.Module):
     """The network without what only training needs."""
 
@@ -71,6 +83,7 @@ def export_bundle(
     Raises:
         ParityError: when graph and network differ by more than 1e-4 on a golden case; nothing is written.
     """
+    check_destination(out)
     network.eval()
     rows, periods = golden_cases(observer, last)
     observation = observer.observe(rows, periods)

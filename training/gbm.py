@@ -113,7 +113,7 @@ def gbm_targets(
     asked_rows = np.repeat(np.arange(panel.series_count), len(periods))
     asked_when = np.tile(np.arange(periods.start, periods.stop), panel.series_count)
     asked, asked_scale = _in_chunks(observer, asked_rows, asked_when, features)
-    level = np.round(critical_ratio(panel), 2)
+    level = np.clip(np.round(critical_ratio(panel), 2), 0.01, 0.99)  # one model a level
     answer = np.zeros(len(asked_rows))
     levels = np.unique(level)
     for step, ratio in enumerate(levels):

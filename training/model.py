@@ -245,7 +245,7 @@ class PolicyNetwork(nn.Module):
         return torch.stack(
             [
                 torch.log((profile * protection).sum(dim=1) + 0.1), torch.log((last_year * protection).sum(dim=1) + 0.1),
-                torch.log(protection.sum(dim=1)), torch.log(responsible.sum(dim=1)),
+                torch.log(protection.sum(dim=1)), torch.log(responsible.sum(dim=1).clamp(min=1.0)),
                 mean.clamp(max=10.0), spread.clamp(max=10.0), sold,
                 torch.log1p(scale) * 0.2,
             ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from simulator.panel import Panel
 from training.checkpoint import load_weights, save_weights
 from training.config import ModelConfig, TrainConfig
 from training.dataset import TrainingSet
-from training.export import ParityError, export_bundle
+from training.export import ParityError, check_destination, export_bundle
 from training.model import PolicyNetwork
 from training.pretrain import Progress, Trained, adapt, pretrain
 
@@ -49,18 +50,26 @@ def train_bundle(
         progress: called as (stage, step, steps, loss).
         start_from: a bundle whose weights are adapted instead of starting anew.
     """
-    data = TrainingSet(panel, config.labels, end, config.seed, config.loss.money_power)
+    check_destination(out)
+    data = TrainingSet(
+        panel, config.labels, end, config.seed, config.loss.money_power,
+        lambda done, total: progress("label", done, total, float("nan")),
+    )  # fmt: skip
     if start_from is None:
         trained = pretrain(data, config, progress)
     else:
         trained = adapt(_network_of(start_from, data.spec), data, config, progress)
+    config = replace(config, model=trained.network.config)  # an adapted network keeps its own size
+    cut_off = panel.date_of(end - 1).isoformat()
+    if start_from is not None:  # what the old weights have seen, the new ones have
+        cut_off = max(cut_off, _manifest_of(start_from)["training_cut_off"])
     manifest: dict[str, Any] = {
         "dataset": panel.name,
         "period_days": panel.period_days,
         "data_sha256": data_hash,
         "config": config.as_dict(),
         "config_sha256": config_hash(config),
-        "training_cut_off": panel.date_of(end - 1).isoformat(),
+        "training_cut_off": cut_off,
         "commit": commit,
         "adapted_from": start_from.name if start_from else None,
         "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
@@ -70,11 +79,13 @@ def train_bundle(
     rescue = out.with_name(f"{out.name}.weights.npz")
     out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(trained.network, rescue)
+    progress("export", 0, 1, float("nan"))
     try:
         export_bundle(trained.network, observer, end - 1, out, manifest, {"losses": trained.losses})
     except ParityError as error:
         raise ParityError(f"{error}; the trained weights are kept in {rescue}") from error
     rescue.unlink()
+    progress("export", 1, 1, float("nan"))
     return trained
 
 
@@ -87,7 +98,7 @@ def export_again(bundle: Path, panel: Panel, out: Path, *, commit: str) -> None:
         out: the new bundle's folder.
         commit: of the code that exports; the manifest keeps the commit that trained beside it.
     """
-    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    manifest = _manifest_of(bundle)
     spec = ObservationSpec(panel.period_days)
     network = _network_of(bundle, spec)
     kept = {k: v for k, v in manifest.items() if k not in ("version", "contract_id", "sha256")}
@@ -102,9 +113,15 @@ def config_hash(config: TrainConfig) -> str:
     return hashlib.sha256(json.dumps(config.as_dict(), sort_keys=True).encode()).hexdigest()
 
 
+def _manifest_of(bundle: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    return manifest
+
+
 def _network_of(bundle: Path, spec: ObservationSpec) -> PolicyNetwork:
-    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    network = PolicyNetwork(ModelConfig(**manifest["config"]["model"]), spec, inventory_days_grid().tolist())
+    network = PolicyNetwork(
+        ModelConfig(**_manifest_of(bundle)["config"]["model"]), spec, inventory_days_grid().tolist()
+    )
     load_weights(network, bundle / "weights.npz")
     return network
 

@@ -103,6 +103,43 @@ def test_a_golden_answer_that_is_not_a_number_is_refused(bundle: Path) -> None:
         Policy(bundle)
 
 
+@pytest.mark.parametrize("broken", ["cut short", "without outputs", "no archive"])
+def test_golden_cases_that_cannot_be_replayed_are_refused(bundle: Path, broken: str) -> None:
+    """Whatever is wrong with the file, it is a refusal with a reason and never a crash at start."""
+    path = bundle / "golden.npz"
+    if broken == "cut short":
+        path.write_bytes(path.read_bytes()[:2000])
+    elif broken == "no archive":
+        path.write_bytes(b"")
+    else:
+        with np.load(path) as golden:
+            np.savez(path, **{name: golden[name] for name in golden.files if name.startswith("input")})
+    rehash(bundle)
+    with pytest.raises(BundleRefused) as refused:
+        Policy(bundle)
+    assert refused.value.reason == "parity"
+
+
+def test_a_bundle_for_another_period_length_is_not_put_in_charge() -> None:
+    policies = Policies(Telemetry())
+    assert not policies.load(SHIPPED, period_days=7)
+    assert not policies.load_named("champion", 7)
+    assert not policies.load_named("nobody", 1)
+    assert not policies.ready
+    assert policies.load_named("champion", 1)
+
+
+def test_export_replaces_a_bundle_and_never_anything_else(
+    untrained: PolicyNetwork, bakery: Panel, tmp_path: Path
+) -> None:
+    (tmp_path / "mydata").mkdir()
+    (tmp_path / "mydata" / "keep.txt").write_text("mine")
+    observer = Observer(bakery, ObservationSpec(1))
+    with pytest.raises(ValueError, match="no policy bundle"):
+        export_bundle(untrained, observer, 900, tmp_path / "mydata", {"training_cut_off": "x", "commit": "c"}, {})
+    assert (tmp_path / "mydata" / "keep.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     "change", [{"clock": "order-arrive-sell"}, {"grid": [1.0, 2.0]}, {"period_days": 7}, {"inputs": []}]
 )

@@ -146,7 +146,29 @@ def test_train_makes_a_bundle_that_scores(
         "train", "--data", folder, "--from", tmp_path / "mine", "--out", tmp_path / "again", "--config", "tiny"
     )
     assert adapted.returncode == 0, adapted.stderr
-    assert json.loads((tmp_path / "again" / "manifest.json").read_text())["adapted_from"] == "mine"
+    again = json.loads((tmp_path / "again" / "manifest.json").read_text())
+    assert again["adapted_from"] == "mine"
+    assert again["training_cut_off"] == manifest["training_cut_off"]
+
+
+def test_a_lead_time_beyond_the_horizon_is_answered_by_the_baseline(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    items = pl.read_parquet(data / "items.parquet")
+    items[0, "lead_time_days"] = 120
+    items.write_parquet(data / "items.parquet")
+    done = orpr("score", "--data", data, "--policy", "champion", "--out", tmp_path / "out.parquet")
+    assert done.returncode == 0, done.stderr
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert table["source"].to_list() == ["baseline", "policy", "policy", "policy"]
+    assert table["inventory_days"][0] > 90
+    check_identity(table)
+
+
+def test_given_stock_is_read_instead_of_a_broken_default(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    pl.read_parquet(data / "state.parquet").write_parquet(tmp_path / "good.parquet")
+    (data / "state.parquet").write_bytes(b"broken")
+    words = ("score", "--data", data, "--policy", "champion", "--out", tmp_path / "out.parquet")
+    assert orpr(*words).returncode == 2
+    assert orpr(*words, "--state", tmp_path / "good.parquet").returncode == 0
 
 
 def test_label_writes_curves_and_their_provenance(orpr: Orpr, data: Path, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ async def test_at_least_lifts_but_never_lowers_and_add_units_adds(client: httpx.
         ({"reason": ""}, 422, "reason"),
         ({"item_id": "B101", "category": "bakery"}, 422, "category"),
         ({"item_id": "unheard-of"}, 404, "unheard-of"),
+        ({"item_id": ""}, 422, "item_id"),
     ],
 )
 async def test_a_bad_override_is_refused_and_nothing_is_stored(

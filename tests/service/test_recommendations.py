@@ -128,6 +128,26 @@ async def test_more_than_five_thousand_series_are_refused(client: httpx.AsyncCli
     assert "5000" in response.json()["detail"]
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", "2015-12-20", "2015-06-01"])
+async def test_a_day_before_the_history_is_refused(client: httpx.AsyncClient, chain: Panel, day: str) -> None:
+    response = await client.post(PATH, json={"as_of": day, "items": requested(chain, range(1), on_hand=1)})
+    assert response.status_code == 422
+    assert response.json()["type"] == "before-history"
+
+
+async def test_a_lead_time_beyond_the_horizon_is_a_problem_and_never_a_zero_order(
+    client: httpx.AsyncClient, chain: Panel, app: Any
+) -> None:
+    from dataclasses import replace
+
+    from service.loading import load_panel
+
+    items = replace(chain.items, lead_time_days=chain.items.lead_time_days * 0 + 92)
+    load_panel(app.state.store, replace(chain, items=items), "far", draw_stock=True)
+    answer = (await client.post(PATH, json={"items": requested(chain, range(1), on_hand=0)})).json()["items"][0]
+    assert answer["problem"]["type"] == "beyond-horizon"
+
+
 async def test_a_history_that_is_too_old_is_refused(client: httpx.AsyncClient, chain: Panel) -> None:
     response = await client.post(PATH, json={"as_of": "2020-01-01", "items": requested(chain, range(1), on_hand=1)})
     assert response.status_code == 422
