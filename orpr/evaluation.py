@@ -39,7 +39,7 @@ def run_backtest(
             )
     result = backtest(panel, window, {name: deciding(policy) for name, policy in loaded.items()}, progress, seed=seed)
     where = data.name if data.name != "sample" else "simulator/sample"
-    shown = " ".join(f"--policy {name}" for name in policies)
+    shown = " ".join(f"--policy {f'runs/{Path(name).name}' if Path(name).is_dir() else name}" for name in policies)
     return as_json(result, panel) | {
         "currency": panel.currency,
         "source": panel.source,
@@ -66,5 +66,5 @@ def _run_of(bundle: Path, test_days: int) -> dict[str, Any]:
     seed, config = manifest["config"]["seed"], manifest["config"]["name"]
     return {
         "seed": seed, "config": config, "commit": manifest["commit"], "parameters": manifest["parameters"],
-        "command": f"orpr train --data simulator/sample --out {bundle.name} --config {config} --test-days {test_days} --seed {seed}",
+        "command": f"orpr train --data simulator/sample --out runs/{bundle.name} --config {config} --test-days {test_days} --seed {seed}",
     }  # fmt: skip
