@@ -31,6 +31,7 @@ from simulator.observation import (
     Observer,
     field_shape,
 )
+from simulator.panel import I64
 from simulator.rates import RATE_SOURCES, rate_sources
 
 LOG = logging.getLogger(__name__)
@@ -148,24 +149,40 @@ class FeatureRows:
         return unpack([blob for blob in blobs if blob is not None], spec)
 
     def _build(self, series: list[Series], as_of: date, spec: ObservationSpec) -> list[bytes]:
-        """Rows from SQL: the series and the peers that their category means need, a year back."""
-        settings = self._store.settings()
-        assert settings is not None
-        days = spec.period_days
-        first = as_of - timedelta(days=(spec.history + 1) * days)
-        frames = self._store.frames(self._store.peers(series), first, as_of + timedelta(days=spec.horizon * days))
-        settings = settings | {"review_origin": date.fromisoformat(settings["review_origin"])}
-        demand = frames["demand"]
-        if demand.is_empty():
-            demand = _one_unknown_row(frames["items"], as_of, demand.schema)
-        panel = assemble(settings, frames["items"], demand, frames["calendar"])
-        observer = Observer(panel, spec)
-        index = {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
-        t = panel.period_of(as_of)
-        rows = np.array([index[key] for key in series])
+        """Rows from SQL: the series and the peers that their category means need, a year back.
+
+        Categories are read at the series' own locations, and everywhere where a series has no history of its own: then
+        its rate may come from its category elsewhere.
+        """
+        observer, rows, t = self._observer(self._store.peers(series), series, as_of, spec)
+        known = observer.rates.has_history[rows, min(t, observer.panel.period_count - 1)]
+        if not known.all():
+            observer, rows, t = self._observer(self._store.peers(series, everywhere=True), series, as_of, spec)
         observation = observer.observe(rows, np.full(len(rows), t))
-        sources = rate_sources(panel, observer.rates, min(t, panel.period_count - 1))
+        sources = rate_sources(observer.panel, observer.rates, min(t, observer.panel.period_count - 1))
         return pack(observation, [sources[n] for n in rows])
+
+    def _observer(
+        self, peers: list[Series], series: list[Series], as_of: date, spec: ObservationSpec
+    ) -> tuple[Observer, I64, int]:
+        """An observer of the peers' last year, the rows of `series` in it, and the as-of period."""
+        settings = self._store.settings()
+        began = self._store.first_recorded()
+        assert settings is not None
+        first = as_of - timedelta(days=(spec.history + 1) * spec.period_days)
+        frames = self._store.frames(peers, first, as_of + timedelta(days=spec.horizon * spec.period_days))
+        demand = _from_the_first_day(frames["demand"], frames["items"], as_of if began is None else max(began, first))
+        origin = date.fromisoformat(settings["review_origin"])
+        panel = assemble(settings | {"review_origin": origin}, frames["items"], demand, frames["calendar"])
+        index = {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
+        return Observer(panel, spec), np.array([index[key] for key in series]), panel.period_of(as_of)
+
+
+def _from_the_first_day(demand: pl.DataFrame, items: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The demand with a row on `day`, so that the calendar is read from there also for series that began later."""
+    if not demand.filter(pl.col("date") == day).is_empty():
+        return demand
+    return pl.concat([_one_unknown_row(items, day, demand.schema), demand])
 
 
 def _one_unknown_row(items: pl.DataFrame, as_of: date, schema: pl.Schema) -> pl.DataFrame:

@@ -65,7 +65,7 @@ def _items(panel: Panel) -> list[dict[str, Any]]:
 def _history(panel: Panel) -> Iterable[dict[str, Any]]:
     dates = [panel.date_of(t) for t in range(panel.period_count)]
     for n, (item, place) in enumerate(_keys(panel)):
-        known = np.isfinite(panel.units_sold[n]) | np.isfinite(panel.promotion[n]) | np.isfinite(panel.in_stock[n])
+        known = np.isfinite([panel.units_sold[n], panel.promotion[n], panel.in_stock[n], panel.price[n]]).any(axis=0)
         for t in np.flatnonzero(known):
             promotion = panel.promotion[n, t]
             yield {
@@ -83,7 +83,7 @@ def _calendar(panel: Panel) -> Iterable[dict[str, Any]]:
     flags = {name: getattr(panel, name) for name in ("open", "holiday", "school_holiday")}
     for place, n in places.items():
         for t, day in enumerate(dates):
-            row = {name: bool(c[n, t]) if np.isfinite(c[n, t]) else None for name, c in flags.items()}
+            row = {name: _plain(c[n, t]) for name, c in flags.items()}  # a share where a period is longer than a day
             if any(value is not None for value in row.values()):
                 yield {"location_id": place, "date": day, **row}
 

@@ -42,7 +42,7 @@ history = Table(
 )  # fmt: skip
 calendar = Table(
     "calendar", metadata, Column("location_id", String, primary_key=True), Column("date", Date, primary_key=True),
-    Column("open", Boolean), Column("holiday", Boolean), Column("school_holiday", Boolean),
+    Column("open", Float), Column("holiday", Float), Column("school_holiday", Float),
 )  # fmt: skip
 inventory = Table(
     "inventory", metadata, *_key(), Column("date", Date, nullable=False), Column("on_hand", Float, nullable=False),
@@ -152,20 +152,21 @@ class Store:
             rows = connection.execute(query)
             return [(item, place) for item, place in rows]
 
-    def peers(self, series: Sequence[Series]) -> list[Series]:
-        """Those series and all others of their categories at their locations, and their reference items."""
+    def peers(self, series: Sequence[Series], *, everywhere: bool = False) -> list[Series]:
+        """Those series, their reference items, and all others of their categories: at their locations, or anywhere."""
         wanted = set(series)
-        rows = self._rows_for(items, sorted({place for _, place in wanted}))
-        groups = {(r["category"], r["location_id"]) for r in rows if (r["item_id"], r["location_id"]) in wanted}
-        references = {
-            (json.loads(r["attributes"]).get("reference_item_id"), r["location_id"])
-            for r in rows
-            if (r["item_id"], r["location_id"]) in wanted
-        }
+        places = sorted({place for _, place in self.all_series()} if everywhere else {place for _, place in wanted})
+        rows = self._rows_for(items, places)
+        mine = [r for r in rows if (r["item_id"], r["location_id"]) in wanted]
+        groups = {(r["category"], r["location_id"]) for r in mine}
+        categories = {r["category"] for r in mine} if everywhere else set()
+        references = {(json.loads(r["attributes"]).get("reference_item_id"), r["location_id"]) for r in mine}
         return sorted(
             (r["item_id"], r["location_id"])
             for r in rows
-            if (r["category"], r["location_id"]) in groups or (r["item_id"], r["location_id"]) in references
+            if r["category"] in categories
+            or (r["category"], r["location_id"]) in groups
+            or (r["item_id"], r["location_id"]) in references
         )
 
     def frames(self, series: Sequence[Series], first: date, last: date) -> dict[str, pl.DataFrame]:
@@ -277,8 +278,8 @@ _ITEM_SCHEMA = (
     | dict.fromkeys(ITEM_WHOLE, pl.Int64)
 )
 _CALENDAR_SCHEMA = {
-    "location_id": pl.String, "date": pl.Date, "open": pl.Boolean, "holiday": pl.Boolean,
-    "school_holiday": pl.Boolean,
+    "location_id": pl.String, "date": pl.Date, "open": pl.Float32, "holiday": pl.Float32,
+    "school_holiday": pl.Float32,
 }  # fmt: skip
 
 

@@ -104,3 +104,39 @@ def test_a_new_dataset_makes_old_rows_unreachable(store: Store, chain: Panel) ->
     load_panel(store, changed, "other files", draw_stock=True)
     doubled, _ = rows.observe(series, DAY)
     np.testing.assert_allclose(doubled["units_sold"][0, -1], changed.units_sold[0, chain.last_recorded])
+
+
+def from_file_and_store(chain: Panel, store: Store, rows: list[int]) -> tuple[Observation, Observation, list[str]]:
+    """The same decisions observed from the panel and through the store."""
+    from service.loading import load_panel
+
+    load_panel(store, chain, "changed", draw_stock=True)
+    series = [series_of(chain)[n] for n in rows]
+    stored, sources = FeatureRows(store, MemoryCache()).observe(series, DAY)
+    direct = Observer(chain, ObservationSpec(1)).observe(np.array(rows), np.full(len(rows), chain.last_recorded))
+    return direct, stored, sources
+
+
+def test_a_series_that_began_late_is_observed_alike_from_file_and_store(store: Store, chain: Panel) -> None:
+    """The calendar is known from before its first sale on, also where all its peers began late."""
+    young = chain.take(np.arange(12))
+    place = young.items.location_id[0]
+    for n in np.flatnonzero(young.items.location_id == place):
+        for column in (young.units_sold, young.in_stock, young.promotion):
+            column[n, : chain.last_recorded - 100] = np.nan
+    direct, stored, _ = from_file_and_store(young, store, [0, 1])
+    assert same(direct, stored)
+
+
+def test_a_series_without_history_borrows_its_category_elsewhere_in_file_and_store_alike(
+    store: Store, chain: Panel
+) -> None:
+    lonely = chain.take(np.arange(12))
+    place = lonely.items.location_id[0]
+    for n in np.flatnonzero(lonely.items.location_id == place):
+        for column in (lonely.units_sold, lonely.in_stock, lonely.promotion):
+            column[n] = np.nan
+    direct, stored, sources = from_file_and_store(lonely, store, [0])
+    assert sources == ["category"]
+    np.testing.assert_allclose(stored["prior_daily_rate"], direct["prior_daily_rate"], rtol=1e-6)
+    assert direct["prior_daily_rate"][0] > 0
