@@ -15,6 +15,7 @@ from service.policy import Policy, resolve_bundle
 from simulator.canonical import read_panel
 from simulator.observation import Observer
 from simulator.panel import F64, I64
+from simulator.stock import read_inventory
 from training.backtest import Decide, as_json, backtest
 from training.run import test_window
 
@@ -37,7 +38,8 @@ def run_backtest(
             raise ValueError(
                 f"policy {policy.version} was trained up to {cut_off}, the window starts on {panel.date_of(window.start)}"
             )
-    result = backtest(panel, window, {name: deciding(policy) for name, policy in loaded.items()}, progress, seed=seed)
+    decides = {name: deciding(policy) for name, policy in loaded.items()}
+    result = backtest(panel, window, decides, progress, seed=seed, inventory=read_inventory(panel, data))
     where = data.name if data.name != "sample" else "simulator/sample"
     shown = " ".join(f"--policy {f'runs/{Path(name).name}' if Path(name).is_dir() else name}" for name in policies)
     return as_json(result, panel) | {

@@ -72,6 +72,30 @@ def _with_quantity(file: str, table: pl.DataFrame, column: str, problems: list[P
     return table
 
 
+def read_inventory(panel: Panel, folder: Path) -> F64 | None:
+    """(N, T) units that really stood there at each period's end, NaN where unknown; None without an inventory file.
+
+    Raises:
+        DataError: naming file, column, row and value.
+    """
+    found = read_table(folder, "inventory")
+    if found is None:
+        return None
+    file, table = found
+    problems: list[Problem] = []
+    check_columns(file, table, [*KEY, "date", "on_hand"])
+    table = _with_quantity(file, with_keys(file, table, problems), "on_hand", problems)
+    table = cast(file, table, "date", pl.Date(), "a date, YYYY-MM-DD", problems)
+    if problems:
+        raise DataError(problems)
+    table = table.filter(pl.col("date").is_not_null()).join(_keys(panel), on=KEY, how="inner").sort("date")
+    t = (table["date"] - panel.start).dt.total_days().to_numpy() // panel.period_days
+    inside = (t >= 0) & (t < panel.period_count)
+    on_hand = np.full(panel.units_sold.shape, np.nan)
+    on_hand[table["n"].to_numpy()[inside], t[inside]] = table["on_hand"].to_numpy()[inside]
+    return on_hand
+
+
 def _read_state(found: tuple[str, pl.DataFrame] | None, panel: Panel, problems: list[Problem]) -> F64:
     on_hand = np.full(panel.series_count, np.nan)
     if found is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from simulator.panel import F64
 from solver.candidates import CandidateTables
 from solver.exact import Solution, least_loss, solve_exact
 
@@ -14,6 +15,22 @@ def turnover_days(tables: CandidateTables, solution: Solution, period_days: int)
     """Mean stock over mean daily demand on the label's own window."""
     stock = tables.stock_units[np.arange(len(solution.choice)), solution.choice].sum()
     return float(stock * period_days / max(tables.demand_units.sum(), 1e-12))
+
+
+def real_turnover(on_hand: F64, demand: F64, period_days: int) -> float | None:
+    """Days that the real stock would have lasted, over the series and periods in which it is known.
+
+    Args:
+        on_hand: (N, T) units at each period's end, NaN where unknown.
+        demand: (N, T) units.
+        period_days: days in a period.
+
+    Returns:
+        Mean stock over mean daily demand; None where no stock is known or nothing was wanted.
+    """
+    known = np.isfinite(on_hand)
+    wanted = float(demand[known].sum())
+    return float(on_hand[known].sum() * period_days / wanted) if wanted > 0 else None
 
 
 def calibrate(

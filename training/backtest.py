@@ -18,7 +18,7 @@ from simulator.observation import ObservationSpec, Observer, panel_rates
 from simulator.ordering import inventory_days_grid, rules_of
 from simulator.panel import F64, I64, Panel
 from simulator.rollout import World, follow, replay_world, rollout
-from solver.calibration import calibrate
+from solver.calibration import calibrate, real_turnover
 from solver.candidates import candidate_tables, replayed_rates
 from solver.labels import best_days
 from training.gbm import gbm_targets, plain_features, strong_features
@@ -64,8 +64,9 @@ def clairvoyant(panel: Panel, world: World) -> F64:
 
 
 def backtest(
-    panel: Panel, periods: range, policies: dict[str, Decide], progress: Progress, *, seed: int = 0
-) -> Backtest:
+    panel: Panel, periods: range, policies: dict[str, Decide], progress: Progress, *, seed: int = 0,
+    inventory: F64 | None = None,
+) -> Backtest:  # fmt: skip
     """Replay every method over the window.
 
     Args:
@@ -74,9 +75,10 @@ def backtest(
         policies: runs of one policy (seeds) by name; each becomes an entry of `seeds`, their mean cost the row "DL".
         progress: called as (method, step, steps).
         seed: of the bootstrap and the GBM.
+        inventory: (N, T) what really stood there, for the label's turnover; the incumbent is replayed where None.
     """
     world = replay_world(panel, periods, rules_of(panel))
-    targets = method_targets(panel, periods, world, progress, seed)
+    targets = method_targets(panel, periods, world, progress, seed, inventory)
     totals: dict[str, SeriesTotals] = {}
     for method, target in targets.items():
         totals[method] = _totals(panel, world, target)
@@ -101,13 +103,15 @@ def backtest(
     )
 
 
-def method_targets(panel: Panel, periods: range, world: World, progress: Progress, seed: int) -> dict[str, F64]:
+def method_targets(
+    panel: Panel, periods: range, world: World, progress: Progress, seed: int, inventory: F64 | None
+) -> dict[str, F64]:
     """(N, T) target stocks of every method that is not a policy."""
     rates = panel_rates(panel)
     rate = replayed_rates(rates, periods)
     short, long = baseline_windows(panel.period_days)
     targets = {
-        **_hindsight_targets(panel, periods, progress),
+        **_hindsight_targets(panel, periods, progress, inventory),
         f"PTO normal {short}": pto_normal(panel, periods, short),
         f"PTO normal {long}": pto_normal(panel, periods, long),
         f"PTO gamma {short}": pto_gamma(panel, periods, short),
@@ -132,15 +136,18 @@ def method_targets(panel: Panel, periods: range, world: World, progress: Progres
     return targets
 
 
-def _hindsight_targets(panel: Panel, periods: range, progress: Progress) -> dict[str, F64]:
+def _hindsight_targets(panel: Panel, periods: range, progress: Progress, inventory: F64 | None) -> dict[str, F64]:
     rates = panel_rates(panel)
     rules, grid = rules_of(panel), inventory_days_grid()
     rate = replayed_rates(rates, periods)
     tables = candidate_tables(panel, rates, periods, grid, rules)
     progress(REFERENCE, 1, 2)
     world = replay_world(panel, periods, rules)
-    stocked = rollout(world, follow(incumbent(panel, periods))).on_hand.sum()
-    turnover = float(stocked * panel.period_days / max(world.demand.sum(), 1e-12))
+    stood = None if inventory is None else inventory[:, periods.start : periods.stop]
+    turnover = None if stood is None else real_turnover(stood, world.demand, panel.period_days)
+    if turnover is None:
+        replayed = rollout(world, follow(incumbent(panel, periods))).on_hand
+        turnover = real_turnover(replayed, world.demand, panel.period_days) or 0.0
     label = calibrate(tables, turnover, panel.period_days)
     progress("OR label", 2, 2)
     return {
