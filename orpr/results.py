@@ -99,7 +99,7 @@ def rewrite_block(result: dict[str, Any], page: Path) -> None:
     lines += [f"| {row[0]} | {row[1]} | {row[2]} | {row[6]} | {row[8]} |" for row in table_rows(result)]
     note = (
         f"{result['series']} series, {result['first']} to {result['last']}, {result['currency']}; DL is the mean of "
-        f"{len(result['runs'])} seeds. Made by `make results`; every column and run: docs/results."
+        f"{len(result['runs'])} seeds. Made by `orpr backtest`; command, every column and run: docs/results."
     )
     head, rest = text.split(begin, 1)
     tail = rest.split(end, 1)[1]
