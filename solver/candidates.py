@@ -24,6 +24,7 @@ class CandidateTables(NamedTuple):
     stock_value: F64  # currency x periods, the objective's coefficients
     loss_value: F64  # currency, the constraint's coefficients
     stock_units: F64  # unit-periods
+    stockout_periods: F64  # periods with lost demand
     total_cost: F64  # currency: holding plus lost sales
     demand_units: F64  # (N,) units
     sale_value: F64  # (N,) currency: demand at price
@@ -61,6 +62,7 @@ def candidate_tables(
         stock_value=cost * table.stock,
         loss_value=price * table.lost_sales,
         stock_units=table.stock,
+        stockout_periods=table.stockout_periods,
         total_cost=held * table.stock + items.lost_sale_cost[:, None] * table.lost_sales,
         demand_units=demand,
         sale_value=price[:, 0] * demand,
