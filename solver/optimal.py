@@ -181,7 +181,9 @@ def best_capped_base_stock(problem: LostSales, gap: float = 1e-6) -> StockPolicy
     Source: Xin (2021), Understanding the performance of capped base-stock policies in lost-sales inventory models,
     Operations Research 69.
     """
-    targets = range(limits(problem).position + 1)
+    targets = reversed(
+        range(limits(problem).position + 1)
+    )  # from above: the small ones are dear and then dropped early
     pairs = ((target, most) for target in targets for most in range(min(target, 1), target + 1))
     return _cheapest(problem, pairs, gap)
 
