@@ -52,8 +52,9 @@ def train(
     """
     from orpr.provenance import code_commit, folder_hash
     from simulator.canonical import read_panel
+    from simulator.panel import test_window
     from training.config import load_config
-    from training.run import named_config, test_window, train_bundle
+    from training.run import named_config, train_bundle
 
     recipe = load_config(named_config(config), seed=seed, threads=threads)
     panel = read_panel(data)
@@ -154,7 +155,7 @@ def label(
     """
     from orpr.labelling import write_labels
     from simulator.canonical import read_panel
-    from training.run import test_window
+    from simulator.panel import test_window
 
     panel = read_panel(data)
     end = test_window(panel, test_days).start if test_days else panel.last_recorded + 1
