@@ -166,6 +166,23 @@ def label(
 
 
 @app.command()
+def rules(
+    data: Data,
+    days: Annotated[int, typer.Option(help="Length of the replayed window at the end of the history.")] = 364,
+    out: Annotated[Path | None, typer.Option(help="Parquet file with one row per series and rule.")] = None,
+) -> None:
+    """What each pack, minimum, order day and day of lead time costs each series a year, in hindsight."""
+    from orpr.rule_prices import price_rules, screen_tables
+    from simulator.canonical import read_panel
+
+    panel = read_panel(data)
+    with progress_bars() as report:
+        prices = price_rules(panel, data, days, out, report)
+    for table in screen_tables(prices, panel.currency):
+        SCREEN.print(table)
+
+
+@app.command()
 def export(
     bundle: Annotated[Path, typer.Option("--from", help="Bundle whose weights are exported again.")],
     data: Data,
