@@ -82,6 +82,7 @@ async def test_receipt_and_coverage_follow_the_calendars(http: httpx.AsyncClient
     first, other = (await answers(http, calendars))[:2]
     assert first["expected_receipt_date"] == "2019-05-03"  # a Friday
     assert first["covers_until"] == "2019-05-09"  # Thursday's order comes the Friday after
+    assert other["review_due"] is False  # tomorrow's order comes no later
     assert other["expected_receipt_date"] == "2019-05-03"  # two days on, were they not closed
 
 
