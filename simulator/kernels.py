@@ -187,55 +187,72 @@ def sweep_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                         on_order[v] += order[v]
 
 
+# Inlined twice: where nothing but packs constrains an order, the compiler drops all else from the loop.
+@numba.njit(inline="always", **OPTIONS)  # type: ignore[untyped-decorator]
+def _walk(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    simple, demand, due, targets, rate, lead, opening, coming, rule, life, rounding, fixed, c,
+    on_hand, sales, lost, received, ordered, wasted,
+):  # fmt: skip
+    """One series through all periods; arrays are (T,), `received` holds the opening pipeline."""
+    have, young = opening, opening
+    least = whole_packs(rule.least, rule.multiple, 0, c)
+    for t in range(demand.shape[0]):
+        arriving, wanted = received[t], demand[t]
+        left = have + arriving - wanted
+        coming -= arriving
+        have = max(left, c.zero)
+        sales[t] = wanted + min(left, c.zero)
+        lost[t] = max(-left, c.zero)
+        if not simple and life > 0:
+            past = t - life + 1
+            young += arriving
+            if past >= -1:
+                young -= received[past] if past >= 0 else opening
+            stays = min(have, max(young, c.zero)) if life > 1 else c.zero
+            wasted[t] = have - stays
+            have = stays
+        on_hand[t] = have
+        order = c.zero
+        if due[t]:
+            position = have + coming
+            raw = targets[t] if fixed else max(targets[t] - position, c.zero)
+            if simple:
+                order = raw if raw > c.slack * (c.one + position) else c.zero
+                if rule.multiple > c.zero:
+                    order = whole_packs(order, rule.multiple, rounding, c)
+            else:
+                sellable = rule.keep * rate[t] if rule.keep < np.inf else rule.keep
+                order = constrained(raw, position, sellable, rule, least, rounding, c)
+            coming += order
+            if t + lead[t] < demand.shape[0]:
+                received[t + lead[t]] += order
+        ordered[t] = order
+
+
 @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def replay_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     demand, due, targets, rate, lead, on_hand0, pipeline0, rules, life, rounding, fixed, c,
     on_hand, sales, lost, received, ordered, wasted,
 ):  # fmt: skip
     series, periods = demand.shape
-    for chunk in numba.prange((series + CHUNK - 1) // CHUNK):
-        for n in range(chunk * CHUNK, min(series, (chunk + 1) * CHUNK)):
-            rule = rule_of(rules, n)
-            short_way = only_packs(rule)
-            least = whole_packs(rule.least, rule.multiple, 0, c)
-            have, young, coming = on_hand0[n], on_hand0[n], 0 * on_hand0[n]
-            received[n, :] = 0
-            for j in range(pipeline0.shape[1]):
-                coming += pipeline0[n, j]
-                if j < periods:
-                    received[n, j] = pipeline0[n, j]
-            for t in range(periods):
-                arriving, wanted = received[n, t], demand[n, t]
-                have += arriving
-                coming -= arriving
-                sold = min(have, wanted)
-                have -= sold
-                sales[n, t] = sold
-                lost[n, t] = wanted - sold
-                if life[n] > 0:
-                    past = t - life[n] + 1
-                    young += arriving
-                    if past >= -1:
-                        young -= received[n, past] if past >= 0 else on_hand0[n]
-                    stays = min(have, max(young, 0)) if life[n] > 1 else 0 * have
-                    wasted[n, t] = have - stays
-                    have = stays
-                on_hand[n, t] = have
-                order = 0 * have
-                if due[n, t]:
-                    position = have + coming
-                    raw = targets[n, t] if fixed else max(targets[n, t] - position, 0)
-                    if short_way:
-                        if raw > c.slack * (c.one + abs(position)):
-                            order = max(whole_packs(raw, rule.multiple, rounding, c), 0)
-                    else:
-                        sellable = rule.keep * rate[n, t] if rule.keep < np.inf else rule.keep
-                        order = constrained(raw, position, sellable, rule, least, rounding, c)
-                    coming += order
-                    arrival = t + lead[n, t]
-                    if arrival < periods:
-                        received[n, arrival] += order
-                ordered[n, t] = order
+    for n in numba.prange(series):
+        rule = rule_of(rules, n)
+        coming = c.zero
+        received[n, :] = 0
+        for j in range(pipeline0.shape[1]):
+            coming += pipeline0[n, j]
+            if j < periods:
+                received[n, j] = pipeline0[n, j]
+        if only_packs(rule) and life[n] == 0:
+            _walk(
+                True, demand[n], due[n], targets[n], rate[n], lead[n], on_hand0[n], coming, rule, life[n], rounding, fixed,
+                c, on_hand[n], sales[n], lost[n], received[n], ordered[n], wasted[n],
+            )  # fmt: skip
+        else:
+            _walk(
+                False, demand[n], due[n], targets[n], rate[n], lead[n], on_hand0[n], coming, rule, life[n], rounding, fixed,
+                c, on_hand[n], sales[n], lost[n], received[n], ordered[n], wasted[n],
+            )  # fmt: skip
 
 
 @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]

@@ -92,7 +92,7 @@ async def test_an_item_past_its_last_order_date_is_not_ordered_and_says_so(
     answer = (await answers(http, calendars))[3]
     assert answer["raw_order_quantity"] > 0
     assert answer["order_quantity"] == 0
-    assert answer["constraints_applied"] == ["orderable_until"]
+    assert "orderable_until" in answer["constraints_applied"]
     assert answer["review_due"] is False
 
 

@@ -163,23 +163,21 @@ def test_the_whole_schedule_equals_a_walk_through_the_days(seed: int) -> None:
         def receipt(order: int, lead: int = lead, receipts: list[bool] = receipts) -> int:
             return next(d for d in range(order + lead, 300) if receipts[d + 90])
 
-        settled = [d for d in decided if d < 200]  # far enough from the end for what follows
-        decided = [d for d, after in zip(settled, decided[1:], strict=False) if receipt(after) > receipt(d)]
-        cutoff = int(np.nan_to_num(items.order_cutoff_days[n]))
         until = items.orderable_until[n]
+        settled = [d for d in decided if d < 200 and (not until or panel.date_of(d).isoformat() <= until)]
+        later = [receipt(d) for d in settled[1:]] + [1000]
+        decided = [d for d, after in zip(settled, later, strict=True) if after > receipt(d)]
+        cutoff = int(np.nan_to_num(items.order_cutoff_days[n]))
         for k, t in enumerate(window):
-            due = t + cutoff in decided
-            last = due and (not until or panel.date_of(t + cutoff).isoformat() <= until)
-            assert found.due[n, k] == last
-            if due:
-                after = next(d for d in decided if d > t + cutoff)
-                lead = int(items.lead_time_days[n])
-                first, following = (
-                    next(d for d in range(start, 300) if receipts[d + 90])
-                    for start in (t + cutoff + lead, after + lead)
-                )
-                assert found.lead_time[n, k] == first - t
-                assert found.protection[n, k] == following - t - 1
+            d = t + cutoff
+            assert found.due[n, k] == (d in decided)
+            if d in decided:
+                another = d + int(items.review_period_days[n])  # where this is the last one ever
+                ever = next(x for x in range(another, 300) if orders[x + 90])
+                after = next((x for x in decided if x > d), ever)
+                assert found.lead_time[n, k] == receipt(d) - t
+                assert found.protection[n, k] == max(receipt(after), receipt(receipt(d) + 1 - lead)) - t - 1
+            assert found.protection[n, k] >= found.lead_time[n, k]  # an order always has a period of its own
 
 
 def test_one_series_alone_has_the_schedule_it_has_among_others() -> None:
