@@ -35,7 +35,7 @@ def peers(replay: Replay, sales: F64, stockpyl_series: int, or_gym_series: int) 
     if installed("dynaplex"):
         found.append(Contestant("DynaPlex", dynaplex_replay(replay), replay.steps, (
             "its `PolicyComparer` with one worker and its checks off, on a model that reads recorded demand; every trajectory "
-            "draws a series, so some come twice and some never."
+            "draws a series, so some come twice and some never. Free of charge for any use, under a licence of its own."
         )))  # fmt: skip
     if installed("or_gym_inventory"):
         few = replay.first(or_gym_series)

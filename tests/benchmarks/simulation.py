@@ -37,7 +37,7 @@ class Sizes(NamedTuple):
     candidates: int  # 1 to this many days
 
 
-CHUNK = 200  # series that plain NumPy sweeps at once; 20 and 2,000 were slower
+CHUNK = 200  # series that plain NumPy sweeps at once: about what fits the cache of a core
 FULL = Sizes(90, 10_000, 1_000, 20, 100, 70_210, 2_000, 90)
 QUICK = Sizes(30, 200, 20, 2, 5, 300, 250, 10)
 
