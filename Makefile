@@ -22,9 +22,10 @@ check: $(VENV)/.dev  ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.bench  ## backtest the shipped policy, measure speed side by side with others; writes docs/results/speed.*
+bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classical problems; writes docs/results
 	$(BIN)/orpr backtest --data simulator/sample
 	$(BIN)/python -m tests.benchmarks.speed docs/results
+	$(BIN)/python -m tests.benchmarks.classical docs/results
 
 results: $(VENV)/.dev  ## train five seeds (an hour), backtest them, write docs/results and the README's table
 	for seed in 0 1 2 3 4; do $(BIN)/orpr train --data simulator/sample --config default --test-days 180 \

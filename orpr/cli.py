@@ -144,11 +144,14 @@ def check(data: Data) -> None:
 @app.command()
 def label(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    out: Annotated[Path, typer.Option(help="Folder of Parquet files to write, or to bring up to date.")],
     test_days: Annotated[int, typer.Option(help="Leave the last days unlabelled.")] = 0,
     raw_sales: Annotated[bool, typer.Option("--raw-sales", help="Do not recover demand from stock-outs.")] = False,
 ) -> None:
-    """Label every review of a history with its best days and its whole cost curve."""
+    """Label every review of a history with its best days and its whole cost curve.
+
+    Run again, it goes on where it stopped, and labels anew only what a grown or corrected history changes.
+    """
     from orpr.labelling import write_labels
     from simulator.canonical import read_panel
     from training.run import test_window
@@ -156,8 +159,9 @@ def label(
     panel = read_panel(data)
     end = test_window(panel, test_days).start if test_days else panel.last_recorded + 1
     with progress_bars() as report:
-        count = write_labels(panel, data, out, end, report, recovered=not raw_sales)
-    typer.echo(f"{out}: {count} labels from {panel.series_count} series")
+        done = write_labels(panel, data, out, end, report, recovered=not raw_sales)
+    kept = f", {done.kept} of {done.files} files kept as they were" if done.kept else ""
+    typer.echo(f"{out}: {done.labels} labels from {panel.series_count} series{kept}")
 
 
 @app.command()

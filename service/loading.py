@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from service.store import Store
-from simulator.canonical import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
+from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
 from simulator.panel import Panel
 from simulator.rollout import opening_stock
 

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, MetaData, String, Table
 
 from service.decide import Override
-from simulator.canonical import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE, KEY
+from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
+from simulator.tables import KEY
 
 metadata = MetaData()
 

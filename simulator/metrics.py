@@ -17,6 +17,7 @@ class SeriesTotals(NamedTuple):
 
     holding_cost: F64  # currency
     stockout_cost: F64  # currency
+    waste_cost: F64  # currency
     mean_stock: F64  # units
     mean_daily_demand: F64  # units a day
     demand: F64  # units
@@ -27,7 +28,7 @@ class SeriesTotals(NamedTuple):
     @property
     def total_cost(self) -> F64:
         """(N,) currency."""
-        return self.holding_cost + self.stockout_cost
+        return self.holding_cost + self.stockout_cost + self.waste_cost
 
 
 class Metrics(NamedTuple):
@@ -38,7 +39,13 @@ class Metrics(NamedTuple):
     fill_rate: float  # sales over demand
     holding_cost: float  # currency
     stockout_cost: float  # currency
+    waste_cost: float  # currency
     total_cost: float  # currency
+
+
+def waste_cost(items: Items) -> F64:
+    """(N,) what a perished unit costs: its purchase cost, or its lost-sale cost where that is unknown."""
+    return np.where(np.isnan(items.unit_cost), items.lost_sale_cost, items.unit_cost)
 
 
 def series_totals(trajectory: Trajectory, items: Items, period_days: int) -> SeriesTotals:
@@ -49,6 +56,7 @@ def series_totals(trajectory: Trajectory, items: Items, period_days: int) -> Ser
     return SeriesTotals(
         holding_cost=held * items.holding_cost_per_day * period_days,
         stockout_cost=lost.sum(axis=1) * items.lost_sale_cost,
+        waste_cost=trajectory.wasted.sum(axis=1) * waste_cost(items),
         mean_stock=held / periods,
         mean_daily_demand=demand / (periods * period_days),
         demand=demand,
@@ -67,6 +75,7 @@ def summarise(totals: SeriesTotals) -> Metrics:
         fill_rate=float(totals.sales.sum()) / demand,
         holding_cost=float(totals.holding_cost.sum()),
         stockout_cost=float(totals.stockout_cost.sum()),
+        waste_cost=float(totals.waste_cost.sum()),
         total_cost=float(totals.total_cost.sum()),
     )
 

@@ -15,9 +15,11 @@ import numpy as np
 from simulator.baselines import baseline_windows, demand_quantile, incumbent, pto_gamma, pto_normal
 from simulator.metrics import Metrics, SeriesTotals, paired_ratio, series_totals, summarise
 from simulator.observation import ObservationSpec, Observer, panel_rates
-from simulator.ordering import inventory_days_grid, rules_of
+from simulator.ordering import ORDER_UP_TO, inventory_days_grid, rules_of
 from simulator.panel import F64, I64, Panel
-from simulator.rollout import World, follow, replay_world, rollout
+from simulator.rollout import World, replay_world
+from simulator.schedule import review_schedule
+from simulator.sweep import replay
 from solver.calibration import calibrate, real_turnover
 from solver.candidates import candidate_tables, replayed_rates
 from solver.labels import best_days
@@ -54,12 +56,11 @@ class Backtest(NamedTuple):
     seeds: dict[str, float]  # policy -> total cost against the best PTO
 
 
-def clairvoyant(panel: Panel, world: World) -> F64:
+def clairvoyant(panel: Panel, world: World, periods: range) -> F64:
     """(N, T) what the protection interval will sell: the floor that no policy can know."""
-    periods = world.demand.shape[1]
     total = np.pad(np.cumsum(world.demand, axis=1), ((0, 0), (1, 0)))
-    t = np.arange(periods)
-    stop = np.minimum(t[None, :] + panel.protection_periods[:, None] + 1, periods)
+    protection = review_schedule(panel, periods).protection
+    stop = np.minimum(np.arange(len(periods))[None, :] + protection + 1, len(periods))
     return np.asarray(np.take_along_axis(total, stop, axis=1) - total[:, 1:])
 
 
@@ -121,7 +122,7 @@ def method_targets(
         "incumbent": incumbent(panel, periods),
     }
     assert all(target.shape == rate.shape for target in targets.values())
-    targets["clairvoyant"] = clairvoyant(panel, world)
+    targets["clairvoyant"] = clairvoyant(panel, world, periods)
     observer = Observer(panel, ObservationSpec(panel.period_days), rates)
     for name, features in (("GBM plain", plain_features), (GBM_STRONG, strong_features)):
         targets[name] = gbm_targets(
@@ -146,7 +147,7 @@ def _hindsight_targets(panel: Panel, periods: range, progress: Progress, invento
     stood = None if inventory is None else inventory[:, periods.start : periods.stop]
     turnover = None if stood is None else real_turnover(stood, world.demand, panel.period_days)
     if turnover is None:
-        replayed = rollout(world, follow(incumbent(panel, periods))).on_hand
+        replayed = replay(world, incumbent(panel, periods), ORDER_UP_TO).on_hand
         turnover = real_turnover(replayed, world.demand, panel.period_days) or 0.0
     label = calibrate(tables, turnover, panel.period_days)
     progress("OR label", 2, 2)
@@ -158,7 +159,7 @@ def _hindsight_targets(panel: Panel, periods: range, progress: Progress, invento
 
 def policy_targets(observer: Observer, decide: Decide, periods: range) -> F64:
     """(N, T) what a policy answers at the end of each period in which a review is due, 0 elsewhere."""
-    due = observer.panel.review_due(periods)
+    due = review_schedule(observer.panel, periods).due
     targets = np.zeros(due.shape)
     for step, t in enumerate(periods):
         rows = np.flatnonzero(due[:, step])
@@ -168,7 +169,7 @@ def policy_targets(observer: Observer, decide: Decide, periods: range) -> F64:
 
 
 def _totals(panel: Panel, world: World, targets: F64) -> SeriesTotals:
-    return series_totals(rollout(world, follow(targets)), panel.items, panel.period_days)
+    return series_totals(replay(world, targets, ORDER_UP_TO), panel.items, panel.period_days)
 
 
 def _rows(totals: dict[str, SeriesTotals], best_pto: str, seed: int) -> list[Row]:

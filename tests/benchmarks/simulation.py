@@ -18,6 +18,7 @@ from simulator.ordering import ORDER_UP_TO, OrderRules
 from simulator.panel import F64, I64, Bools
 from simulator.rollout import Trajectory, World, follow, rollout
 from simulator.step import State
+from simulator.sweep import replay as compiled
 from simulator.sweep import sweep
 from tests.benchmarks.peers import peers
 from tests.benchmarks.replays import Replay, Totals, plain_numpy, python_loop, random_replay
@@ -55,9 +56,9 @@ def replaying(sizes: Sizes, repeats: int, report: Report) -> list[Measured]:
     few = replay.first(sizes.python_loop)
     contestants = [
         Contestant(OURS, compiled_replay(replay), replay.steps,
-                   "compiled; also applies minima, packs, maxima, shelf and display to every order."),
+                   "compiled `replay`: orders in whole packs; the whole trajectory is kept. Its other rules are not in use here."),
         Contestant("orpr, NumPy", reference_replay(replay), replay.steps,
-                   "the reference `rollout`: the same rules, any policy, and the whole trajectory is kept."),
+                   "the reference `rollout`, step by step: the same, for any policy."),
         Contestant("plain NumPy", lambda: plain_totals(replay), replay.steps,
                    "a loop over periods as a user would write it: base stock only, totals only."),
         Contestant("plain Python", lambda: python_loop(few), few.steps,
@@ -68,15 +69,21 @@ def replaying(sizes: Sizes, repeats: int, report: Report) -> list[Measured]:
     return race(work, "SKU-periods", contestants, repeats, report, agreeing_with(reference))
 
 
-def agreeing_with(reference: Trajectory) -> Callable[[str, Totals], None]:
+def agreeing_with(reference: Trajectory) -> Callable[[str, Totals | Trajectory], None]:
     """A check that raises where a contestant's totals are not those of the reference."""
-    true_held, true_lost = reference.on_hand.sum(axis=1), reference.lost_sales.sum(axis=1)
+    true = totals_of(reference)
 
-    def agree(who: str, found: Totals) -> None:
-        np.testing.assert_allclose(found.held, true_held[found.series], rtol=1e-6, err_msg=who)
-        np.testing.assert_allclose(found.lost_sales, true_lost[found.series], rtol=1e-6, atol=1e-6, err_msg=who)
+    def agree(who: str, found: Totals | Trajectory) -> None:
+        found = totals_of(found) if isinstance(found, Trajectory) else found
+        np.testing.assert_allclose(found.held, true.held[found.series], rtol=1e-6, err_msg=who)
+        np.testing.assert_allclose(found.lost_sales, true.lost_sales[found.series], rtol=1e-6, atol=1e-6, err_msg=who)
 
     return agree
+
+
+def totals_of(record: Trajectory) -> Totals:
+    """What a whole trajectory comes to."""
+    return Totals(np.arange(len(record.on_hand)), record.on_hand.sum(axis=1), record.lost_sales.sum(axis=1))
 
 
 def sweeping(sizes: Sizes, repeats: int, report: Report) -> list[Measured]:
@@ -84,7 +91,7 @@ def sweeping(sizes: Sizes, repeats: int, report: Report) -> list[Measured]:
     world, rate = sweep_world(sizes.sweep, sizes.periods)
     days = np.arange(1.0, sizes.candidates + 1)
     few, cores, all_steps = slice(sizes.sweep_plain), numba.get_num_threads(), world.demand.size * len(days)
-    table = sweep(some_series(world, few), rate[few], days, ORDER_UP_TO)
+    table = sweep(world.take(few), rate[few], days, ORDER_UP_TO)
 
     def agree(who: str, found: tuple[F64, ...]) -> None:
         for mine, theirs in zip(table[:2], found[:2], strict=True):
@@ -96,7 +103,7 @@ def sweeping(sizes: Sizes, repeats: int, report: Report) -> list[Measured]:
 
     contestants = [
         Contestant(OURS, lambda: sweep(world, rate, days, ORDER_UP_TO), all_steps,
-                   f"compiled, {cores} threads; also counts stock-outs and applies minima, maxima, shelf and display."),
+                   f"compiled, {cores} threads; single precision; orders in whole packs, counts stock-outs and waste. Its other rules are not in use here."),
         Contestant("orpr, one core", one_core_sweep, all_steps),
         Contestant("plain NumPy", plain_sweep(world, rate, days, sizes.sweep_plain), sizes.sweep_plain * sizes.periods * len(days),
                    f"one core; the first {sizes.sweep_plain:,} series, {CHUNK} at a time, which is what its arrays like best."),
@@ -109,7 +116,7 @@ def plain_sweep(world: World, rate: F64, days: F64, series: int) -> Callable[[],
     """The plain NumPy loop over all candidates of the first series, a cache-sized chunk at a time; tables (series, V)."""
     chunks = []
     for start in range(0, series, CHUNK):
-        part = some_series(world, slice(start, min(start + CHUNK, series)))
+        part = world.take(slice(start, min(start + CHUNK, series)))
         target = np.ceil(rate[start : start + len(part.lead_time), :1] * days)
         opening = np.broadcast_to(part.initial.on_hand[:, None], target.shape)
         demand, due = part.demand.T[:, :, None].copy(), part.review_due.T[:, :, None].copy()
@@ -122,27 +129,22 @@ def plain_sweep(world: World, rate: F64, days: F64, series: int) -> Callable[[],
     return run
 
 
-def compiled_replay(replay: Replay) -> Callable[[], Totals]:
-    """Our fastest replay of one rule, on one core."""
-    world, targets, one = replay_world(replay), targets_of(replay), np.ones(1)
+def compiled_replay(replay: Replay) -> Callable[[], Trajectory]:
+    """Our fastest replay of one rule, on one core, into memory that it has had before."""
+    world, targets = replay_world(replay), targets_of(replay)
+    record = Trajectory(*(np.empty(replay.demand.shape) for _ in Trajectory._fields))
 
-    def run() -> Totals:
+    def run() -> Trajectory:
         with one_core():
-            table = sweep(world, targets, one, ORDER_UP_TO)
-        return Totals(replay.all_series, table.stock[:, 0], table.lost_sales[:, 0])
+            return compiled(world, targets, ORDER_UP_TO, out=record)
 
     return run
 
 
-def reference_replay(replay: Replay) -> Callable[[], Totals]:
+def reference_replay(replay: Replay) -> Callable[[], Trajectory]:
     """Our NumPy replay of any policy."""
     world, targets = replay_world(replay), targets_of(replay)
-
-    def run() -> Totals:
-        found = rollout(world, follow(targets))
-        return Totals(replay.all_series, found.on_hand.sum(axis=1), found.lost_sales.sum(axis=1))
-
-    return run
+    return lambda: rollout(world, follow(targets))
 
 
 def plain_totals(replay: Replay) -> Totals:
@@ -171,12 +173,6 @@ def sweep_world(series: int, periods: int) -> tuple[World, F64]:
     lead: I64 = rng.integers(1, 10, series)
     demand = rng.poisson(rate).astype(np.float64)
     return World(demand, due, lead, whole_units(series), State(np.full(series, 20.0), empty_pipeline(lead))), rate
-
-
-def some_series(world: World, rows: slice) -> World:
-    """The world of some series only."""
-    state = State(world.initial.on_hand[rows], world.initial.pipeline[rows])
-    return World(world.demand[rows], world.review_due[rows], world.lead_time[rows], world.rules.take(rows), state)
 
 
 def whole_units(series: int) -> OrderRules:

@@ -172,15 +172,19 @@ def test_given_stock_is_read_instead_of_a_broken_default(orpr: Orpr, data: Path,
 
 
 def test_label_writes_curves_and_their_provenance(orpr: Orpr, data: Path, tmp_path: Path) -> None:
-    done = orpr("label", "--data", data, "--out", tmp_path / "labels.parquet", "--test-days", 180)
+    done = orpr("label", "--data", data, "--out", tmp_path / "labels", "--test-days", 180)
     assert done.returncode == 0, done.stderr
-    table = pl.read_parquet(tmp_path / "labels.parquet")
-    provenance = json.loads(pl.read_parquet_metadata(tmp_path / "labels.parquet")["orpr"])
+    file = tmp_path / "labels" / "labels-0000000.parquet"
+    table = pl.read_parquet(file)
+    provenance = json.loads(pl.read_parquet_metadata(file)["orpr"])
     grid = np.array(provenance["grid"])
     curves = np.stack(table["cost_curve"].to_list())
     assert curves.shape == (table.height, len(grid))
     np.testing.assert_allclose(table["inventory_days"].to_numpy(), grid[curves.argmin(axis=1)])
-    assert str(table["as_of"].max()) < provenance["before"] == "2018-11-02"
+    assert str(table["covers_until"].max()) < provenance["before"] == "2018-11-02"
+    again = orpr("label", "--data", data, "--out", tmp_path / "labels", "--test-days", 180)
+    assert "1 of 1 files kept" in again.stdout
+    assert "is a file" in orpr("label", "--data", data, "--out", file).stderr
 
 
 def test_check_says_what_is_in_a_dataset(orpr: Orpr, data: Path) -> None:
