@@ -14,10 +14,9 @@ from orpr.provenance import code_commit, folder_hash
 from service.policy import Policy, resolve_bundle
 from simulator.canonical import read_panel
 from simulator.observation import Observer
-from simulator.panel import F64, I64
+from simulator.panel import F64, I64, test_window
 from simulator.stock import read_inventory
 from training.backtest import Decide, as_json, backtest
-from training.run import test_window
 
 
 def run_backtest(

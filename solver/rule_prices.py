@@ -2,7 +2,8 @@
 
 Both sides are hindsight: each series takes the constant days that would have been cheapest under the rule and, once more,
 without it, from the same opening stock. So a price is what the rule itself costs a planner who decides well, not
-what a present policy makes of it. It is a list to negotiate with, not an input of anything that decides.
+what a present policy makes of it. A price a little below zero is an accident of the window: rounding up to packs happened
+to suit it better than any constant days without them. It is a list to negotiate with, not an input of anything that decides.
 """
 
 from __future__ import annotations
