@@ -22,7 +22,7 @@ check: $(VENV)/.dev  ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev  ## backtest the shipped policy and measure speed, solve the classical problems; writes docs/results
+bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classical problems; writes docs/results
 	$(BIN)/orpr backtest --data simulator/sample
 	$(BIN)/python -m tests.benchmarks.speed docs/results
 	$(BIN)/python -m tests.benchmarks.classical docs/results
@@ -53,3 +53,8 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt torch==2.13.0
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[train]' --group dev
 	@touch $(VENV)/.base $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) install --quiet --constraint constraints.txt --group bench
+	$(PIP) install --quiet --constraint constraints.txt --no-deps stockpyl
+	@touch $@
