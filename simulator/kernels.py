@@ -16,6 +16,7 @@ import numba
 import numpy as np
 
 CHUNK = 64  # series that share one thread's scratch memory
+LANES = 128  # series that are replayed side by side where only totals are asked for
 
 # Divisions by zero and NaN handling would keep the loops over candidates from becoming vector instructions. Infinities
 # stay exact: a missing constraint is infinite.
@@ -229,20 +230,23 @@ def _walk(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
         ordered[t] = order
 
 
+@numba.njit(**OPTIONS)  # type: ignore[untyped-decorator]
+def _open_pipeline(pipeline, received):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Units on order in all; what arrives within the window goes to `received`."""
+    for j in range(min(pipeline.shape[0], received.shape[0])):
+        received[j] = pipeline[j]
+    return pipeline.sum()
+
+
 @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def replay_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     demand, due, targets, rate, lead, on_hand0, pipeline0, rules, life, rounding, fixed, c,
     on_hand, sales, lost, received, ordered, wasted,
 ):  # fmt: skip
-    series, periods = demand.shape
-    for n in numba.prange(series):
+    for n in numba.prange(demand.shape[0]):
         rule = rule_of(rules, n)
-        coming = c.zero
         received[n, :] = 0
-        for j in range(pipeline0.shape[1]):
-            coming += pipeline0[n, j]
-            if j < periods:
-                received[n, j] = pipeline0[n, j]
+        coming = _open_pipeline(pipeline0[n], received[n])
         if only_packs(rule) and life[n] == 0:
             _walk(
                 True, demand[n], due[n], targets[n], rate[n], lead[n], on_hand0[n], coming, rule, life[n], rounding, fixed,
@@ -253,6 +257,88 @@ def replay_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compile
                 False, demand[n], due[n], targets[n], rate[n], lead[n], on_hand0[n], coming, rule, life[n], rounding, fixed,
                 c, on_hand[n], sales[n], lost[n], received[n], ordered[n], wasted[n],
             )  # fmt: skip
+
+
+# Inlined before compilation, or its loop over series would not become vector instructions.
+@numba.njit(inline="always", **OPTIONS)  # type: ignore[untyped-decorator]
+def _walk_together(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    first, count, demand, due, targets, lead, on_hand0, pipeline0, multiples, fixed, ring_length, c, stock, lost, empty
+):
+    """Up to LANES series side by side, with nothing but packs, rounded up, to constrain their orders."""
+    scratch = np.zeros((10, LANES), demand.dtype)
+    have, on_order, wanted, target, may, order, held, missed, short, multiple = scratch
+    ring = np.zeros((ring_length, LANES), demand.dtype)
+    packed = False
+    for b in range(count):
+        have[b] = on_hand0[first + b]
+        multiple[b] = max(multiples[first + b], c.zero)
+        packed |= multiple[b] > c.zero
+        for j in range(pipeline0.shape[1]):
+            ring[j, b] = pipeline0[first + b, j]
+            on_order[b] += pipeline0[first + b, j]
+    counts = c.zero if fixed else c.one  # whether the position is deducted
+    slot = 0
+    for t in range(demand.shape[1]):
+        for b in range(count):
+            wanted[b], target[b] = demand[first + b, t], targets[first + b, t]
+            may[b] = c.one if due[first + b, t] else c.zero
+        arriving = ring[slot]
+        for b in range(LANES):
+            left = have[b] + arriving[b] - wanted[b]
+            have[b] = max(left, c.zero)
+            gone = have[b] - left
+            held[b] += have[b]
+            missed[b] += gone
+            short[b] += c.one if gone > c.least_lost else c.zero
+            on_order[b] -= arriving[b]
+            arriving[b] = c.zero
+            position = have[b] + on_order[b]
+            raw = max(target[b] - counts * position, c.zero) * may[b]
+            order[b] = raw if raw > c.slack * (c.one + position) else c.zero
+        if packed:
+            for b in range(LANES):
+                packs = order[b] / max(multiple[b], c.slack)
+                whole = np.ceil(packs - c.slack * (c.one + packs)) * multiple[b]
+                order[b] = whole if multiple[b] > c.zero else order[b]
+        for b in range(count):
+            on_order[b] += order[b]
+            arrival = slot + lead[first + b, t]  # a division would take longer than all the rest
+            ring[arrival if arrival < ring_length else arrival - ring_length, b] += order[b]
+        slot = slot + 1 if slot + 1 < ring_length else 0
+    for b in range(count):
+        stock[first + b], lost[first + b], empty[first + b] = held[b], missed[b], short[b]
+
+
+@numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def totals_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    demand, due, targets, rate, lead, on_hand0, pipeline0, rules, life, rounding, fixed, c, ring_length,
+    stock, lost, empty, wasted,
+):  # fmt: skip
+    series, periods = demand.shape
+    for group in numba.prange((series + LANES - 1) // LANES):
+        first = group * LANES
+        count = min(LANES, series - first)
+        simple = rounding == 0
+        for n in range(first, first + count):
+            simple &= only_packs(rule_of(rules, n)) and life[n] == 0
+        if simple:
+            _walk_together(
+                first, count, demand, due, targets, lead, on_hand0, pipeline0, rules.multiple, fixed, ring_length, c,
+                stock, lost, empty,
+            )  # fmt: skip
+            wasted[first : first + count] = 0
+        else:
+            on_hand, sales, missed, received, ordered, thrown = np.zeros((6, periods), demand.dtype)
+            for n in range(first, first + count):
+                received[:] = 0
+                thrown[:] = 0
+                coming = _open_pipeline(pipeline0[n], received)
+                _walk(
+                    False, demand[n], due[n], targets[n], rate[n], lead[n], on_hand0[n], coming, rule_of(rules, n),
+                    life[n], rounding, fixed, c, on_hand, sales, missed, received, ordered, thrown,
+                )  # fmt: skip
+                stock[n], lost[n], wasted[n] = on_hand.sum(), missed.sum(), thrown.sum()
+                empty[n] = (missed > c.least_lost).sum()
 
 
 @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]

@@ -19,7 +19,7 @@ from simulator.ordering import ORDER_UP_TO, inventory_days_grid, rules_of
 from simulator.panel import F64, I64, Panel
 from simulator.rollout import World, replay_world
 from simulator.schedule import review_schedule
-from simulator.sweep import replay
+from simulator.sweep import replay, replay_totals
 from solver.calibration import calibrate, real_turnover
 from solver.candidates import candidate_tables, replayed_rates
 from solver.labels import best_days
@@ -169,7 +169,7 @@ def policy_targets(observer: Observer, decide: Decide, periods: range) -> F64:
 
 
 def _totals(panel: Panel, world: World, targets: F64) -> SeriesTotals:
-    return series_totals(replay(world, targets, ORDER_UP_TO), panel.items, panel.period_days)
+    return series_totals(replay_totals(world, targets, ORDER_UP_TO), panel.items, panel.period_days)
 
 
 def _rows(totals: dict[str, SeriesTotals], best_pto: str, seed: int) -> list[Row]:

@@ -19,7 +19,7 @@ from simulator.panel import F64, I64, Bools
 from simulator.rollout import Trajectory, World, follow, rollout
 from simulator.step import State
 from simulator.sweep import replay as compiled
-from simulator.sweep import sweep
+from simulator.sweep import replay_totals, sweep
 from tests.benchmarks.peers import peers
 from tests.benchmarks.replays import Replay, Totals, plain_numpy, python_loop, random_replay
 from tests.benchmarks.rows import OURS, Contestant, Measured, race
@@ -55,8 +55,10 @@ def replaying(sizes: Sizes, repeats: int, report: Report) -> list[Measured]:
     reference = rollout(world, follow(targets_of(replay)))
     few = replay.first(sizes.python_loop)
     contestants = [
-        Contestant(OURS, compiled_replay(replay), replay.steps,
-                   "compiled `replay`: orders in whole packs; the whole trajectory is kept. Its other rules are not in use here."),
+        Contestant(OURS, compiled_totals(replay), replay.steps,
+                   "compiled `replay_totals`: whole units; stock, lost sales, stock-outs, waste. Its other rules are not in use here."),
+        Contestant("orpr, trajectory", compiled_replay(replay), replay.steps,
+                   "compiled `replay`: the same, and every period's stock, sales, receipts and orders are kept."),
         Contestant("orpr, NumPy", reference_replay(replay), replay.steps,
                    "the reference `rollout`, step by step: the same, for any policy."),
         Contestant("plain NumPy", lambda: plain_totals(replay), replay.steps,
@@ -129,8 +131,20 @@ def plain_sweep(world: World, rate: F64, days: F64, series: int) -> Callable[[],
     return run
 
 
+def compiled_totals(replay: Replay) -> Callable[[], Totals]:
+    """Our fastest replay of one rule, on one core."""
+    world, targets = replay_world(replay), targets_of(replay)
+
+    def run() -> Totals:
+        with one_core():
+            found = replay_totals(world, targets, ORDER_UP_TO)
+        return Totals(replay.all_series, found.stock, found.lost_sales)
+
+    return run
+
+
 def compiled_replay(replay: Replay) -> Callable[[], Trajectory]:
-    """Our fastest replay of one rule, on one core, into memory that it has had before."""
+    """The same with the whole trajectory, into memory that it has had before."""
     world, targets = replay_world(replay), targets_of(replay)
     record = Trajectory(*(np.empty(replay.demand.shape) for _ in Trajectory._fields))
 
