@@ -14,7 +14,7 @@ from tests.benchmarks.rows import Contestant, Measured, page, race
 from tests.benchmarks.simulation import agreeing_with, replay_world, targets_of
 from tests.benchmarks.speed import main
 
-OURSELVES = {"orpr", "orpr, NumPy", "plain NumPy", "plain Python"}
+OURSELVES = {"orpr", "orpr, trajectory", "orpr, NumPy", "plain NumPy", "plain Python"}
 PEERS = {"DynaPlex": "dynaplex", "or-gym-inventory": "or_gym_inventory", "stockpyl": "stockpyl"}
 MACHINE = {"cores": 2, "processor": "any", "busy": 0.0, "system": "any", "python": "3", "libraries": {}}
 
