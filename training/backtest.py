@@ -16,7 +16,7 @@ from simulator.observation import ObservationSpec, Observer
 from simulator.panel import F64, I64
 from simulator.rollout import Trajectory, follow, rollout
 from simulator.step import State
-from training.methods import GBM_STRONG, HINDSIGHT, OR_LABEL, REFERENCE, Progress, Replay, method_targets
+from training.methods import GBM_STRONG, HINDSIGHT, OR_LABEL, REFERENCE, Progress, Replay, method_names, method_targets
 from training.segments import SEGMENTS, Segments, cuts_in_words, segments_of
 
 SCHEMA = "orpr-backtest-2"
@@ -71,7 +71,13 @@ def backtest(
         progress: called as (method, step, steps).
         seed: of the bootstrap and the boosted trees.
         inventory: (N, T) what really stood there, for the label's turnover; the incumbent is replayed where None.
+
+    Raises:
+        ValueError: where a contender's row has the name of another method.
     """
+    for contender in contenders:
+        if contender.row in method_names(replay.panel.period_days):
+            raise ValueError(f"policy {contender.run}: {contender.row!r} is the name of another method")
     targets = method_targets(replay, progress, seed, inventory)
     totals = {method: _totals(replay, rollout(replay.world, follow(target))) for method, target in targets.items()}
     best_pto = min((m for m in totals if m.startswith("PTO")), key=lambda m: totals[m].total_cost.sum())
@@ -79,8 +85,6 @@ def backtest(
     of_row: dict[str, list[SeriesTotals]] = {}
     runs: dict[str, tuple[str, float]] = {}
     for step, contender in enumerate(contenders):
-        if contender.row in totals:
-            raise ValueError(f"policy {contender.run}: {contender.row!r} is the name of another method")
         record, target = replay_contender(replay, observer, contender.decide)
         total = _totals(replay, record)
         of_row.setdefault(contender.row, []).append(total)

@@ -72,10 +72,10 @@ def _spread(values: F64) -> dict[str, float] | None:
 
 
 def epoch_days(replay: Replay, seed: int) -> tuple[I64, I64, F64]:
-    """Series, period and best days of every single order whose outcome is known: what perfect foresight would order up to.
+    """Series, period and best days of every single order whose outcome is known.
 
-    The days are those at which this one order would have been cheapest, had its position been free to choose. The last
-    orders are left out for every series as soon as one series' outcome lies beyond the history: the mix stays the same.
+    The days are those at which this one order would have been cheapest after what the incumbent's replay had sold by its
+    arrival, its position free to choose. The last orders are left out for every series as soon as one series' outcome lies beyond the history: the mix stays the same.
     """
     stop = replay.panel.last_recorded + 1
     history = history_window(replay.panel, stop)

@@ -29,6 +29,8 @@ Progress = Callable[[str, int, int], None]
 REFERENCE = "OR hindsight"
 OR_LABEL = "OR label"
 CLAIRVOYANT = "clairvoyant"
+INCUMBENT = "incumbent"
+GBM_PLAIN = "GBM plain"
 GBM_STRONG = "GBM strong"
 HINDSIGHT = (REFERENCE, CLAIRVOYANT, OR_LABEL)
 REPLAYS = ("sales", "recovered")
@@ -68,6 +70,12 @@ def replay_of(panel: Panel, periods: range, demand: str = "sales") -> Replay:
     return Replay(panel, periods, panel_rates(panel), world, demand)
 
 
+def method_names(period_days: int) -> tuple[str, ...]:
+    """The rows that every backtest has."""
+    base_stocks = [f"PTO {law} {window}" for law in ("normal", "gamma") for window in baseline_windows(period_days)]
+    return (*HINDSIGHT, *base_stocks, "BM_50", "BM_85", INCUMBENT, GBM_PLAIN, GBM_STRONG)
+
+
 def method_targets(replay: Replay, progress: Progress, seed: int, inventory: F64 | None) -> dict[str, F64]:
     """(N, T) target stocks of every method that is not a policy.
 
@@ -87,12 +95,13 @@ def method_targets(replay: Replay, progress: Progress, seed: int, inventory: F64
         f"PTO gamma {long}": pto_gamma(panel, periods, long),
         "BM_50": demand_quantile(panel, periods, 0.5, long),
         "BM_85": demand_quantile(panel, periods, 0.85, long),
-        "incumbent": incumbent(panel, periods),
+        INCUMBENT: incumbent(panel, periods),
     }
     observer = Observer(panel, ObservationSpec(panel.period_days), replay.rates)
-    for name, features in (("GBM plain", plain_features), (GBM_STRONG, strong_features)):
+    for name, features in ((GBM_PLAIN, plain_features), (GBM_STRONG, strong_features)):
         step = partial(progress, name)
         targets[name] = gbm_targets(panel, observer, periods.start, periods, features, seed, step)
+    assert set(targets) == set(method_names(panel.period_days))
     return targets
 
 
