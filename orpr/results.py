@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from training.sentences import TITLES, table_rows, verdicts
+from training.sentences import TITLES, segment_ratio, table_rows, verdicts
 
 
 def screen_tables(result: dict[str, Any]) -> list[Table]:
@@ -75,9 +75,8 @@ def _segments(result: dict[str, Any]) -> list[str]:
              "|---|---:|---:" + "|---:" * (len(methods) + 1) + "|"]  # fmt: skip
     for row in found:
         costs = " | ".join(f"{row['methods'][m]['total_cost']:,.0f}" for m in methods)
-        against = row["policy_against_best_pto"]
-        ratio = f"{against[0]:.3f} [{against[1]:.3f}, {against[2]:.3f}]" if against else ""
-        lines.append(f"| {row['segment']} | {row['series']} | {row['value_share']:.1%} | {costs} | {ratio} |")
+        cells = (row["segment"], row["series"], f"{row['value_share']:.1%}", costs, segment_ratio(row))
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return [*lines, ""]
 
 

@@ -175,7 +175,7 @@ def as_json(result: Backtest) -> dict[str, Any]:
 
 
 def _comparisons(result: Backtest) -> list[dict[str, Any]]:
-    """The policy against every other row that could be had in advance, dearest rival last."""
+    """The policy against every other row that could be had in advance, the cheapest rival first."""
     if not result.policy:
         return []
     rivals = [row.method for row in result.rows if row.method not in (*HINDSIGHT, result.policy)]

@@ -15,18 +15,19 @@ from typing import Any, NamedTuple
 
 from training.backtest import Backtest
 from training.figures import AROUND_DAYS, around_promotions, cycles_over_the_year, days_by_segment, epoch_days
-from training.sentences import TITLES, ratio_text, table_rows, verdicts
+from training.sentences import TITLES, headline, segment_ratio, table_rows, verdicts
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd }
 p.under { color: #666; margin-top: .2rem } code { background: #f4f4f4; padding: .1em .3em; overflow-wrap: anywhere }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap }
-th { color: #666; font-weight: 600 } th:first-child, td:first-child { text-align: left } tr.policy td { font-weight: 700 }
-td.text { white-space: normal; text-align: left } figure { margin: 1rem 0 } figure img { max-width: 100%; height: auto }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap }
+th { color: #666; font-weight: 600; white-space: normal; vertical-align: bottom } tr.policy td { font-weight: 700 }
+th.text, td.text { text-align: left } p.headline { font-size: 1.15rem; font-weight: 600 } figure { margin: 1rem 0 } figure img { max-width: 100%; height: auto }
 figcaption { color: #444; font-size: .9rem } li { margin: .2rem 0 }
 """
+TEXTS = {"method", "series", "segment", "run", "row", "kind", "recipe", "trained up to", "commit", "training command"}
 
 
 class Figure(NamedTuple):
@@ -79,7 +80,7 @@ def figures_of(result: dict[str, Any], replayed: Backtest) -> list[Figure]:
         Figure("cycles-over-the-year", "Figure 3: cycles over the year", cycles_over_the_year(replayed, epochs),
                pictures.draw_cycles,
                "The OR epoch label is hindsight: the days at which each single order would have been cheapest. Years are "
-               f"laid over each other by week. The policy is shown only for {window}, which it was not trained on; "
+               f"laid over each other by week. It knows demand and needs no safety stock: compare its course, not its height. The policy is shown only for {window}, which it was not trained on; "
                "earlier weeks would flatter it."),
     ]  # fmt: skip
     if promotions is not None:
@@ -112,7 +113,7 @@ def html_of(result: dict[str, Any], figures: Sequence[Figure], folder: Path) -> 
     missing = "" if "around-promotions" in pictures else "<p>No promotion begins inside the window: no Figure 4.</p>"
     parts = [
         f"<h1>{escape(title)}</h1><p class='under'>{escape(under)}</p>",
-        _list(verdicts(result)),
+        f"<p class='headline'>{escape(headline(result))}</p>", _list(verdicts(result)),
         *(_losses(result, found) for found in result["losses"]),
         "<h2>Every method</h2>", _methods(result), pictures["costs"],
         "<h2>By segment</h2>", f"<p>{escape(result['segments']['cuts'])}</p>", _segments(result),
@@ -142,11 +143,14 @@ def _list(sentences: Sequence[str]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]], bold: Sequence[bool] = ()) -> str:
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+    """Columns named in TEXTS stand to the left, numbers to the right."""
+    kinds = [" class='text'" if name in TEXTS else "" for name in head]
+    cells = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(head, kinds, strict=True))
     lines = [
-        f"<tr{' class=policy' if strong else ''}>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>"
+        f"<tr{' class=policy' if strong else ''}>"
+        + "".join(f"<td{kind}>{escape(str(cell))}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
         for row, strong in zip(rows, bold or [False] * len(rows), strict=True)
-    ]
+    ]  # fmt: skip
     return f"<div class='wide'><table><thead><tr>{cells}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
 
 
@@ -178,13 +182,13 @@ def _losses(result: dict[str, Any], found: dict[str, Any]) -> str:
 
 def _segments(result: dict[str, Any]) -> str:
     found = result["segments"]["table"]
-    head = ["segment", "series", "value", "method", "turnover days", "in stock", "total cost", "vs best PTO [95 %]"]
+    head = ["segment", "number", "value", "method", "turnover days", "in stock", "total cost", "vs best PTO [95 %]"]
     rows, bold = [], []
     for segment in found:
         for k, (method, metrics) in enumerate(segment["methods"].items()):
             mine = method == result["policy"]
             first = (segment["segment"], segment["series"], f"{segment['value_share']:.1%}") if k == 0 else ("", "", "")
-            ratio = ratio_text(segment["policy_against_best_pto"]) if mine else ""
+            ratio = segment_ratio(segment) if mine else ""
             rows.append((*first, method, f"{metrics['turnover_days']:.2f}", f"{metrics['in_stock_rate']:.1%}",
                          f"{metrics['total_cost']:,.0f}", ratio))  # fmt: skip
             bold.append(mine)
@@ -192,8 +196,11 @@ def _segments(result: dict[str, Any]) -> str:
 
 
 def _scenario(case: dict[str, Any]) -> str:
-    words = f"{case['rules']}. Everything else as above; each method decides anew, the policy untrained for it."
-    return f"<h2>{escape('Scenario: ' + case['scenario'])}</h2><p>{escape(words.capitalize())}</p>{_list(verdicts(case))}{_methods(case)}"
+    words = (
+        f"{case['rules'].capitalize()}. Everything else as above; every method decides anew under the changed items."
+    )
+    title = escape("Scenario: " + case["scenario"])
+    return f"<h2>{title}</h2><p>{escape(words)}</p>{_list(verdicts(case))}{_methods(case)}"
 
 
 def _runs(result: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from training.methods import GBM_STRONG
 
 TITLES = ("method", "turnover days", "in stock", "fill rate", "holding", "stock-out", "total cost", "vs OR hindsight",
           "vs best PTO [95 %]", "vs GBM strong [95 %]")  # fmt: skip
+LEAST_SERIES = 5  # fewer resample to nearly nothing but themselves
 
 
 def table_rows(case: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -29,6 +30,30 @@ def ratio_text(ratio: Sequence[float]) -> str:
     return f"{ratio[0]:.3f} [{ratio[1]:.3f}, {ratio[2]:.3f}]"
 
 
+def segment_ratio(segment: dict[str, Any]) -> str:
+    """The policy against the best PTO in one segment; a handful of series gives no interval."""
+    ratio = segment["policy_against_best_pto"]
+    if ratio is None:
+        return ""
+    return ratio_text(ratio) if segment["series"] >= LEAST_SERIES else f"{ratio[0]:.3f} [too few series]"
+
+
+def headline(case: dict[str, Any]) -> str:
+    """The policy against the cheapest base stock and against the cheapest of all that could be had in advance."""
+    if not case["comparisons"]:
+        return "No policy was replayed."
+    ratios = {found["against"]: found["ratio"] for found in case["comparisons"]}
+    rivals = dict.fromkeys((case["best_pto"], case["comparisons"][0]["against"]))
+    return f"Total cost of {case['policy']}: " + "; ".join(_short(rival, ratios[rival]) for rival in rivals) + "."
+
+
+def _short(rival: str, ratio: Sequence[float]) -> str:
+    value, low, high = ratio
+    if low <= 1 <= high:
+        return f"no difference shown against {rival} ({value - 1:+.1%})"
+    return f"{abs(1 - value):.1%} {'below' if value < 1 else 'above'} {rival}"
+
+
 def verdicts(case: dict[str, Any]) -> list[str]:
     """What the numbers say of the policy: against the rivals that matter, and where it loses."""
     if not case["policy"]:
@@ -41,7 +66,7 @@ def verdicts(case: dict[str, Any]) -> list[str]:
         f"{mine['in_stock_rate']:.1%} in stock."
     ]
     ratios = {found["against"]: found["ratio"] for found in case["comparisons"]}
-    cheapest = min(ratios, key=lambda name: float(rows[name]["total_cost"]))
+    cheapest = case["comparisons"][0]["against"]
     named = {case["best_pto"]: "the cheapest base stock on past sales", GBM_STRONG: "boosted trees on the same inputs",
              f"PTO gamma, {policy} forecast": "a base stock on the policy's own forecast",
              "incumbent": "the stand-in for a user's own rule"}  # fmt: skip

@@ -15,7 +15,7 @@ from orpr.results import markdown, rewrite_block
 from simulator.metrics import series_totals
 from simulator.rollout import follow, rollout
 from tests.conftest import Told
-from training.sentences import compared, verdicts
+from training.sentences import compared, headline, verdicts
 
 NUMBER = (int, float)
 RATIO = [NUMBER, NUMBER, NUMBER]
@@ -167,6 +167,8 @@ def test_the_verdict_names_the_rivals_that_matter(written: dict[str, Any]) -> No
     for name in (written["best_pto"], "GBM strong", "PTO gamma, DL forecast", "incumbent"):
         assert name in said
     assert f"of {written['series']} series" in said
+    cheapest = next(r["method"] for r in written["table"] if not r["hindsight"] and r["method"] != "DL")
+    assert cheapest in headline(written)
 
 
 def test_the_report_has_every_figure_as_png_with_its_values(told: Told) -> None:
