@@ -48,7 +48,7 @@ def load_policy(spec: str, period_days: int) -> Source:
     """The policy that `[ROW=]WHERE` names.
 
     WHERE is a bundle's path, version or alias, `module:function` or `file.py:function`, or the URL of a service. ROW is
-    the name of its row in the table: `DL` for bundles and WHERE for the rest unless given.
+    the name of its row in the table: `DL` for bundles and WHERE, without folders, for the rest unless given.
 
     Raises:
         ValueError: where a function cannot be found.
@@ -59,7 +59,7 @@ def load_policy(spec: str, period_days: int) -> Source:
         remote = RemotePolicy(where)
         return Source(row or remote.name, remote.name, remote)
     if ":" in where and not Path(where).exists():
-        return Source(row or where, where, _function(where))
+        return Source(row or Path(where).name, where, _function(where))
     policy = Policy(resolve_bundle(where, period_days))
     return Source(row or BUNDLE_ROW, policy.version, policy)
 

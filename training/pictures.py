@@ -114,7 +114,7 @@ def draw_cycles(figure: dict[str, Any], path: Path) -> None:
             axis.grid(axis="y", color="#e5e5e5", lw=0.6)
         above.set_ylabel("mean inventory days")
         below.set_ylabel("demand index")
-        above.set_title("Shaded: the window, after the policy's training", fontsize=10)
+        above.set_title("Shaded: the window", fontsize=10)
         above.legend(frameon=False, fontsize=8, ncols=2)
         below.legend(frameon=False, fontsize=8, ncols=4)
         begin = date.fromisoformat(years[-1]["first"])

@@ -80,8 +80,8 @@ def figures_of(result: dict[str, Any], replayed: Backtest) -> list[Figure]:
         Figure("cycles-over-the-year", "Figure 3: cycles over the year", cycles_over_the_year(replayed, epochs),
                pictures.draw_cycles,
                "The OR epoch label is hindsight: the days at which each single order would have been cheapest. Years are "
-               f"laid over each other by week. It knows demand and needs no safety stock: compare its course, not its height. The policy is shown only for {window}, which it was not trained on; "
-               "earlier weeks would flatter it."),
+               f"laid over each other by week. It knows demand and needs no safety stock: compare its course, not its height. The policy is shown inside the window only, {window}: a bundle was "
+               "trained before it."),
     ]  # fmt: skip
     if promotions is not None:
         figures.append(

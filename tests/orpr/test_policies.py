@@ -118,7 +118,7 @@ def test_rows_are_named_by_the_user_else_by_what_they_are(tmp_path: Path) -> Non
     spec = written(tmp_path, "return {}")
     assert load_policy("champion", 1)[:2] == ("DL", "daily-1")
     assert load_policy("DL+RL=champion", 1)[:2] == ("DL+RL", "daily-1")
-    assert load_policy(spec, 1)[:2] == (spec, spec)
+    assert load_policy(spec, 1)[:2] == ("mine.py:decide", spec)
     assert load_policy(f"mine={spec}", 1)[:2] == ("mine", spec)
     assert load_policy("http://127.0.0.1:1/?a=b", 1).row == "http://127.0.0.1:1"
 
