@@ -50,7 +50,7 @@ def train(
 
     Everything is read up to the cut-off only: the last recorded period, or `--test-days` before it.
     """
-    from orpr.provenance import code_commit, folder_hash
+    from orpr.provenance import code_commit, command_line, folder_hash
     from simulator.canonical import read_panel
     from simulator.panel import test_window
     from training.config import load_config
@@ -66,7 +66,8 @@ def train(
         base = resolve_bundle(start_from, panel.period_days)
     with progress_bars() as report:
         trained = train_bundle(
-            panel, recipe, end, out, commit=code_commit(), data_hash=folder_hash(data), start_from=base,
+            panel, recipe, end, out, commit=code_commit(), data_hash=folder_hash(data), command=command_line(),
+            start_from=base,
             progress=lambda stage, step, steps, loss: report(
                 stage, step, steps, f"loss {loss:.4f}" if loss == loss else ""  # noqa: PLR0124 - NaN is no loss
             ),
@@ -201,28 +202,48 @@ def export(
 def backtest(
     data: Data = SAMPLE,
     policy: Annotated[
-        list[str] | None, typer.Option(help="Bundle, version or alias; repeat for the seeds of one recipe.")
+        list[str] | None,
+        typer.Option(
+            help="[ROW=]WHERE, repeated: a bundle (path, version or champion), module:function, file.py:function, or "
+            "http://… of a service. Those of one ROW are seeds of one recipe. Default: champion."
+        ),
     ] = None,
     test_days: Annotated[int, typer.Option(help="Length of the window at the end of the history.")] = 180,
     seed: Annotated[int, typer.Option(help="Of the bootstrap and the gradient-boosted rows.")] = 0,
+    replay: Annotated[str, typer.Option(help="sales, or recovered: demand as it was without stock-outs.")] = "sales",
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(help="Replay again: packs (drawn packs and minimum orders), carrying (25 % a year); repeat."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for one HTML report with its pictures.")] = None,
     results: Annotated[Path | None, typer.Option(help="Folder for JSON, page and picture.")] = None,
     page: Annotated[Path | None, typer.Option(help="Rewrite the table between this page's backtest marks.")] = None,
 ) -> None:
     """Replay every method on the last days of a dataset and print the table.
 
-    No policy may have been trained on the window; one that was is refused.
+    No bundle may have been trained on the window; one that was is refused. What a function gets and must answer, how a
+    service is asked, and what is in the files: docs/backtest.md. `ORPR_API_KEY` is the key for a service.
     """
     from orpr.evaluation import run_backtest
-    from orpr.results import rewrite_block, screen_table, write_results
+    from orpr.provenance import command_line
+    from orpr.results import rewrite_block, screen_tables, write_results
 
-    with progress_bars() as report:
-        result = run_backtest(data, policy or ["champion"], test_days, seed, report)
-    SCREEN.print(screen_table(result))
+    with progress_bars() as bars:
+        done = run_backtest(
+            data, policy or ["champion"], test_days, seed, bars, command=command_line(), replay=replay,
+            scenarios=scenario or [],
+        )  # fmt: skip
+    for table in screen_tables(done.result):
+        SCREEN.print(table)
     if results is not None:
-        for path in write_results(result, results, f"backtest-{result['dataset']}"):
+        for path in write_results(done.result, results, f"backtest-{done.result['dataset']}"):
             typer.echo(str(path))
+    if report is not None:
+        from training.report import write_report
+
+        typer.echo(str(write_report(done.result, done.replayed, report)))
     if page is not None:
-        rewrite_block(result, page)
+        rewrite_block(done.result, page)
 
 
 @app.command()

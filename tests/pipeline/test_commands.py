@@ -137,6 +137,7 @@ def test_train_makes_a_bundle_that_scores(
     assert trained.returncode == 0, trained.stderr
     manifest = json.loads((tmp_path / "mine" / "manifest.json").read_text())
     assert manifest["version"] == "mine"
+    assert manifest["command"] == f"orpr train --data {folder} --out {tmp_path / 'mine'} --config tiny"
     done = orpr("score", "--data", folder, "--policy", tmp_path / "mine", "--out", tmp_path / "out.parquet")
     assert done.returncode == 0, done.stderr
     table = pl.read_parquet(tmp_path / "out.parquet")
@@ -216,7 +217,8 @@ def test_backtest_prints_every_row_and_writes_its_page(orpr: Orpr, data: Path, t
     result = json.loads((tmp_path / "results" / "backtest-bakery.json").read_text())
     methods = {row["method"] for row in result["table"]}
     assert methods == {"OR hindsight", "clairvoyant", "OR label", "PTO normal 14", "PTO normal 28", "PTO gamma 14",
-                       "PTO gamma 28", "BM_50", "BM_85", "incumbent", "GBM plain", "GBM strong", "DL"}  # fmt: skip
+                       "PTO gamma 28", "PTO gamma, DL forecast", "BM_50", "BM_85", "incumbent", "GBM plain", "GBM strong",
+                       "DL"}  # fmt: skip
     costs = {row["method"]: row["total_cost"] for row in result["table"]}
     assert costs["clairvoyant"] == min(costs.values())
     assert all(name in done.stdout for name in ("GBM strong", "clairvoyant", "DL"))
