@@ -27,9 +27,12 @@ check: $(VENV)/.dev  ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev  ## backtest the shipped policy and measure speed; writes docs/results/speed.*
+bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classical problems; writes docs/results
+	$(BIN)/orpr backtest --data simulator/sample
+bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classical problems; writes docs/results
 	$(BIN)/orpr backtest --data simulator/sample
 	$(BIN)/python -m tests.benchmarks.speed $(RESULTS)
+	$(BIN)/python -m tests.benchmarks.classical $(RESULTS)
 
 results: $(VENV)/.dev  ## train five seeds (an hour), backtest them, write docs/results and the README's table
 	for seed in $(SEEDS); do $(BIN)/orpr train --data simulator/sample --config $(RECIPE) --test-days 180 \
@@ -57,3 +60,8 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt torch==2.13.0
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[train]' --group dev
 	@touch $(VENV)/.base $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) install --quiet --constraint constraints.txt --group bench
+	$(PIP) install --quiet --constraint constraints.txt --no-deps stockpyl
+	@touch $@

@@ -52,8 +52,9 @@ def train(
     """
     from orpr.provenance import code_commit, command_line, folder_hash
     from simulator.canonical import read_panel
+    from simulator.panel import test_window
     from training.config import load_config
-    from training.run import named_config, test_window, train_bundle
+    from training.run import named_config, train_bundle
 
     recipe = load_config(named_config(config), seed=seed, threads=threads)
     panel = read_panel(data)
@@ -145,20 +146,41 @@ def check(data: Data) -> None:
 @app.command()
 def label(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    out: Annotated[Path, typer.Option(help="Folder of Parquet files to write, or to bring up to date.")],
     test_days: Annotated[int, typer.Option(help="Leave the last days unlabelled.")] = 0,
     raw_sales: Annotated[bool, typer.Option("--raw-sales", help="Do not recover demand from stock-outs.")] = False,
 ) -> None:
-    """Label every review of a history with its best days and its whole cost curve."""
+    """Label every review of a history with its best days and its whole cost curve.
+
+    Run again, it goes on where it stopped, and labels anew only what a grown or corrected history changes.
+    """
     from orpr.labelling import write_labels
     from simulator.canonical import read_panel
-    from training.run import test_window
+    from simulator.panel import test_window
 
     panel = read_panel(data)
     end = test_window(panel, test_days).start if test_days else panel.last_recorded + 1
     with progress_bars() as report:
-        count = write_labels(panel, data, out, end, report, recovered=not raw_sales)
-    typer.echo(f"{out}: {count} labels from {panel.series_count} series")
+        done = write_labels(panel, data, out, end, report, recovered=not raw_sales)
+    kept = f", {done.kept} of {done.files} files kept as they were" if done.kept else ""
+    typer.echo(f"{out}: {done.labels} labels from {panel.series_count} series{kept}")
+
+
+@app.command()
+def rules(
+    data: Data,
+    days: Annotated[int, typer.Option(help="Length of the replayed window at the end of the history.")] = 364,
+    out: Annotated[Path | None, typer.Option(help="Parquet file with one row per series and rule.")] = None,
+) -> None:
+    """What each pack, minimum, order day and day of lead time costs each series a year, in hindsight."""
+    from orpr.rule_prices import price_rules, screen_tables
+    from simulator.canonical import read_panel
+
+    panel = read_panel(data)
+    with progress_bars() as report:
+        prices = price_rules(panel, data, days, out, report)
+    for table in screen_tables(prices, panel.currency):
+        SCREEN.print(table)
 
 
 @app.command()

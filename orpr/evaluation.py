@@ -12,11 +12,10 @@ from orpr.provenance import code_commit, folder_hash
 from orpr.remote import RemotePolicy
 from service.policy import Policy
 from simulator.canonical import read_panel
-from simulator.panel import Panel
+from simulator.panel import Panel, test_window
 from simulator.stock import read_inventory
 from training.backtest import Backtest, as_json, backtest
 from training.methods import replay_of
-from training.run import test_window
 from training.scenarios import AS_GIVEN, SCENARIOS, apply_scenario
 
 Report = Callable[[str, int, int], None]

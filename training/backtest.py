@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simulator.metrics import Metrics, SeriesTotals, paired_ratio, series_totals, summarise
+from simulator.metrics import Metrics, SeriesTotals, UnitTotals, paired_ratio, series_totals, summarise, unit_totals
 from simulator.observation import ObservationSpec, Observer
+from simulator.ordering import ORDER_UP_TO
 from simulator.panel import F64, I64
-from simulator.rollout import Trajectory, follow, rollout
+from simulator.rollout import Trajectory, rollout
 from simulator.step import State
+from simulator.sweep import replay_totals
 from training.methods import GBM_STRONG, HINDSIGHT, OR_LABEL, REFERENCE, Progress, Replay, method_names, method_targets
 from training.segments import SEGMENTS, Segments, cuts_in_words, segments_of
 
@@ -79,14 +81,16 @@ def backtest(
         if contender.row in method_names(replay.panel.period_days):
             raise ValueError(f"policy {contender.run}: {contender.row!r} is the name of another method")
     targets = method_targets(replay, progress, seed, inventory)
-    totals = {method: _totals(replay, rollout(replay.world, follow(target))) for method, target in targets.items()}
+    totals = {
+        method: _totals(replay, replay_totals(replay.world, target, ORDER_UP_TO)) for method, target in targets.items()
+    }
     best_pto = min((m for m in totals if m.startswith("PTO")), key=lambda m: totals[m].total_cost.sum())
     observer = Observer(replay.panel, ObservationSpec(replay.panel.period_days), replay.rates)
     of_row: dict[str, list[SeriesTotals]] = {}
     runs: dict[str, tuple[str, float]] = {}
     for step, contender in enumerate(contenders):
         record, target = replay_contender(replay, observer, contender.decide)
-        total = _totals(replay, record)
+        total = _totals(replay, unit_totals(record))
         of_row.setdefault(contender.row, []).append(total)
         targets.setdefault(contender.row, target)
         runs[contender.run] = (contender.row, float(total.total_cost.sum() / totals[best_pto].total_cost.sum()))
@@ -119,8 +123,8 @@ def replay_contender(replay: Replay, observer: Observer, decide: Decide) -> tupl
     return rollout(world, policy), targets
 
 
-def _totals(replay: Replay, record: Trajectory) -> SeriesTotals:
-    return series_totals(record, replay.panel.items, replay.panel.period_days)
+def _totals(replay: Replay, units: UnitTotals) -> SeriesTotals:
+    return series_totals(units, replay.panel.items, replay.panel.period_days)
 
 
 def _ratio(totals: dict[str, SeriesTotals], method: str, reference: str, seed: int) -> Ratio:

@@ -125,18 +125,3 @@ def _network_of(bundle: Path, spec: ObservationSpec) -> PolicyNetwork:
     )
     load_weights(network, bundle / "weights.npz")
     return network
-
-
-def test_window(panel: Panel, test_days: int) -> range:
-    """The last `test_days` of the recorded periods.
-
-    Raises:
-        ValueError: when nothing is left before it.
-    """
-    stop = panel.last_recorded + 1
-    start = stop - test_days // panel.period_days
-    if not 0 < start < stop:
-        raise ValueError(
-            f"test_days must leave history before the window, got {test_days} of {stop * panel.period_days}"
-        )
-    return range(start, stop)

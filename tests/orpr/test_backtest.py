@@ -12,7 +12,7 @@ from PIL import Image
 
 from orpr.evaluation import run_backtest
 from orpr.results import markdown, rewrite_block
-from simulator.metrics import series_totals
+from simulator.metrics import series_totals, unit_totals
 from simulator.rollout import follow, rollout
 from tests.conftest import Told
 from training.sentences import compared, headline, verdicts
@@ -24,7 +24,7 @@ CASE: dict[str, Any] = {
     "last": str, "period_days": int, "series": int, "replayed": str, "seed": int, "best_pto": str, "policy": str,
     "table": [{
         "method": str, "hindsight": bool, "turnover_days": NUMBER, "in_stock_rate": NUMBER, "fill_rate": NUMBER,
-        "holding_cost": NUMBER, "stockout_cost": NUMBER, "total_cost": NUMBER, "against_or": NUMBER,
+        "holding_cost": NUMBER, "stockout_cost": NUMBER, "waste_cost": NUMBER, "total_cost": NUMBER, "against_or": NUMBER,
         "against_best_pto": RATIO, "against_gbm_strong": RATIO,
     }],
     "comparisons": [{"against": str, "ratio": RATIO}],
@@ -108,7 +108,7 @@ def test_a_row_is_what_its_stored_targets_cost(told: Told) -> None:
     replay = done.replay
     for method in ("DL", "PTO gamma, DL forecast", "PTO gamma 28"):
         record = rollout(replay.world, follow(done.targets[method]))
-        total = series_totals(record, replay.panel.items, replay.panel.period_days)
+        total = series_totals(unit_totals(record), replay.panel.items, replay.panel.period_days)
         assert total.total_cost == pytest.approx(done.totals[method].total_cost)
 
 

@@ -11,6 +11,7 @@ import pytest
 from orpr.policies import contenders_of, load_policy
 from simulator.observation import FIELDS, ObservationSpec, Observer
 from simulator.panel import F64, Panel
+from simulator.schedule import review_schedule
 from simulator.step import State
 from training.methods import replay_of
 
@@ -131,7 +132,8 @@ def test_a_bundle_answers_as_its_graph_does_and_brings_the_base_stock_on_its_for
     answer = policy.answer(observer.observe(ROWS, np.full(3, T)))  # type: ignore[union-attr]
     assert own.decide(observer, ROWS, T, state) == pytest.approx(answer.inventory_days * answer.daily_rate)
     middle = answer.forecast[:, :, 2]
-    expected = [middle[n, : observer.panel.protection_periods[row]].sum() for n, row in enumerate(ROWS)]
+    interval = review_schedule(observer.panel, range(T, T + 1)).protection[ROWS, 0]
+    expected = [middle[n, : interval[n]].sum() for n in range(3)]
     ratio = on_forecast.decide(observer, ROWS, T, state) / expected
     assert ((ratio > 1.0) & (ratio < 2.5)).all()
 
