@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from simulator.hours import EVERY_HOUR
 from simulator.item_table import MOST_DAYS, items_of, read_items
 from simulator.panel import F32, Panel
 from simulator.stock import with_stock
@@ -42,7 +43,8 @@ __all__ = [
 DEMAND_FLOATS = ["units_sold", "in_stock", "price", "promotion"]
 CALENDAR_FLAGS = ["open", "holiday", "school_holiday"]
 SUPPLIER_FLAGS = ["order_open", "delivery_open"]
-DEMAND_COLUMNS = [*KEY, "date", *DEMAND_FLOATS, "unit_cost", "traffic"]
+DEMAND_OPTIONAL = ["unit_cost", "oos_mask"]  # in the panel only where the dataset has them
+DEMAND_COLUMNS = [*KEY, "date", *DEMAND_FLOATS, *DEMAND_OPTIONAL, "traffic"]
 CALENDAR_COLUMNS = ["location_id", "date", *CALENDAR_FLAGS, *SUPPLIER_FLAGS, "temperature", "precipitation"]
 MAX_KNOWN_AHEAD = 91  # days past the last record for which promotions and holidays are kept
 MOST_PERIOD_DAYS = 366
@@ -101,7 +103,21 @@ def _read_demand(folder: Path, period_days: int) -> tuple[str, pl.DataFrame, lis
     problems += offences(file, table, "in_stock", outside, "must lie between 0 and 1")
     for column in [c for c in ("price", "unit_cost") if c in table.columns]:
         problems += offences(file, table, column, not_a_quantity(column), QUANTITY)
-    return file, table, problems + _check_dates(file, table, period_days)
+    table, more = _check_mask(file, table, period_days)
+    return file, table, problems + more + _check_dates(file, table, period_days)
+
+
+def _check_mask(file: str, table: pl.DataFrame, period_days: int) -> tuple[pl.DataFrame, list[Problem]]:
+    """Hours out of stock are the bits of a whole number, and belong to days."""
+    if "oos_mask" not in table.columns:
+        return table, []
+    if period_days != 1:
+        raise fail(file, "oos_mask", "hours belong to days, so it takes period_days of 1", period_days)
+    problems: list[Problem] = []
+    table = cast(file, table, "oos_mask", pl.Float64(), "a whole number", problems)
+    mask = pl.col("oos_mask")
+    bad = mask.is_not_null() & (~mask.is_between(0, EVERY_HOUR) | (mask != mask.round()))
+    return table, problems + offences(file, table, "oos_mask", bad, f"must be a whole number from 0 to {EVERY_HOUR}")
 
 
 def _check_dates(file: str, table: pl.DataFrame, period_days: int) -> list[Problem]:
@@ -193,6 +209,8 @@ def assemble(
         order_open=_where_known(flags.get("order_open")),
         delivery_open=_where_known(flags.get("delivery_open")),
         unit_cost=_where_known(dense.get("unit_cost")),
+        # float32 holds every whole number up to 2^24
+        oos_mask=np.nan_to_num(dense["oos_mask"], nan=-1.0).astype(np.int32) if "oos_mask" in dense else None,
     )
 
 
@@ -219,7 +237,7 @@ def _dense_demand(
     series = rows["series"].to_numpy()
     period = (rows["date"] - start).dt.total_days().to_numpy() // period_days
     dense = {}
-    for column in [*DEMAND_FLOATS, *(["unit_cost"] if "unit_cost" in rows.columns else [])]:
+    for column in [*DEMAND_FLOATS, *(c for c in DEMAND_OPTIONAL if c in rows.columns)]:
         array = np.full((items.height, periods), np.nan, dtype=np.float32)
         if column in rows.columns:
             array[series, period] = rows[column].cast(pl.Float32).fill_null(np.nan).to_numpy()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Strings = NDArray[np.object_]
@@ -98,12 +99,15 @@ class Panel:
     order_open: F32 | None = None  # (N, T) share of the period in which suppliers take orders; None: always
     delivery_open: F32 | None = None  # (N, T) share of the period in which goods are received; None: always
     unit_cost: F32 | None = None  # (N, T) currency per unit, where the purchase cost changes over time
+    oos_mask: I32 | None = None  # (N, T) bit h: out of stock in hour h of the day; -1 where unknown
 
     def __post_init__(self) -> None:
         shape = self.units_sold.shape
         for field in ("in_stock", "price", "promotion", "open", "holiday", "school_holiday"):
             if getattr(self, field).shape != shape:
                 raise ValueError(f"{field} has shape {getattr(self, field).shape}, units_sold has {shape}")
+        if self.oos_mask is not None and self.oos_mask.shape != shape:
+            raise ValueError(f"oos_mask has shape {self.oos_mask.shape}, units_sold has {shape}")
         if len(self.items) != shape[0]:
             raise ValueError(f"items has {len(self.items)} series, units_sold has {shape[0]}")
         if self.period_days < 1:
@@ -176,7 +180,7 @@ class Panel:
             name: getattr(self, name)[rows]
             for name in (
                 "units_sold", "in_stock", "price", "promotion", "open", "holiday", "school_holiday",
-                "on_hand", "open_orders", "order_open", "delivery_open", "unit_cost",
+                "on_hand", "open_orders", "order_open", "delivery_open", "unit_cost", "oos_mask",
             )
             if getattr(self, name) is not None
         }  # fmt: skip

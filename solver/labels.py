@@ -14,26 +14,20 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.baselines import baseline_windows, incumbent
+from simulator.censoring import replayed_demand
 from simulator.metrics import waste_cost
 from simulator.ordering import ORDER_UP_TO, OrderRules, rules_of
 from simulator.panel import F32, F64, I64, Bools, Panel
-from simulator.rates import Rates, evidence
+from simulator.rates import Rates
 from simulator.rollout import Trajectory, World, replay_world
 from simulator.schedule import review_schedule
 from simulator.sweep import replay
 from solver.curves import Epochs, epoch_costs
 
 
-def label_demand(panel: Panel, *, recovered: bool) -> tuple[F64, Bools]:
-    """(N, T) the demand that labels replay, and where it is known.
-
-    Recovered demand scales sales up by the time in stock; a period that was hardly in stock is unknown.
-    """
-    sold = np.nan_to_num(panel.units_sold).astype(np.float64)
-    found = evidence(panel.units_sold, panel.in_stock, panel.promotion * 0, panel.open)
-    closed = panel.open == 0
-    known = (found.seen > 0) | (closed & np.isfinite(panel.units_sold))
-    return (np.where(found.seen > 0, found.demand, sold) if recovered else sold), known
+def label_demand(panel: Panel, *, recovered: bool, before: int | None = None) -> tuple[F64, Bools]:
+    """(N, T) the demand that labels replay, and where it is known; `before` is the first period they must not read."""
+    return replayed_demand(panel, "recovered" if recovered else "sales", before)
 
 
 class Replayed(NamedTuple):
@@ -49,7 +43,9 @@ class Replayed(NamedTuple):
         return Replayed(*(column[rows] for column in self))  # type: ignore[arg-type]
 
 
-def replayed_history(panel: Panel, rates: Rates, periods: range, *, recovered: bool = True) -> Replayed:
+def replayed_history(
+    panel: Panel, rates: Rates, periods: range, *, recovered: bool = True, demand: tuple[F64, Bools] | None = None
+) -> Replayed:
     """Demand, rates and the incumbent's targets of all series; some of it rests on their peers.
 
     Args:
@@ -57,15 +53,18 @@ def replayed_history(panel: Panel, rates: Rates, periods: range, *, recovered: b
         rates: daily rates of the panel.
         periods: replayed window.
         recovered: label on demand recovered from stock-outs, else on raw sales.
+        demand: what `label_demand` said of these sales before `periods.stop`, where it has been asked already.
     """
     window = slice(periods.start, periods.stop)
-    demand, known = label_demand(panel, recovered=recovered)
-    return Replayed(demand[:, window], known[:, window], rates.daily_rate[:, window], incumbent(panel, periods))
+    wanted, known = demand or label_demand(panel, recovered=recovered, before=periods.stop)
+    return Replayed(wanted[:, window], known[:, window], rates.daily_rate[:, window], incumbent(panel, periods))
 
 
-def epochs_of(panel: Panel, rates: Rates, periods: range, *, recovered: bool = True) -> Epochs:
-    """Every review in `periods` whose responsible periods also lie inside it; see `epochs_from`."""
-    return epochs_from(panel, periods, replayed_history(panel, rates, periods, recovered=recovered))
+def epochs_of(
+    panel: Panel, rates: Rates, periods: range, *, recovered: bool = True, demand: tuple[F64, Bools] | None = None
+) -> Epochs:
+    """Every review in `periods` whose responsible periods also lie inside it; see `replayed_history`, `epochs_from`."""
+    return epochs_from(panel, periods, replayed_history(panel, rates, periods, recovered=recovered, demand=demand))
 
 
 def epochs_from(panel: Panel, periods: range, replayed: Replayed) -> Epochs:

@@ -132,7 +132,7 @@ def gbm_targets(
 
 
 def _training_rows(panel: Panel, end: int, rng: np.random.Generator) -> tuple[I64, I64, F64]:
-    demand, known = label_demand(panel, recovered=True)
+    demand, known = label_demand(panel, recovered=True, before=end)
     window = history_window(panel, end)
     n = np.repeat(np.arange(panel.series_count), len(window))
     t = np.tile(np.arange(window.start, window.stop), panel.series_count)

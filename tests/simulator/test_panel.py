@@ -96,6 +96,8 @@ def test_arrays_of_different_shapes_are_refused_by_name() -> None:
     panel = make_panel(np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"price has shape \(2, 4\), units_sold has \(2, 3\)"):
         replace(panel, price=np.ones((2, 4), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"oos_mask has shape \(2, 4\), units_sold has \(2, 3\)"):
+        replace(panel, oos_mask=np.zeros((2, 4), dtype=np.int32))
     with pytest.raises(ValueError, match="items has 1 series, units_sold has 2"):
         replace(panel, items=panel.items.take(np.array([0])))
     with pytest.raises(ValueError, match="period_days must be at least 1, got 0"):
