@@ -23,7 +23,7 @@ from simulator.observation import panel_rates
 from simulator.ordering import ORDER_UP_TO, inventory_days_grid
 from simulator.panel import Panel
 from simulator.schedule import Schedule, review_schedule
-from solver.labels import Replayed, best_days, cost_curves, epochs_from, history_window, replayed_history
+from solver.labels import LabelHistory, best_days, cost_curves, epochs_from, history_window, replayed_history
 
 PERIODS_IN_A_FILE = 60_000  # series x periods; with a curve for each, some tens of megabytes
 FILES = "labels-*.parquet"
@@ -82,7 +82,7 @@ def write_labels(
 
 
 def _write_file(
-    part: Panel, window: range, replayed: Replayed, path: Path, provenance: dict[str, Any]
+    part: Panel, window: range, replayed: LabelHistory, path: Path, provenance: dict[str, Any]
 ) -> tuple[int, bool]:
     """How many labels the file holds, and whether it had to be written."""
     schedule = review_schedule(part, window)
@@ -103,7 +103,7 @@ def _write_file(
     return table.height, True
 
 
-def _labels(part: Panel, window: range, replayed: Replayed, schedule: Schedule, changed_from: date) -> pl.DataFrame:
+def _labels(part: Panel, window: range, replayed: LabelHistory, schedule: Schedule, changed_from: date) -> pl.DataFrame:
     """The labels whose responsible periods reach `changed_from` or beyond."""
     epochs, grid = epochs_from(part, window, replayed), inventory_days_grid()
     last = epochs.period + schedule.protection[epochs.series, epochs.period - window.start]
@@ -134,7 +134,7 @@ def _items_fingerprint(part: Panel) -> str:
     return digest.hexdigest()
 
 
-def _period_fingerprints(replayed: Replayed, schedule: Schedule) -> list[str]:
+def _period_fingerprints(replayed: LabelHistory, schedule: Schedule) -> list[str]:
     """One for each period: of everything in it that a label rests on."""
     columns = [np.ascontiguousarray(column.T) for column in (*replayed, schedule.due, schedule.lead_time)]
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from simulator.lead_times import LeadTimeHistory
 from simulator.panel import F64, I64, Panel
 from simulator.tables import (
     KEY,
+    QUANTITY,
     DataError,
     Problem,
     cast,
@@ -124,6 +126,40 @@ def read_orders(panel: Panel, folder: Path) -> LeadTimeHistory | None:
         table["n"].to_numpy().astype(np.int64), table["order_date"].cast(pl.Int32).to_numpy().astype(np.int64),
         days.cast(pl.Float64).to_numpy(),
     )  # fmt: skip
+
+
+class Limits(NamedTuple):
+    """What locations can take, by location; only those that have a limit."""
+
+    volume: dict[str, float]
+    budget: dict[str, float]  # currency
+
+
+def read_limits(panel: Panel, folder: Path) -> Limits | None:
+    """The locations' limits; None without a limits file.
+
+    Raises:
+        DataError: naming file, column, row and value.
+    """
+    found = read_table(folder, "limits")
+    if found is None:
+        return None
+    file, table = found
+    check_columns(file, table, ["location_id"], ["location_id", "volume", "budget"])
+    problems: list[Problem] = []
+    table = cast(file, table, "location_id", pl.String(), "text")
+    place = pl.col("location_id")
+    problems += offences(file, table, "location_id", ~place.is_in(sorted(set(panel.items.location_id))),
+                         "no item is there")  # fmt: skip
+    problems += offences(file, table, "location_id", ~place.is_first_distinct(), "the location stands here twice")
+    limits: dict[str, dict[str, float]] = {"volume": {}, "budget": {}}
+    for column in [c for c in limits if c in table.columns]:
+        table = cast(file, table, column, pl.Float64(), "a number", problems)
+        problems += offences(file, table, column, not_a_quantity(column), QUANTITY)
+        limits[column] = dict(table.filter(pl.col(column).is_not_null()).select("location_id", column).iter_rows())
+    if problems:
+        raise DataError(problems)
+    return Limits(**limits)
 
 
 def _read_state(found: tuple[str, pl.DataFrame] | None, panel: Panel, problems: list[Problem]) -> F64:

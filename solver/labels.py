@@ -30,7 +30,7 @@ def label_demand(panel: Panel, *, recovered: bool, before: int | None = None) ->
     return replayed_demand(panel, "recovered" if recovered else "sales", before)
 
 
-class Replayed(NamedTuple):
+class LabelHistory(NamedTuple):
     """What the labels of a window follow from, besides the items and their calendars; all (N, T)."""
 
     demand: F64  # units
@@ -38,14 +38,14 @@ class Replayed(NamedTuple):
     daily_rate: F64  # units a day known at each period's end
     target_stock: F64  # units, the incumbent's
 
-    def take(self, rows: slice) -> Replayed:
+    def take(self, rows: slice) -> LabelHistory:
         """The same for some series only."""
-        return Replayed(*(column[rows] for column in self))  # type: ignore[arg-type]
+        return LabelHistory(*(column[rows] for column in self))  # type: ignore[arg-type]
 
 
 def replayed_history(
     panel: Panel, rates: Rates, periods: range, *, recovered: bool = True, demand: tuple[F64, Bools] | None = None
-) -> Replayed:
+) -> LabelHistory:
     """Demand, rates and the incumbent's targets of all series; some of it rests on their peers.
 
     Args:
@@ -57,7 +57,7 @@ def replayed_history(
     """
     window = slice(periods.start, periods.stop)
     wanted, known = demand or label_demand(panel, recovered=recovered, before=periods.stop)
-    return Replayed(wanted[:, window], known[:, window], rates.daily_rate[:, window], incumbent(panel, periods))
+    return LabelHistory(wanted[:, window], known[:, window], rates.daily_rate[:, window], incumbent(panel, periods))
 
 
 def epochs_of(
@@ -67,7 +67,7 @@ def epochs_of(
     return epochs_from(panel, periods, replayed_history(panel, rates, periods, recovered=recovered, demand=demand))
 
 
-def epochs_from(panel: Panel, periods: range, replayed: Replayed) -> Epochs:
+def epochs_from(panel: Panel, periods: range, replayed: LabelHistory) -> Epochs:
     """The decisions of some series.
 
     Args:
@@ -87,7 +87,7 @@ def epochs_from(panel: Panel, periods: range, replayed: Replayed) -> Epochs:
 
 
 def _epochs(
-    panel: Panel, periods: range, world: World, replayed: Replayed, record: Trajectory, position: F64
+    panel: Panel, periods: range, world: World, replayed: LabelHistory, record: Trajectory, position: F64
 ) -> Epochs:
     """The reviews whose lead time and responsible periods lie inside the window and are known."""
     rate, targets = replayed.daily_rate, replayed.target_stock

@@ -14,16 +14,17 @@ import numpy as np
 from scipy.stats import gamma
 
 from simulator.baselines import baseline_windows, critical_ratio, demand_quantile, incumbent, pto_gamma, pto_normal
+from simulator.censoring import REPLAYED, replayed_demand
 from simulator.observation import ObservationSpec, Observer, panel_rates
-from simulator.ordering import ORDER_UP_TO, inventory_days_grid, rules_of
+from simulator.ordering import inventory_days_grid, rules_of
 from simulator.panel import F32, F64, I64, Panel
 from simulator.rates import Rates
 from simulator.rollout import World, replay_world
 from simulator.schedule import lead_and_review, review_schedule
-from simulator.sweep import replay as replay_targets
-from solver.calibration import calibrate, real_turnover
+from solver.calibration import calibrate
 from solver.candidates import candidate_tables, replayed_rates
-from solver.labels import best_days, label_demand
+from solver.labels import best_days
+from solver.turnover import Turnover
 from training.gbm import gbm_targets, plain_features, strong_features
 
 Progress = Callable[[str, int, int], None]
@@ -35,7 +36,6 @@ INCUMBENT = "incumbent"
 GBM_PLAIN = "GBM plain"
 GBM_STRONG = "GBM strong"
 HINDSIGHT = (REFERENCE, CLAIRVOYANT, OR_LABEL)
-REPLAYS = ("sales", "recovered")
 SWANSON = np.array([0.3, 0.4, 0.3])  # weights of the 10, 50 and 90 % points
 QUANTILES = [0, 2, 4]  # where these points stand in a forecast
 
@@ -47,7 +47,7 @@ class Replay(NamedTuple):
     periods: range
     rates: Rates
     world: World
-    demand: str  # one of REPLAYS
+    demand: str  # one of REPLAYED
 
     @property
     def window(self) -> slice:
@@ -65,9 +65,9 @@ def replay_of(panel: Panel, periods: range, demand: str = "sales") -> Replay:
     Raises:
         ValueError: for another demand.
     """
-    if demand not in REPLAYS:
-        raise ValueError(f"replay must be one of {', '.join(REPLAYS)}, got {demand!r}")
-    rates, wanted = panel_rates(panel), label_demand(panel, recovered=demand == "recovered")[0]
+    if demand not in REPLAYED:
+        raise ValueError(f"replay must be one of {', '.join(REPLAYED)}, got {demand!r}")
+    rates, wanted = panel_rates(panel), replayed_demand(panel, demand)[0]
     world = replay_world(panel, periods, rules_of(panel), daily_rate=replayed_rates(rates, periods))
     world = world._replace(demand=wanted[:, periods.start : periods.stop])
     return Replay(panel, periods, rates, world, demand)
@@ -113,12 +113,8 @@ def _hindsight_targets(replay: Replay, progress: Progress, inventory: F64 | None
     rate = replayed_rates(replay.rates, replay.periods)
     tables = candidate_tables(panel, replay.rates, replay.periods, grid, world.rules, world=world)
     progress(REFERENCE, 1, 2)
-    stood = None if inventory is None else inventory[:, replay.window]
-    turnover = None if stood is None else real_turnover(stood, world.demand, panel.period_days)
-    if turnover is None:
-        replayed = replay_targets(world, incumbent(panel, replay.periods), ORDER_UP_TO).on_hand
-        turnover = real_turnover(replayed, world.demand, panel.period_days) or 0.0
-    label = calibrate(tables, turnover, panel.period_days)
+    turnover = Turnover(panel, replay.periods, world, inventory)
+    label = calibrate(tables, turnover.days(), panel.period_days)
     progress(OR_LABEL, 2, 2)
     return {
         REFERENCE: best_days(tables.total_cost, grid)[:, None] * rate,
