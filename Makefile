@@ -29,8 +29,6 @@ check: $(VENV)/.dev  ## lint, format, types, import rules
 
 bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classical problems; writes docs/results
 	$(BIN)/orpr backtest --data simulator/sample
-bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classical problems; writes docs/results
-	$(BIN)/orpr backtest --data simulator/sample
 	$(BIN)/python -m tests.benchmarks.speed $(RESULTS)
 	$(BIN)/python -m tests.benchmarks.classical $(RESULTS)
 
