@@ -168,14 +168,14 @@ def _demand_index(replay: Replay, first: int, width: int, weeks: int) -> F64:
 def around_promotions(result: Backtest, epochs: tuple[I64, I64, F64]) -> dict[str, Any] | None:
     """Figure 4: demand, targets and stock from 14 days before a promotion's start to 14 after, in days of usual demand.
 
-    Usual demand is the daily rate known before the first of these days. A target counts until the next review.
+    Where the window is short, a quarter of it takes the place of the 14 days. Usual demand is the daily rate known before the first of these days. A target counts until the next review.
 
     Returns:
-        None where no promotion begins inside the window with 14 decided days on both sides.
+        None where no promotion begins inside the window with so many decided days on both sides.
     """
     replay = result.replay
     panel = replay.panel
-    around = AROUND_DAYS // panel.period_days
+    around = min(AROUND_DAYS // panel.period_days, len(replay.periods) // 4)
     n, t = _promotion_starts(replay, around)
     if not len(n):
         return None
@@ -193,7 +193,9 @@ def around_promotions(result: Backtest, epochs: tuple[I64, I64, F64]) -> dict[st
     inside = epochs[1] >= replay.periods.start
     row, column = epochs[0][inside], epochs[1][inside] - replay.periods.start
     labels[row, column] = epochs[2][inside] * replay.rates.daily_rate[row, epochs[1][inside]]
-    in_force[EPOCH_LABEL] = relative(_in_force(labels, np.isfinite(labels)))
+    label_in_force = _in_force(labels, np.isfinite(labels))
+    label_in_force[:, int(column.max(initial=-1)) + 1 :] = np.nan  # from there on the outcome is not known
+    in_force[EPOCH_LABEL] = relative(label_in_force)
     stock = {m: relative(replay_targets(replay.world, result.targets[m], ORDER_UP_TO).on_hand) for m in methods}
     promoted = np.nan_to_num(panel.promotion[:, replay.window])[at]
     return {

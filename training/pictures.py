@@ -107,12 +107,15 @@ def draw_cycles(figure: dict[str, Any], path: Path) -> None:
             name = f"to {year['last']}"
             fade = 0.9 / (age + 1) ** 0.7
             style = {"lw": 2.0 if age == 0 else 1.2, "alpha": fade}
-            _line(above, weeks, year["days"]["OR epoch label"], LABEL, f"OR epoch label, {name}", **style)
-            _line(below, weeks, year["demand_index"], DEMAND, name, **style)
+            if sum(value is not None for value in year["demand_index"]) > 1:
+                _line(above, weeks, year["days"]["OR epoch label"], LABEL, f"OR epoch label, {name}", **style)
+                _line(below, weeks, year["demand_index"], DEMAND, name, **style)
         for method, colour in zip(
             [m for m in years[-1]["days"] if m != "OR epoch label"], (POLICY, BASE_STOCK), strict=False
         ):
             _line(above, weeks, years[-1]["days"][method], colour, f"{method}, inside the window", lw=2.2)
+        known = [week for week in weeks if any(year["demand_index"][week] is not None for year in years)]
+        below.set_xlim(known[0] - 1, len(weeks))
         first = len(weeks) - figure["window_weeks"]
         for axis in (above, below):
             axis.axvspan(max(first, 0) - 0.5, len(weeks) - 0.5, color="#f3efe2", zorder=0)
@@ -123,7 +126,7 @@ def draw_cycles(figure: dict[str, Any], path: Path) -> None:
         above.legend(frameon=False, fontsize=8, ncols=2)
         below.legend(frameon=False, fontsize=8, ncols=4)
         begin = date.fromisoformat(years[-1]["first"])
-        shown = weeks[::4]
+        shown = weeks[known[0] :: 4 if len(known) > 26 else 1]
         below.set_xticks(shown, [(begin + timedelta(weeks=int(w))).strftime("%d %b") for w in shown], fontsize=8)
         below.set_xlabel("week that begins on (dates of the last year)")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from training.backtest import Backtest
-from training.figures import AROUND_DAYS, around_promotions, cycles_over_the_year, days_by_segment, epoch_days
+from training.figures import around_promotions, cycles_over_the_year, days_by_segment, epoch_days
 from training.sentences import headline, segment_ratio, table_rows, titles, verdicts
 
 STYLE = """
@@ -88,7 +88,7 @@ def figures_of(result: dict[str, Any], replayed: Backtest) -> list[Figure]:
             Figure("around-promotions", "Figure 4: build-up and taper around promotions", promotions,
                    pictures.draw_promotions,
                    f"Means over {promotions['events']} promotions of {promotions['series']} series that begin inside the "
-                   f"window with {AROUND_DAYS} days on both sides. Usual demand is the daily rate known before these days. "
+                   f"window with {promotions['days'][-1]} days on both sides. Usual demand is the daily rate known before these days. "
                    "A target holds until the next review. Thin lines: each day; thick: the mean of seven. Shaded: days on which "
                    "most of them run. Bottom left: each promotion counts the same; light is a high target.")
         )  # fmt: skip
