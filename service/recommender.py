@@ -31,6 +31,8 @@ from simulator.ordering import rules_of
 from simulator.panel import F32, Panel
 from simulator.schedule import lead_and_review, review_schedule
 
+CLOSED_DAYS_AROUND = 182  # days before and after as_of in which suppliers' closed days may move its order or receipt
+
 
 class Stock(NamedTuple):
     """What one answer rests on, units."""
@@ -145,11 +147,13 @@ class Recommender:
         frames = self._store.frames(series, day, day)
         if frames["items"].is_empty():
             return None
-        demand = frames["demand"].clear()
-        empty = pl.DataFrame([{**dict.fromkeys(demand.columns), "item_id": "", "location_id": "", "date": day}],
-                             schema=demand.schema)  # fmt: skip
+        demand, around = frames["demand"].clear(), timedelta(days=CLOSED_DAYS_AROUND // 7 * 7)
+        closed = self._store.closed_days(sorted({place for _, place in series}), day - around, day + around)
+        span = [day] if closed.is_empty() else [day - around, day + around]
+        blank = {**dict.fromkeys(demand.columns), "item_id": "", "location_id": ""}
+        empty = pl.DataFrame([{**blank, "date": end} for end in span], schema=demand.schema)
         origin = date.fromisoformat(settings["review_origin"])
-        return assemble(settings | {"review_origin": origin}, frames["items"], empty, frames["calendar"].clear())
+        return assemble(settings | {"review_origin": origin}, frames["items"], empty, closed)
 
     def _stock(self, requested: Sequence[RecommendationItem], day: date) -> list[Stock | Problem]:
         keys = sorted({(item.item_id, item.location_id) for item in requested})

@@ -206,12 +206,16 @@ def assemble(
         school_holiday=flags["school_holiday"],
         on_hand=np.full(items.height, np.nan),
         open_orders=np.zeros((items.height, 1)),
-        order_open=flags.get("order_open"),
-        delivery_open=flags.get("delivery_open"),
-        unit_cost=dense.get("unit_cost"),
+        order_open=_where_known(flags.get("order_open")),
+        delivery_open=_where_known(flags.get("delivery_open")),
+        unit_cost=_where_known(dense.get("unit_cost")),
         # float32 holds every whole number up to 2^24
         oos_mask=np.nan_to_num(dense["oos_mask"], nan=-1.0).astype(np.int32) if "oos_mask" in dense else None,
     )
+
+
+def _where_known(column: F32 | None) -> F32 | None:
+    return column if column is not None and np.isfinite(column).any() else None
 
 
 def _span(demand: pl.DataFrame, calendar: pl.DataFrame | None) -> tuple[date, date]:

@@ -16,6 +16,7 @@ import numba
 import numpy as np
 
 CHUNK = 64  # series that share one thread's scratch memory
+LANES = 128  # series that are replayed side by side where only totals are asked for
 
 # Divisions by zero and NaN handling would keep the loops over candidates from becoming vector instructions. Infinities
 # stay exact: a missing constraint is infinite.
@@ -187,55 +188,157 @@ def sweep_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                         on_order[v] += order[v]
 
 
+# Inlined twice: where nothing but packs constrains an order, the compiler drops all else from the loop.
+@numba.njit(inline="always", **OPTIONS)  # type: ignore[untyped-decorator]
+def _walk(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    simple, demand, due, targets, rate, lead, opening, coming, rule, life, rounding, fixed, c,
+    on_hand, sales, lost, received, ordered, wasted,
+):  # fmt: skip
+    """One series through all periods; arrays are (T,), `received` holds the opening pipeline."""
+    have, young = opening, opening
+    least = whole_packs(rule.least, rule.multiple, 0, c)
+    for t in range(demand.shape[0]):
+        arriving, wanted = received[t], demand[t]
+        left = have + arriving - wanted
+        coming -= arriving
+        have = max(left, c.zero)
+        sales[t] = wanted + min(left, c.zero)
+        lost[t] = max(-left, c.zero)
+        if not simple and life > 0:
+            past = t - life + 1
+            young += arriving
+            if past >= -1:
+                young -= received[past] if past >= 0 else opening
+            stays = min(have, max(young, c.zero)) if life > 1 else c.zero
+            wasted[t] = have - stays
+            have = stays
+        on_hand[t] = have
+        order = c.zero
+        if due[t]:
+            position = have + coming
+            raw = targets[t] if fixed else max(targets[t] - position, c.zero)
+            if simple:
+                order = raw if raw > c.slack * (c.one + position) else c.zero
+                if rule.multiple > c.zero:
+                    order = whole_packs(order, rule.multiple, rounding, c)
+            else:
+                sellable = rule.keep * rate[t] if rule.keep < np.inf else rule.keep
+                order = constrained(raw, position, sellable, rule, least, rounding, c)
+            coming += order
+            if t + lead[t] < demand.shape[0]:
+                received[t + lead[t]] += order
+        ordered[t] = order
+
+
+@numba.njit(**OPTIONS)  # type: ignore[untyped-decorator]
+def _open_pipeline(pipeline, received):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Units on order in all; what arrives within the window goes to `received`."""
+    for j in range(min(pipeline.shape[0], received.shape[0])):
+        received[j] = pipeline[j]
+    return pipeline.sum()
+
+
 @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def replay_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     demand, due, targets, rate, lead, on_hand0, pipeline0, rules, life, rounding, fixed, c,
     on_hand, sales, lost, received, ordered, wasted,
 ):  # fmt: skip
+    for n in numba.prange(demand.shape[0]):
+        rule = rule_of(rules, n)
+        received[n, :] = 0
+        coming = _open_pipeline(pipeline0[n], received[n])
+        if only_packs(rule) and life[n] == 0:
+            _walk(
+                True, demand[n], due[n], targets[n], rate[n], lead[n], on_hand0[n], coming, rule, life[n], rounding, fixed,
+                c, on_hand[n], sales[n], lost[n], received[n], ordered[n], wasted[n],
+            )  # fmt: skip
+        else:
+            _walk(
+                False, demand[n], due[n], targets[n], rate[n], lead[n], on_hand0[n], coming, rule, life[n], rounding, fixed,
+                c, on_hand[n], sales[n], lost[n], received[n], ordered[n], wasted[n],
+            )  # fmt: skip
+
+
+# Inlined before compilation, or its loop over series would not become vector instructions.
+@numba.njit(inline="always", **OPTIONS)  # type: ignore[untyped-decorator]
+def _walk_together(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    first, count, demand, due, targets, lead, on_hand0, pipeline0, multiples, fixed, ring_length, c, stock, lost, empty
+):
+    """Up to LANES series side by side, with nothing but packs, rounded up, to constrain their orders."""
+    scratch = np.zeros((10, LANES), demand.dtype)
+    have, on_order, wanted, target, may, order, held, missed, short, multiple = scratch
+    ring = np.zeros((ring_length, LANES), demand.dtype)
+    packed = False
+    for b in range(count):
+        have[b] = on_hand0[first + b]
+        multiple[b] = max(multiples[first + b], c.zero)
+        packed |= multiple[b] > c.zero
+        for j in range(pipeline0.shape[1]):
+            ring[j, b] = pipeline0[first + b, j]
+            on_order[b] += pipeline0[first + b, j]
+    counts = c.zero if fixed else c.one  # whether the position is deducted
+    slot = 0
+    for t in range(demand.shape[1]):
+        for b in range(count):
+            wanted[b], target[b] = demand[first + b, t], targets[first + b, t]
+            may[b] = c.one if due[first + b, t] else c.zero
+        arriving = ring[slot]
+        for b in range(LANES):
+            left = have[b] + arriving[b] - wanted[b]
+            have[b] = max(left, c.zero)
+            gone = have[b] - left
+            held[b] += have[b]
+            missed[b] += gone
+            short[b] += c.one if gone > c.least_lost else c.zero
+            on_order[b] -= arriving[b]
+            arriving[b] = c.zero
+            position = have[b] + on_order[b]
+            raw = max(target[b] - counts * position, c.zero) * may[b]
+            order[b] = raw if raw > c.slack * (c.one + position) else c.zero
+        if packed:
+            for b in range(LANES):
+                packs = order[b] / max(multiple[b], c.slack)
+                whole = np.ceil(packs - c.slack * (c.one + packs)) * multiple[b]
+                order[b] = whole if multiple[b] > c.zero else order[b]
+        for b in range(count):
+            on_order[b] += order[b]
+            arrival = slot + lead[first + b, t]  # a division would take longer than all the rest
+            ring[arrival if arrival < ring_length else arrival - ring_length, b] += order[b]
+        slot = slot + 1 if slot + 1 < ring_length else 0
+    for b in range(count):
+        stock[first + b], lost[first + b], empty[first + b] = held[b], missed[b], short[b]
+
+
+@numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def totals_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    demand, due, targets, rate, lead, on_hand0, pipeline0, rules, life, rounding, fixed, c, ring_length,
+    stock, lost, empty, wasted,
+):  # fmt: skip
     series, periods = demand.shape
-    for chunk in numba.prange((series + CHUNK - 1) // CHUNK):
-        for n in range(chunk * CHUNK, min(series, (chunk + 1) * CHUNK)):
-            rule = rule_of(rules, n)
-            short_way = only_packs(rule)
-            least = whole_packs(rule.least, rule.multiple, 0, c)
-            have, young, coming = on_hand0[n], on_hand0[n], 0 * on_hand0[n]
-            received[n, :] = 0
-            for j in range(pipeline0.shape[1]):
-                coming += pipeline0[n, j]
-                if j < periods:
-                    received[n, j] = pipeline0[n, j]
-            for t in range(periods):
-                arriving, wanted = received[n, t], demand[n, t]
-                have += arriving
-                coming -= arriving
-                sold = min(have, wanted)
-                have -= sold
-                sales[n, t] = sold
-                lost[n, t] = wanted - sold
-                if life[n] > 0:
-                    past = t - life[n] + 1
-                    young += arriving
-                    if past >= -1:
-                        young -= received[n, past] if past >= 0 else on_hand0[n]
-                    stays = min(have, max(young, 0)) if life[n] > 1 else 0 * have
-                    wasted[n, t] = have - stays
-                    have = stays
-                on_hand[n, t] = have
-                order = 0 * have
-                if due[n, t]:
-                    position = have + coming
-                    raw = targets[n, t] if fixed else max(targets[n, t] - position, 0)
-                    if short_way:
-                        if raw > c.slack * (c.one + abs(position)):
-                            order = max(whole_packs(raw, rule.multiple, rounding, c), 0)
-                    else:
-                        sellable = rule.keep * rate[n, t] if rule.keep < np.inf else rule.keep
-                        order = constrained(raw, position, sellable, rule, least, rounding, c)
-                    coming += order
-                    arrival = t + lead[n, t]
-                    if arrival < periods:
-                        received[n, arrival] += order
-                ordered[n, t] = order
+    for group in numba.prange((series + LANES - 1) // LANES):
+        first = group * LANES
+        count = min(LANES, series - first)
+        simple = rounding == 0
+        for n in range(first, first + count):
+            simple &= only_packs(rule_of(rules, n)) and life[n] == 0
+        if simple:
+            _walk_together(
+                first, count, demand, due, targets, lead, on_hand0, pipeline0, rules.multiple, fixed, ring_length, c,
+                stock, lost, empty,
+            )  # fmt: skip
+            wasted[first : first + count] = 0
+        else:
+            on_hand, sales, missed, received, ordered, thrown = np.zeros((6, periods), demand.dtype)
+            for n in range(first, first + count):
+                received[:] = 0
+                thrown[:] = 0
+                coming = _open_pipeline(pipeline0[n], received)
+                _walk(
+                    False, demand[n], due[n], targets[n], rate[n], lead[n], on_hand0[n], coming, rule_of(rules, n),
+                    life[n], rounding, fixed, c, on_hand, sales, missed, received, ordered, thrown,
+                )  # fmt: skip
+                stock[n], lost[n], wasted[n] = on_hand.sum(), missed.sum(), thrown.sum()
+                empty[n] = (missed > c.least_lost).sum()
 
 
 @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]

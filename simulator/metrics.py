@@ -12,6 +12,17 @@ from simulator.rollout import Trajectory
 LEAST_LOST = 1e-6  # units; less is what float arithmetic leaves, not a stock-out
 
 
+class UnitTotals(NamedTuple):
+    """Sums over the replayed window; arrays are (N,)."""
+
+    stock: F64  # unit-periods: stock left at the periods' ends
+    lost_sales: F64  # units
+    stockout_periods: F64
+    wasted: F64  # units
+    demand: F64  # units
+    periods: int
+
+
 class SeriesTotals(NamedTuple):
     """Totals of each series over the replayed window; all (N,)."""
 
@@ -48,21 +59,31 @@ def waste_cost(items: Items) -> F64:
     return np.where(np.isnan(items.unit_cost), items.lost_sale_cost, items.unit_cost)
 
 
-def series_totals(trajectory: Trajectory, items: Items, period_days: int) -> SeriesTotals:
-    """Costs and service of each series from what happened. Stock left at a period's end is held for its days."""
-    periods = trajectory.on_hand.shape[1]
-    demand = (trajectory.sales + trajectory.lost_sales).sum(axis=1)
-    held, lost = trajectory.on_hand.sum(axis=1), trajectory.lost_sales
-    return SeriesTotals(
-        holding_cost=held * items.holding_cost_per_day * period_days,
-        stockout_cost=lost.sum(axis=1) * items.lost_sale_cost,
-        waste_cost=trajectory.wasted.sum(axis=1) * waste_cost(items),
-        mean_stock=held / periods,
-        mean_daily_demand=demand / (periods * period_days),
-        demand=demand,
-        sales=trajectory.sales.sum(axis=1),
+def unit_totals(trajectory: Trajectory) -> UnitTotals:
+    """The sums over the periods of what happened."""
+    lost = trajectory.lost_sales
+    return UnitTotals(
+        stock=trajectory.on_hand.sum(axis=1),
+        lost_sales=lost.sum(axis=1),
         stockout_periods=(lost > LEAST_LOST).sum(axis=1).astype(np.float64),
-        periods=np.full(len(items), float(periods)),
+        wasted=trajectory.wasted.sum(axis=1),
+        demand=(trajectory.sales + lost).sum(axis=1),
+        periods=lost.shape[1],
+    )
+
+
+def series_totals(units: UnitTotals, items: Items, period_days: int) -> SeriesTotals:
+    """Costs and service of each series. Stock left at a period's end is held for its days."""
+    return SeriesTotals(
+        holding_cost=units.stock * items.holding_cost_per_day * period_days,
+        stockout_cost=units.lost_sales * items.lost_sale_cost,
+        waste_cost=units.wasted * waste_cost(items),
+        mean_stock=units.stock / units.periods,
+        mean_daily_demand=units.demand / (units.periods * period_days),
+        demand=units.demand,
+        sales=units.demand - units.lost_sales,
+        stockout_periods=units.stockout_periods,
+        periods=np.full(len(items), float(units.periods)),
     )
 
 

@@ -198,3 +198,18 @@ def shift_known_ahead(panel: Panel) -> tuple[int, int]:
         panel.promotion_known_ahead_days // panel.period_days,
         panel.price_known_ahead_days // panel.period_days,
     )
+
+
+def test_window(panel: Panel, test_days: int) -> range:
+    """The last `test_days` of the recorded periods.
+
+    Raises:
+        ValueError: when nothing is left before it.
+    """
+    stop = panel.last_recorded + 1
+    start = stop - test_days // panel.period_days
+    if not 0 < start < stop:
+        raise ValueError(
+            f"test_days must leave history before the window, got {test_days} of {stop * panel.period_days}"
+        )
+    return range(start, stop)

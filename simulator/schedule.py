@@ -2,7 +2,8 @@
 
 The base rule is the review period from an absolute origin. On top of it a series may have weekdays on which orders are
 taken and goods received, days on which suppliers are closed, and a cut-off in days before the order day. A review that
-falls on a day without orders moves to the next one with; a receipt moves to the next delivery day. All of it follows
+falls on a day without orders moves to the next one with; a receipt moves to the next delivery day; of orders that would
+come together only the last is placed. All of it follows
 from absolute dates, so cutting off old history moves no order day. This module knows nothing of quantities.
 """
 
@@ -29,8 +30,8 @@ class Schedule(NamedTuple):
 def review_schedule(panel: Panel, periods: range) -> Schedule:
     """Order days, lead times and protection intervals for the ends of `periods`.
 
-    Where no order is due, the two intervals are those of an order placed nevertheless, with the next one a review
-    period later.
+    Where no order is due, or it is the last one ever, the two intervals are those of an order with the next one a
+    review period later.
 
     Args:
         panel: items with their rules; its calendar says on which days suppliers are closed.
@@ -102,21 +103,25 @@ def _calendar_schedule(panel: Panel, periods: range) -> Schedule:
     next_taking, next_receiving = _next_true(taking), _next_true(receiving)
     last = len(wide) - 1
 
-    # An order day is one on which orders are taken and a review has fallen since the last such day.
-    reviewed = np.cumsum(_reviews(panel, wide), axis=1)
-    at_taking = np.where(taking, reviewed, 0)
-    before = np.maximum.accumulate(np.pad(at_taking[:, :-1], ((0, 0), (1, 0))), axis=1)
-    order_day = taking & (reviewed > before)
-
     def at(columns: I64, index: I64) -> I64:
         return np.take_along_axis(columns, np.minimum(index, last), axis=1)
 
-    t = np.arange(periods.start - wide.start, periods.stop - wide.start)[None, :] + 0 * lead
+    # An order day is one on which orders are taken and a review has fallen since the last such day. Of order days
+    # whose goods come together only the last one counts: the others could wait for it.
+    reviewed = np.cumsum(_reviews(panel, wide), axis=1)
+    at_taking = np.where(taking, reviewed, 0)
+    before = np.maximum.accumulate(np.pad(at_taking[:, :-1], ((0, 0), (1, 0))), axis=1)
+    every = np.arange(len(wide))[None, :] + 0 * lead
+    day = panel.start_day + (wide.start + every) * panel.period_days
+    order_day = taking & (reviewed > before) & (day <= panel.orderable_until_day[:, None])
+    order_day &= at(next_receiving, every + lead) < at(next_receiving, at(_next_true(order_day), every + 1) + lead)
+
+    t = every[:, periods.start - wide.start : periods.stop - wide.start]
     placed = np.minimum(at(next_taking, t + cutoff), last)  # the order day that a decision at t is for
     due = np.take_along_axis(order_day, np.minimum(t + cutoff, last), axis=1)
     receipt = at(next_receiving, placed + lead)
-    following = np.where(due, at(_next_true(order_day), placed + 1), at(next_taking, placed + review))
+    following = at(_next_true(order_day), placed + 1)
+    following = np.where(due & (following < last), following, at(next_taking, placed + review))
     next_receipt = at(next_receiving, np.minimum(following, last) + lead)
-    until = panel.orderable_until_day[:, None]
-    day = panel.start_day + (wide.start + placed) * panel.period_days
-    return Schedule(due & (day <= until), receipt - t, next_receipt - t - 1)
+    next_receipt = np.where(next_receipt > receipt, next_receipt, at(next_receiving, receipt + 1))
+    return Schedule(due, receipt - t, next_receipt - t - 1)

@@ -84,7 +84,7 @@ def read_inventory(panel: Panel, folder: Path) -> F64 | None:
         return None
     file, table = found
     problems: list[Problem] = []
-    check_columns(file, table, [*KEY, "date", "on_hand"], [*KEY, "date", "on_hand", "on_order"])
+    check_columns(file, table, [*KEY, "date", "on_hand"])
     table = _with_quantity(file, with_keys(file, table, problems), "on_hand", problems)
     table = cast(file, table, "date", pl.Date(), "a date, YYYY-MM-DD", problems)
     if problems:
@@ -109,7 +109,7 @@ def read_orders(panel: Panel, folder: Path) -> LeadTimeHistory | None:
     file, table = found
     columns = [*KEY, "order_date", "receipt_date", "quantity"]
     problems: list[Problem] = []
-    check_columns(file, table, columns, columns)
+    check_columns(file, table, columns)
     table = _with_quantity(file, with_keys(file, table, problems), "quantity", problems)
     for column in ("order_date", "receipt_date"):
         table = cast(file, table, column, pl.Date(), "a date, YYYY-MM-DD", problems)
@@ -131,7 +131,7 @@ def _read_state(found: tuple[str, pl.DataFrame] | None, panel: Panel, problems: 
     if found is None:
         return on_hand
     file, table = found
-    check_columns(file, table, [*KEY, "on_hand"], [*KEY, "on_hand"])
+    check_columns(file, table, [*KEY, "on_hand"])
     table = _with_quantity(file, with_keys(file, table, problems), "on_hand", problems)
     twice = ~pl.struct(KEY).is_first_distinct()
     problems += offences(file, table, "item_id", twice, "the series stands here twice")
@@ -145,7 +145,7 @@ def _read_open_orders(found: tuple[str, pl.DataFrame] | None, panel: Panel, t: i
     if found is None:
         return np.zeros((panel.series_count, longest))
     file, table = found
-    check_columns(file, table, [*KEY, "arrival_date", "quantity"], [*KEY, "arrival_date", "quantity"])
+    check_columns(file, table, [*KEY, "arrival_date", "quantity"])
     table = _with_quantity(file, with_keys(file, table, problems), "quantity", problems)
     table = cast(file, table, "arrival_date", pl.Date(), "a date, YYYY-MM-DD", problems)
     arrival = pl.col("arrival_date")

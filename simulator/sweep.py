@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simulator.kernels import Constants, Rules, replay_kernel, sweep_kernel
-from simulator.metrics import LEAST_LOST
+from simulator.kernels import Constants, Rules, replay_kernel, sweep_kernel, totals_kernel
+from simulator.metrics import LEAST_LOST, UnitTotals
 from simulator.ordering import FIXED, ORDERING_MODES, ROUNDINGS, SLACK, OrderRules
 from simulator.panel import F64
 from simulator.rollout import Trajectory, World
@@ -131,16 +131,27 @@ def replay(world: World, targets: F64, ordering_mode: str, *, out: Trajectory | 
         world: demand and rules.
         targets: (N, T) target stock in units (`order_up_to`) or units to order (`fixed`).
         ordering_mode: `order_up_to` or `fixed`.
-        out: a trajectory of the same shape to write into; new memory costs more than the replay itself.
+        out: a trajectory of the same shape to write into; new memory costs as much as the replay itself.
     """
     shape = world.demand.shape
     record = Trajectory(*(np.empty(shape) for _ in Trajectory._fields)) if out is None else out
     record = record._replace(wasted=np.zeros(shape))  # written only where something perishes
+    replay_kernel(*_replayed(world, targets, ordering_mode), *record)
+    return record
+
+
+def replay_totals(world: World, targets: F64, ordering_mode: str) -> UnitTotals:
+    """`unit_totals(replay(...))` without keeping what happened in between: twice as fast and flat in memory."""
+    stock, lost, empty, wasted = totals = np.empty((4, world.demand.shape[0]))
+    totals_kernel(*_replayed(world, targets, ordering_mode), world.pipeline_length + 1, *totals)
+    return UnitTotals(stock, lost, empty, wasted, world.demand.sum(axis=1), world.demand.shape[1])
+
+
+def _replayed(world: World, targets: F64, ordering_mode: str) -> tuple[Any, ...]:
     given = _inputs(world, np.float64)
     wanted = as_array(targets, np.float64)
     rate = wanted if world.daily_rate is None else as_array(world.daily_rate, np.float64)
-    replay_kernel(
+    return (
         given["demand"], given["due"], wanted, rate, given["lead"], given["on_hand0"], given["pipeline0"],
-        given["rules"], given["life"], given["rounding"], is_fixed(ordering_mode), given["constants"], *record,
+        given["rules"], given["life"], given["rounding"], is_fixed(ordering_mode), given["constants"],
     )  # fmt: skip
-    return record

@@ -9,6 +9,7 @@ never an input of anything that decides.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,41 +30,70 @@ def label_demand(panel: Panel, *, recovered: bool, before: int | None = None) ->
     return replayed_demand(panel, "recovered" if recovered else "sales", before)
 
 
-def epochs_of(
-    panel: Panel, rates: Rates, periods: range, *, recovered: bool = True, replayed: tuple[F64, Bools] | None = None
-) -> Epochs:
-    """Every review in `periods` whose responsible periods also lie inside it.
+class Replayed(NamedTuple):
+    """What the labels of a window follow from, besides the items and their calendars; all (N, T)."""
+
+    demand: F64  # units
+    known: Bools
+    daily_rate: F64  # units a day known at each period's end
+    target_stock: F64  # units, the incumbent's
+
+    def take(self, rows: slice) -> Replayed:
+        """The same for some series only."""
+        return Replayed(*(column[rows] for column in self))  # type: ignore[arg-type]
+
+
+def replayed_history(panel: Panel, rates: Rates, periods: range, *, recovered: bool = True,
+                     demand: tuple[F64, Bools] | None = None) -> Replayed:  # fmt: skip
+    """Demand, rates and the incumbent's targets of all series; some of it rests on their peers.
 
     Args:
-        panel: the dataset; its incumbent is replayed from `periods.start` on.
+        panel: the dataset.
         rates: daily rates of the panel.
         periods: replayed window.
         recovered: label on demand recovered from stock-outs, else on raw sales.
-        replayed: what `label_demand` said of these sales before `periods.stop`, where it has been asked already.
+        demand: what `label_demand` said of these sales before `periods.stop`, where it has been asked already.
+    """
+    window = slice(periods.start, periods.stop)
+    wanted, known = demand or label_demand(panel, recovered=recovered, before=periods.stop)
+    return Replayed(wanted[:, window], known[:, window], rates.daily_rate[:, window], incumbent(panel, periods))
+
+
+def epochs_of(panel: Panel, rates: Rates, periods: range, *, recovered: bool = True,
+              demand: tuple[F64, Bools] | None = None) -> Epochs:  # fmt: skip
+    """Every review in `periods` whose responsible periods also lie inside it; see `replayed_history`, `epochs_from`."""
+    return epochs_from(panel, periods, replayed_history(panel, rates, periods, recovered=recovered, demand=demand))
+
+
+def epochs_from(panel: Panel, periods: range, replayed: Replayed) -> Epochs:
+    """The decisions of some series.
+
+    Args:
+        panel: their items and calendars; the incumbent is replayed from `periods.start` on.
+        periods: the window.
+        replayed: of the same series.
 
     Returns:
         Epochs without those whose lead time or responsible periods contain unknown demand.
     """
-    demand, known = replayed or label_demand(panel, recovered=recovered, before=periods.stop)
-    rules = rules_of(panel)
-    window = slice(periods.start, periods.stop)
-    rate = rates.daily_rate[:, window]
-    world = replay_world(panel, periods, rules, daily_rate=rate)._replace(demand=demand[:, window])
-    targets = incumbent(panel, periods)
-    record = replay(world, targets, ORDER_UP_TO)
+    world = replay_world(panel, periods, rules_of(panel), daily_rate=replayed.daily_rate)
+    world = world._replace(demand=replayed.demand)
+    record = replay(world, replayed.target_stock, ORDER_UP_TO)
     ordered, received = record.order_quantity.cumsum(axis=1), record.received.cumsum(axis=1)
     position = record.on_hand + ordered - received - record.order_quantity  # before ordering, at each period's end
-    return _epochs(panel, periods, world, targets, record, position, known[:, window], rate)
+    return _epochs(panel, periods, world, replayed, record, position)
 
 
-def _epochs(panel: Panel, periods: range, world: World, targets: F64, record: Trajectory, position: F64, known: Bools,
-            rate: F64) -> Epochs:  # fmt: skip
+def _epochs(
+    panel: Panel, periods: range, world: World, replayed: Replayed, record: Trajectory, position: F64
+) -> Epochs:
     """The reviews whose lead time and responsible periods lie inside the window and are known."""
+    rate, targets = replayed.daily_rate, replayed.target_stock
     schedule = review_schedule(panel, periods)
     t = np.arange(len(periods))[None, :]
     arrival, stop = t + schedule.lead_time, t + schedule.protection + 1  # responsible from arrival to before `stop`
     n, t = np.nonzero(schedule.due & (stop <= len(periods)) & (stop > arrival) & (rate > 0))
-    unknown = np.cumsum(np.pad(~known, ((0, 0), (1, 0))), axis=1)
+    unknown = np.cumsum(np.pad(~replayed.known, ((0, 0), (1, 0))), axis=1)
     clean = unknown[n, stop[n, t]] == unknown[n, t + 1]
     n, t = n[clean], t[clean]
     first, review = arrival[n, t], (stop - arrival)[n, t]

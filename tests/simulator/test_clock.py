@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.metrics import unit_totals
 from simulator.ordering import FIXED, ORDER_UP_TO, ORDERING_MODES
 from simulator.rollout import World, follow, opening_stock, replay_world, rollout
 from simulator.step import State, advance, place_order
-from simulator.sweep import Weights, replay, sweep, sweep_chunks
+from simulator.sweep import Weights, replay, replay_totals, sweep, sweep_chunks
 from tests.panels import make_panel, make_rules, no_rules
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -228,6 +229,21 @@ def test_the_compiled_replay_equals_the_rollout_step_by_step(seed: int, mode: st
     targets = rate * rng.integers(0, 9, rate.shape)
     used = replay(world, targets * 0 + 30, mode)  # whatever stood in the memory is written over
     for one, other in zip(replay(world, targets, mode, out=used), rollout(world, follow(targets), mode), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.sampled_from(ORDERING_MODES), st.sampled_from(["up", "nearest", "down"]), st.booleans())
+def test_totals_without_a_trajectory_equal_the_trajectorys(seed: int, mode: str, rounding: str, simple: bool) -> None:
+    """With packs alone series walk side by side, otherwise one by one."""
+    rng = np.random.default_rng(seed)
+    world, rate = any_world(rng, rounding)
+    if simple:
+        rules = make_rules(5, order_multiple=rng.choice([0, 1, 2.5], 5))
+        world = world._replace(rules=rules, shelf_life=None, daily_rate=None)
+    targets = rate * rng.integers(0, 9, rate.shape)
+    expected = unit_totals(rollout(world, follow(targets), mode))
+    for one, other in zip(replay_totals(world, targets, mode), expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-9)
 
 

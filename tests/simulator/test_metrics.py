@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator.metrics import paired_ratio, series_totals, summarise
+from simulator.metrics import paired_ratio, series_totals, summarise, unit_totals
 from simulator.rollout import Trajectory
 from tests.panels import make_items
 
@@ -16,7 +16,7 @@ def test_the_metrics_of_a_short_replay_by_hand() -> None:
     none, wasted = np.zeros((2, 2)), np.array([[0.0, 2.0], [0.0, 3.0]])
     trajectory = Trajectory(on_hand, sales, lost, none, none, wasted)
     items = make_items(2, holding_cost_per_day=[0.5, 1.0], lost_sale_cost=[4.0, 2.0], unit_cost=[1.5, np.nan])
-    totals = series_totals(trajectory, items, 7)
+    totals = series_totals(unit_totals(trajectory), items, 7)
     np.testing.assert_allclose(totals.holding_cost, [(3 + 1) * 0.5 * 7, 0])
     np.testing.assert_allclose(totals.stockout_cost, [0, (1 + 3) * 2])
     np.testing.assert_allclose(totals.mean_daily_demand, [4 / 14, 8 / 14])

@@ -76,6 +76,13 @@ def test_goods_come_on_delivery_days() -> None:
     assert found.protection[0, 0] == 8
 
 
+def test_of_orders_that_would_come_together_only_the_last_is_placed() -> None:
+    panel = one(delivery_weekdays="5", lead_time_days=1)  # ordered daily, received on Fridays: Thursday will do
+    found = review_schedule(panel, range(14))
+    assert np.flatnonzero(found.due[0]).tolist() == [3, 10]
+    assert found.protection[0, 3] == 7
+
+
 def test_a_cut_off_moves_the_decision_before_the_order_day() -> None:
     panel = one(order_weekdays="4", order_cutoff_days=2)  # for Thursday one decides on Tuesday
     found = review_schedule(panel, range(14))
@@ -151,21 +158,26 @@ def test_the_whole_schedule_equals_a_walk_through_the_days(seed: int) -> None:
             if pending and orders[d + 90]:
                 decided.append(d)
                 pending = False
-        cutoff = int(np.nan_to_num(items.order_cutoff_days[n]))
+        lead = int(items.lead_time_days[n])
+
+        def receipt(order: int, lead: int = lead, receipts: list[bool] = receipts) -> int:
+            return next(d for d in range(order + lead, 300) if receipts[d + 90])
+
         until = items.orderable_until[n]
+        settled = [d for d in decided if d < 200 and (not until or panel.date_of(d).isoformat() <= until)]
+        later = [receipt(d) for d in settled[1:]] + [1000]
+        decided = [d for d, after in zip(settled, later, strict=True) if after > receipt(d)]
+        cutoff = int(np.nan_to_num(items.order_cutoff_days[n]))
         for k, t in enumerate(window):
-            due = t + cutoff in decided
-            last = due and (not until or panel.date_of(t + cutoff).isoformat() <= until)
-            assert found.due[n, k] == last
-            if due:
-                after = next(d for d in decided if d > t + cutoff)
-                lead = int(items.lead_time_days[n])
-                first, following = (
-                    next(d for d in range(start, 300) if receipts[d + 90])
-                    for start in (t + cutoff + lead, after + lead)
-                )
-                assert found.lead_time[n, k] == first - t
-                assert found.protection[n, k] == following - t - 1
+            d = t + cutoff
+            assert found.due[n, k] == (d in decided)
+            if d in decided:
+                another = d + int(items.review_period_days[n])  # where this is the last one ever
+                ever = next(x for x in range(another, 300) if orders[x + 90])
+                after = next((x for x in decided if x > d), ever)
+                assert found.lead_time[n, k] == receipt(d) - t
+                assert found.protection[n, k] == max(receipt(after), receipt(receipt(d) + 1 - lead)) - t - 1
+            assert found.protection[n, k] >= found.lead_time[n, k]  # an order always has a period of its own
 
 
 def test_one_series_alone_has_the_schedule_it_has_among_others() -> None:
