@@ -58,3 +58,8 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt torch==2.13.0
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[train]' --group dev
 	@touch $(VENV)/.base $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) install --quiet --constraint constraints.txt --group bench
+	$(PIP) install --quiet --constraint constraints.txt --no-deps stockpyl
+	@touch $@

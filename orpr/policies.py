@@ -92,9 +92,10 @@ def _bundle_decides(policy: Policy) -> tuple[Decide, Decide]:
 
     def both(observer: Observer, rows: I64, t: int) -> tuple[F64, F64]:
         if t not in known:
-            answer = policy.answer(observer.observe(rows, np.full(len(rows), t)))
+            periods = np.full(len(rows), t)
+            answer = policy.answer(observer.observe(rows, periods))
             target = answer.inventory_days.astype(np.float64) * answer.daily_rate
-            known[t] = (target, forecast_base_stock(observer.panel, rows, t, answer.forecast))
+            known[t] = (target, forecast_base_stock(observer.panel, rows, periods, answer.forecast))
         return known[t]
 
     def own(observer: Observer, rows: I64, t: int, _state: State) -> F64:

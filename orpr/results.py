@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from training.sentences import TITLES, segment_ratio, table_rows, verdicts
+from training.sentences import segment_ratio, table_rows, titles, verdicts
 
 
 def screen_tables(result: dict[str, Any]) -> list[Table]:
@@ -21,7 +21,7 @@ def _screen_table(case: dict[str, Any]) -> Table:
     title = f"{case['dataset']}: {case['series']} series, {case['first']} to {case['last']}; {case['rules']}"
     caption = f"best PTO: {case['best_pto']}; demand replayed: {case['replayed']}; costs in {case['currency']}"
     table = Table(title=title, caption=caption)
-    for number, name in enumerate(TITLES):
+    for number, name in enumerate(titles(case)):
         table.add_column(name, justify="left" if number == 0 else "right")
     for row in table_rows(case):
         table.add_row(*row, style="bold" if row[0] == case["policy"] else None)
@@ -49,7 +49,8 @@ def markdown(result: dict[str, Any], json_name: str, picture: str) -> str:
 
 
 def _table(case: dict[str, Any]) -> list[str]:
-    lines = ["| " + " | ".join(TITLES) + " |", "|---" + "|---:" * (len(TITLES) - 1) + "|"]
+    names = titles(case)
+    lines = ["| " + " | ".join(names) + " |", "|---" + "|---:" * (len(names) - 1) + "|"]
     return lines + ["| " + " | ".join(row) + " |" for row in table_rows(case)]
 
 
@@ -126,8 +127,10 @@ def rewrite_block(result: dict[str, Any], page: Path) -> None:
     begin, end = "<!-- backtest -->", "<!-- /backtest -->"
     if begin not in text or end not in text:
         raise ValueError(f"{page} has no place for the table: {begin} and {end} are missing")
-    lines = ["| method | turnover days | in stock | total cost | vs best PTO [95 %] |", "|---|---:|---:|---:|---:|"]
-    lines += [f"| {row[0]} | {row[1]} | {row[2]} | {row[6]} | {row[8]} |" for row in table_rows(result)]
+    shown = ("method", "turnover days", "in stock", "total cost", "vs best PTO [95 %]")
+    places = [titles(result).index(name) for name in shown]
+    lines = ["| " + " | ".join(shown) + " |", "|---|---:|---:|---:|---:|"]
+    lines += ["| " + " | ".join(row[place] for place in places) + " |" for row in table_rows(result)]
     seeds = sum(run["row"] == result["policy"] for run in result["runs"].values())
     note = (
         f"{result['series']} series, {result['first']} to {result['last']}, {result['currency']}; {result['policy']} is the mean of "

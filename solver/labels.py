@@ -43,8 +43,9 @@ class Replayed(NamedTuple):
         return Replayed(*(column[rows] for column in self))  # type: ignore[arg-type]
 
 
-def replayed_history(panel: Panel, rates: Rates, periods: range, *, recovered: bool = True,
-                     demand: tuple[F64, Bools] | None = None) -> Replayed:  # fmt: skip
+def replayed_history(
+    panel: Panel, rates: Rates, periods: range, *, recovered: bool = True, demand: tuple[F64, Bools] | None = None
+) -> Replayed:
     """Demand, rates and the incumbent's targets of all series; some of it rests on their peers.
 
     Args:
@@ -59,8 +60,9 @@ def replayed_history(panel: Panel, rates: Rates, periods: range, *, recovered: b
     return Replayed(wanted[:, window], known[:, window], rates.daily_rate[:, window], incumbent(panel, periods))
 
 
-def epochs_of(panel: Panel, rates: Rates, periods: range, *, recovered: bool = True,
-              demand: tuple[F64, Bools] | None = None) -> Epochs:  # fmt: skip
+def epochs_of(
+    panel: Panel, rates: Rates, periods: range, *, recovered: bool = True, demand: tuple[F64, Bools] | None = None
+) -> Epochs:
     """Every review in `periods` whose responsible periods also lie inside it; see `replayed_history`, `epochs_from`."""
     return epochs_from(panel, periods, replayed_history(panel, rates, periods, recovered=recovered, demand=demand))
 

@@ -81,7 +81,9 @@ def backtest(
         if contender.row in method_names(replay.panel.period_days):
             raise ValueError(f"policy {contender.run}: {contender.row!r} is the name of another method")
     targets = method_targets(replay, progress, seed, inventory)
-    totals = {m: _totals(replay, replay_totals(replay.world, target, ORDER_UP_TO)) for m, target in targets.items()}
+    totals = {
+        method: _totals(replay, replay_totals(replay.world, target, ORDER_UP_TO)) for method, target in targets.items()
+    }
     best_pto = min((m for m in totals if m.startswith("PTO")), key=lambda m: totals[m].total_cost.sum())
     observer = Observer(replay.panel, ObservationSpec(replay.panel.period_days), replay.rates)
     of_row: dict[str, list[SeriesTotals]] = {}

@@ -59,7 +59,7 @@ class TrainingSet:
         found = evidence(panel.units_sold, panel.in_stock, panel.promotion * 0, panel.open)
         self._future = np.where(found.seen >= 0.999, found.demand, np.nan).astype(np.float32)
         self._future[:, end:] = np.nan
-        self._demand = label_demand(panel, recovered=config.recovered_demand, before=end)
+        self._replayed = label_demand(panel, recovered=config.recovered_demand, before=end)
         variants = [panel] + [draw_variant(panel, rng) for _ in range(config.drawn_variants)]
         self.copies: list[Copy] = []
         for done, variant in enumerate(variants, 1):
@@ -80,7 +80,7 @@ class TrainingSet:
         shifts = range(0, int(variant.items.review_period_days.max()), variant.period_days)
         share = config.samples_per_variant / max(variant.series_count * len(window), 1)
         for shift in shifts:
-            epochs = epochs_of(with_offset(variant, shift), self.rates, window, demand=self._demand)
+            epochs = epochs_of(with_offset(variant, shift), self.rates, window, demand=self._replayed)
             # A series reviewed every day is seen in each shift; keep its share of one pass.
             repeat = len(shifts) / variant.review_periods[epochs.series]
             keep = rng.random(len(epochs.series)) < np.minimum(share, 1.0) / repeat

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from simulator.ordering import inventory_days_grid
+from simulator.ordering import ORDER_UP_TO, inventory_days_grid
 from simulator.panel import F64, I64, Bools
-from simulator.rollout import follow, rollout
 from simulator.schedule import review_schedule
+from simulator.sweep import replay as replay_targets
 from solver.curves import Epochs
 from solver.labels import best_days, cost_curves, epochs_of, history_window
 from training.backtest import Backtest
@@ -82,7 +82,7 @@ def epoch_days(replay: Replay, seed: int) -> tuple[I64, I64, F64]:
     stop = replay.panel.last_recorded + 1
     history = history_window(replay.panel, stop)
     epochs = epochs_of(replay.panel, replay.rates, history, recovered=replay.demand == "recovered")
-    last = stop - int(review_schedule(replay.panel, history).protection.max() + 1)
+    last = stop - 1 - int(review_schedule(replay.panel, history).protection.max())
     epochs = _chosen(epochs, np.flatnonzero(epochs.period < last))
     if len(epochs.series) > MOST_EPOCHS:
         epochs = _chosen(epochs, np.sort(np.random.default_rng(seed).permutation(len(epochs.series))[:MOST_EPOCHS]))
@@ -194,7 +194,7 @@ def around_promotions(result: Backtest, epochs: tuple[I64, I64, F64]) -> dict[st
     row, column = epochs[0][inside], epochs[1][inside] - replay.periods.start
     labels[row, column] = epochs[2][inside] * replay.rates.daily_rate[row, epochs[1][inside]]
     in_force[EPOCH_LABEL] = relative(_in_force(labels, np.isfinite(labels)))
-    stock = {m: relative(rollout(replay.world, follow(result.targets[m])).on_hand) for m in methods}
+    stock = {m: relative(replay_targets(replay.world, result.targets[m], ORDER_UP_TO).on_hand) for m in methods}
     promoted = np.nan_to_num(panel.promotion[:, replay.window])[at]
     return {
         "figure": "build-up and taper around promotions",

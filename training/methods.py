@@ -21,7 +21,7 @@ from simulator.panel import F32, F64, I64, Panel
 from simulator.rates import Rates
 from simulator.rollout import World, replay_world
 from simulator.schedule import lead_and_review, review_schedule
-from simulator.sweep import replay as compiled_replay
+from simulator.sweep import replay as replay_targets
 from solver.calibration import calibrate, real_turnover
 from solver.candidates import candidate_tables, replayed_rates
 from solver.labels import best_days, label_demand
@@ -67,9 +67,10 @@ def replay_of(panel: Panel, periods: range, demand: str = "sales") -> Replay:
     """
     if demand not in REPLAYED:
         raise ValueError(f"replay must be one of {', '.join(REPLAYED)}, got {demand!r}")
-    wanted, rates = label_demand(panel, recovered=demand == "recovered")[0], panel_rates(panel)
+    rates, wanted = panel_rates(panel), label_demand(panel, recovered=demand == "recovered")[0]
     world = replay_world(panel, periods, rules_of(panel), daily_rate=replayed_rates(rates, periods))
-    return Replay(panel, periods, rates, world._replace(demand=wanted[:, periods.start : periods.stop]), demand)
+    world = world._replace(demand=wanted[:, periods.start : periods.stop])
+    return Replay(panel, periods, rates, world, demand)
 
 
 def method_names(period_days: int) -> tuple[str, ...]:
@@ -115,7 +116,7 @@ def _hindsight_targets(replay: Replay, progress: Progress, inventory: F64 | None
     stood = None if inventory is None else inventory[:, replay.window]
     turnover = None if stood is None else real_turnover(stood, world.demand, panel.period_days)
     if turnover is None:
-        replayed = compiled_replay(world, incumbent(panel, replay.periods), ORDER_UP_TO).on_hand
+        replayed = replay_targets(world, incumbent(panel, replay.periods), ORDER_UP_TO).on_hand
         turnover = real_turnover(replayed, world.demand, panel.period_days) or 0.0
     label = calibrate(tables, turnover, panel.period_days)
     progress(OR_LABEL, 2, 2)
@@ -128,14 +129,14 @@ def _hindsight_targets(replay: Replay, progress: Progress, inventory: F64 | None
 
 def clairvoyant(replay: Replay) -> F64:
     """(N, T) what the protection interval will sell: the floor that no policy can know."""
-    demand, length = replay.world.demand, len(replay.periods)
-    total = np.pad(np.cumsum(demand, axis=1), ((0, 0), (1, 0)))
+    count = len(replay.periods)
+    total = np.pad(np.cumsum(replay.world.demand, axis=1), ((0, 0), (1, 0)))
     protection = review_schedule(replay.panel, replay.periods).protection
-    stop = np.minimum(np.arange(length)[None, :] + protection + 1, length)
+    stop = np.minimum(np.arange(count)[None, :] + protection + 1, count)
     return np.asarray(np.take_along_axis(total, stop, axis=1) - total[:, 1:])
 
 
-def forecast_base_stock(panel: Panel, rows: I64, t: int, forecast: F32) -> F64:
+def forecast_base_stock(panel: Panel, rows: I64, periods: I64, forecast: F32) -> F64:
     """(B,) PTO gamma on a forecast: the critical quantile of a gamma demand summed over the protection interval.
 
     A period's mean and variance come from its 10, 50 and 90 % points with Swanson's weights (0.3, 0.4, 0.3); periods
@@ -144,13 +145,12 @@ def forecast_base_stock(panel: Panel, rows: I64, t: int, forecast: F32) -> F64:
     Args:
         panel: for protection intervals and critical ratios.
         rows: (B,) series.
-        t: the period at whose end they order.
+        periods: (B,) as-of period of each.
         forecast: (B, H, 5) demand quantiles 0.1, 0.25, 0.5, 0.75, 0.9 of each period ahead, units.
     """
     points = np.maximum(forecast[:, :, QUANTILES], 0.0).astype(np.float64)
-    lead, review = lead_and_review(panel, rows, np.full(len(rows), t))
-    protection = lead + review - 1
-    covered = np.arange(points.shape[1])[None, :] < protection[:, None]
+    lead, review = lead_and_review(panel, rows, periods)
+    covered = np.arange(points.shape[1])[None, :] < (lead + review - 1)[:, None]
     mean = points @ SWANSON
     variance = ((points - mean[:, :, None]) ** 2) @ SWANSON
     total, spread = (mean * covered).sum(axis=1), (variance * covered).sum(axis=1)

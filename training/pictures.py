@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 
 POLICY, BASE_STOCK, LABEL, DEMAND = "#c03d3e", "#3a6ea5", "#5f8f4e", "#8a8a8a"
 COLOURS = (POLICY, BASE_STOCK, LABEL)
-HOLDING, LOST = "#4c78a8", "#e45756"
+HOLDING, LOST, WASTED = "#4c78a8", "#e45756", "#8c6d31"
 DPI = 100
 
 
@@ -45,17 +45,22 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def draw_costs(case: dict[str, Any], path: Path) -> None:
-    """Holding and stock-out cost of each method as stacked bars."""
+    """Holding, stock-out and waste cost of each method as stacked bars."""
     rows = case["table"][::-1]
     names = [row["method"] + (" *" if row["hindsight"] else "") for row in rows]
     holding = np.array([row["holding_cost"] for row in rows]) / 1000
     lost = np.array([row["stockout_cost"] for row in rows]) / 1000
+    wasted = np.array([row["waste_cost"] for row in rows]) / 1000
     with _picture(path, 1, 1, (9, 0.36 * len(rows) + 1.4)) as axes:
         axis = axes[0, 0]
         axis.barh(names, holding, color=HOLDING, label="holding")
         axis.barh(names, lost, left=holding, color=LOST, label="lost sales")
+        if wasted.any():
+            axis.barh(names, wasted, left=holding + lost, color=WASTED, label="waste")
         for at, row in enumerate(rows):
-            axis.text(holding[at] + lost[at], at, f"  {row['against_or'] - 1:+.1%}", va="center", fontsize=8)
+            axis.text(
+                holding[at] + lost[at] + wasted[at], at, f"  {row['against_or'] - 1:+.1%}", va="center", fontsize=8
+            )
         for tick, row in zip(axis.get_yticklabels(), rows, strict=True):
             tick.set_fontweight("bold" if row["method"] == case["policy"] else "normal")
         axis.set_xlabel(f"cost over the window, thousand {case['currency']} (label: total against OR hindsight)")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from training.backtest import Backtest
 from training.figures import AROUND_DAYS, around_promotions, cycles_over_the_year, days_by_segment, epoch_days
-from training.sentences import TITLES, headline, segment_ratio, table_rows, verdicts
+from training.sentences import headline, segment_ratio, table_rows, titles, verdicts
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }
@@ -155,7 +155,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]], bold: Sequence
 
 
 def _methods(case: dict[str, Any]) -> str:
-    return _table(TITLES, table_rows(case), [row["method"] == case["policy"] for row in case["table"]])
+    return _table(titles(case), table_rows(case), [row["method"] == case["policy"] for row in case["table"]])
 
 
 def _losses(result: dict[str, Any], found: dict[str, Any]) -> str:

@@ -7,22 +7,38 @@ from typing import Any
 
 from training.methods import GBM_STRONG
 
-TITLES = ("method", "turnover days", "in stock", "fill rate", "holding", "stock-out", "total cost", "vs OR hindsight",
-          "vs best PTO [95 %]", "vs GBM strong [95 %]")  # fmt: skip
 LEAST_SERIES = 5  # fewer resample to nearly nothing but themselves
 
 
+def titles(case: dict[str, Any]) -> list[str]:
+    """Names of the table's columns; waste has one only where something perished."""
+    return list(_cells(case["table"][0], waste=_wastes(case)))
+
+
 def table_rows(case: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The table as text, cheapest method first; one cell for each of `TITLES`."""
-    return [
-        (
-            row["method"] + (" (hindsight)" if row["hindsight"] else ""),
-            f"{row['turnover_days']:.2f}", f"{row['in_stock_rate']:.1%}", f"{row['fill_rate']:.1%}",
-            f"{row['holding_cost']:,.0f}", f"{row['stockout_cost']:,.0f}", f"{row['total_cost']:,.0f}",
-            f"{row['against_or'] - 1:+.1%}", ratio_text(row["against_best_pto"]), ratio_text(row["against_gbm_strong"]),
-        )
-        for row in case["table"]
-    ]  # fmt: skip
+    """The table as text, cheapest method first; one cell for each of `titles`."""
+    return [tuple(_cells(row, waste=_wastes(case)).values()) for row in case["table"]]
+
+
+def _wastes(case: dict[str, Any]) -> bool:
+    return any(row["waste_cost"] > 0 for row in case["table"])
+
+
+def _cells(row: dict[str, Any], *, waste: bool) -> dict[str, str]:
+    cells = {
+        "method": row["method"] + (" (hindsight)" if row["hindsight"] else ""),
+        "turnover days": f"{row['turnover_days']:.2f}",
+        "in stock": f"{row['in_stock_rate']:.1%}",
+        "fill rate": f"{row['fill_rate']:.1%}",
+        "holding": f"{row['holding_cost']:,.0f}",
+        "stock-out": f"{row['stockout_cost']:,.0f}",
+        "waste": f"{row['waste_cost']:,.0f}",
+        "total cost": f"{row['total_cost']:,.0f}",
+        "vs OR hindsight": f"{row['against_or'] - 1:+.1%}",
+        "vs best PTO [95 %]": ratio_text(row["against_best_pto"]),
+        "vs GBM strong [95 %]": ratio_text(row["against_gbm_strong"]),
+    }
+    return cells if waste else {name: cell for name, cell in cells.items() if name != "waste"}
 
 
 def ratio_text(ratio: Sequence[float]) -> str:
@@ -60,9 +76,10 @@ def verdicts(case: dict[str, Any]) -> list[str]:
         return ["No policy was replayed; the rows are its rivals."]
     rows = {row["method"]: row for row in case["table"]}
     mine, policy = rows[case["policy"]], case["policy"]
+    wasted = f" and {mine['waste_cost']:,.0f} for waste" if _wastes(case) else ""
     sentences = [
         f"{policy} costs {mine['total_cost']:,.0f} {case['currency']}: {mine['holding_cost']:,.0f} for stock and "
-        f"{mine['stockout_cost']:,.0f} for lost sales, at {mine['turnover_days']:.2f} turnover days and "
+        f"{mine['stockout_cost']:,.0f} for lost sales{wasted}, at {mine['turnover_days']:.2f} turnover days and "
         f"{mine['in_stock_rate']:.1%} in stock."
     ]
     ratios = {found["against"]: found["ratio"] for found in case["comparisons"]}

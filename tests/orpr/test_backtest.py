@@ -24,7 +24,7 @@ CASE: dict[str, Any] = {
     "last": str, "period_days": int, "series": int, "replayed": str, "seed": int, "best_pto": str, "policy": str,
     "table": [{
         "method": str, "hindsight": bool, "turnover_days": NUMBER, "in_stock_rate": NUMBER, "fill_rate": NUMBER,
-        "holding_cost": NUMBER, "stockout_cost": NUMBER, "total_cost": NUMBER, "against_or": NUMBER,
+        "holding_cost": NUMBER, "stockout_cost": NUMBER, "waste_cost": NUMBER, "total_cost": NUMBER, "against_or": NUMBER,
         "against_best_pto": RATIO, "against_gbm_strong": RATIO,
     }],
     "comparisons": [{"against": str, "ratio": RATIO}],

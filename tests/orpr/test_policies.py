@@ -132,8 +132,8 @@ def test_a_bundle_answers_as_its_graph_does_and_brings_the_base_stock_on_its_for
     answer = policy.answer(observer.observe(ROWS, np.full(3, T)))  # type: ignore[union-attr]
     assert own.decide(observer, ROWS, T, state) == pytest.approx(answer.inventory_days * answer.daily_rate)
     middle = answer.forecast[:, :, 2]
-    protection = review_schedule(observer.panel, range(T, T + 1)).protection[:, 0]
-    expected = [middle[n, : protection[row]].sum() for n, row in enumerate(ROWS)]
+    interval = review_schedule(observer.panel, range(T, T + 1)).protection[ROWS, 0]
+    expected = [middle[n, : interval[n]].sum() for n in range(3)]
     ratio = on_forecast.decide(observer, ROWS, T, state) / expected
     assert ((ratio > 1.0) & (ratio < 2.5)).all()
 

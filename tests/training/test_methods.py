@@ -13,7 +13,9 @@ from training.methods import forecast_base_stock, replay_of
 def test_a_certain_forecast_orders_the_sum_of_the_protection_interval() -> None:
     panel = make_panel(np.ones((2, 9)), items={"lead_time_days": [2, 1], "review_period_days": [3, 1]})
     forecast = np.repeat(np.arange(1.0, 11.0, dtype=np.float32)[None, :, None], 2, axis=0).repeat(5, axis=2)
-    assert forecast_base_stock(panel, np.array([0, 1]), 0, forecast).tolist() == pytest.approx([1 + 2 + 3 + 4, 1])
+    assert forecast_base_stock(panel, np.array([0, 1]), np.array([5, 5]), forecast).tolist() == pytest.approx(
+        [1 + 2 + 3 + 4, 1]
+    )
 
 
 def test_a_spread_forecast_covers_the_critical_share_of_a_gamma_demand() -> None:
@@ -21,7 +23,7 @@ def test_a_spread_forecast_covers_the_critical_share_of_a_gamma_demand() -> None
     rng = np.random.default_rng(3)
     panel = make_panel(np.ones((1, 9)), items={"lead_time_days": 3, "review_period_days": 4})
     points = np.quantile(rng.gamma(16, 0.5, 200_000), [0.1, 0.25, 0.5, 0.75, 0.9]).astype(np.float32)
-    target = forecast_base_stock(panel, np.array([0]), 0, np.tile(points, (1, 10, 1)))
+    target = forecast_base_stock(panel, np.array([0]), np.array([5]), np.tile(points, (1, 10, 1)))
     total = rng.gamma(16, 0.5, (100_000, 6)).sum(axis=1)
     assert (total <= target[0]).mean() == pytest.approx(critical_ratio(panel)[0], abs=0.01)
 
