@@ -60,7 +60,7 @@ def write_labels(
     provenance = {
         "data_sha256": folder_hash(data), "commit": code_commit(), "grid": grid.tolist(),
         "ordering_mode": ORDER_UP_TO, "before": panel.date_of(end).isoformat(),
-        "demand": "recovered from stock-outs" if recovered else "raw sales",
+        "replayed": "recovered" if recovered else "sales",
         "incumbent": "gamma base stock at the category's service target", "currency": panel.currency,
     }  # fmt: skip
     rows = max(PERIODS_IN_A_FILE // max(len(window), 1), 1)
@@ -87,7 +87,7 @@ def _write_file(
     """How many labels the file holds, and whether it had to be written."""
     schedule = review_schedule(part, window)
     mine = {
-        **{key: provenance[key] for key in ("grid", "ordering_mode", "demand")},
+        **{key: provenance[key] for key in ("grid", "ordering_mode", "replayed")},
         "items": _items_fingerprint(part), "first": part.date_of(window.start).isoformat(),
         "periods": _period_fingerprints(replayed, schedule),
     }  # fmt: skip

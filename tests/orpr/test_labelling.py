@@ -97,6 +97,6 @@ def test_each_file_says_what_it_was_made_from(panel: Panel, tmp_path: Path) -> N
     label(panel, tmp_path / "labels", 145)
     for path in (tmp_path / "labels").glob("*.parquet"):
         record = json.loads(pl.read_parquet_metadata(path)["orpr"])
-        assert {"data_sha256", "commit", "grid", "ordering_mode", "before", "demand", "incumbent"} <= record.keys()
+        assert {"data_sha256", "commit", "grid", "ordering_mode", "before", "replayed", "incumbent"} <= record.keys()
         assert record["before"] == panel.date_of(145).isoformat()
         assert pl.read_parquet(path)["covers_until"].max() < panel.date_of(145)

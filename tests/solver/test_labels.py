@@ -167,9 +167,9 @@ def test_labels_are_the_same_whether_their_demand_is_asked_for_once_or_every_tim
     panel = labelled_panel(np.random.default_rng(3))
     window, rates = range(20, 50), panel_rates(panel)
     for recovered in (True, False):
-        replayed = label_demand(panel, recovered=recovered, before=50)
+        demand = label_demand(panel, recovered=recovered, before=50)
         one = epochs_of(panel, rates, window, recovered=recovered)
-        two = epochs_of(panel, rates, window, demand=replayed)
+        two = epochs_of(panel, rates, window, demand=demand)
         for name, column in one._asdict().items():
             np.testing.assert_array_equal(column, getattr(two, name), err_msg=name)
 
