@@ -7,16 +7,18 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from orpr.policies import Source, contenders_of, load_policy
 from orpr.provenance import code_commit, folder_hash
 from orpr.remote import RemotePolicy
 from service.policy import Policy
 from simulator.canonical import read_panel
-from simulator.panel import Panel, test_window
-from simulator.stock import read_inventory
+from simulator.panel import F64, Panel, test_window
+from simulator.stock import read_inventory, read_orders
 from training.backtest import Backtest, as_json, backtest
 from training.methods import replay_of
-from training.scenarios import AS_GIVEN, SCENARIOS, apply_scenario
+from training.scenarios import AS_GIVEN, LEAD_TIMES, SCENARIOS, apply_scenario, drawn_lead_times
 
 Report = Callable[[str, int, int], None]
 
@@ -30,7 +32,7 @@ class Evaluation(NamedTuple):
 
 def run_backtest(
     data: Path, policies: Sequence[str], test_days: int, seed: int, progress: Report, *, command: str,
-    replay: str = "sales", scenarios: Sequence[str] = (),
+    replay: str = "sales", scenarios: Sequence[str] = (), min_in_stock: float = 0.0,
 ) -> Evaluation:  # fmt: skip
     """Replay all methods on the last `test_days` of a dataset, as it is and under each scenario.
 
@@ -43,6 +45,7 @@ def run_backtest(
         command: the command line that asked for this.
         replay: `sales` or `recovered`.
         scenarios: of `training.scenarios.SCENARIOS`.
+        min_in_stock: leave out series that were in stock for a smaller share of the window, whose sales hide demand.
 
     Raises:
         ValueError: when a policy was trained on part of the window, or a name is not known.
@@ -56,16 +59,18 @@ def run_backtest(
     _check_names(sources)
     for source in sources:
         _check_cut_off(source, panel, window)
-    inventory = read_inventory(panel, data)
+    panel, inventory = _in_stock(panel, window, min_in_stock, read_inventory(panel, data))
+    orders = read_orders(panel, data)
     made: list[dict[str, Any]] = []
     given: Backtest | None = None
     for name in (AS_GIVEN, *dict.fromkeys(scenarios)):
         changed, words = apply_scenario(panel, name, window.start)
         contenders = [contender for source in sources for contender in contenders_of(source)]
         progress_here = progress if name == AS_GIVEN else _named(progress, name)
-        done = backtest(
-            replay_of(changed, window, replay), contenders, progress_here, seed=seed, inventory=inventory
-        )  # fmt: skip
+        replayed = replay_of(changed, window, replay)
+        if name == LEAD_TIMES:
+            replayed, words = drawn_lead_times(replayed, orders, seed)
+        done = backtest(replayed, contenders, progress_here, seed=seed, inventory=inventory)
         given = done if given is None else given
         made.append({"scenario": name, "rules": words} | as_json(done))
     assert given is not None
@@ -78,6 +83,17 @@ def run_backtest(
 
 def _named(progress: Report, scenario: str) -> Report:
     return lambda stage, step, steps: progress(f"{stage}, {scenario}", step, steps)
+
+
+def _in_stock(panel: Panel, window: range, least: float, inventory: F64 | None) -> tuple[Panel, F64 | None]:
+    """The series whose mean `in_stock` over the window is at least `least`; unknown counts as in stock."""
+    if not 0 <= least <= 1:
+        raise ValueError(f"min_in_stock must lie between 0 and 1, got {least}")
+    share = np.nan_to_num(panel.in_stock[:, window.start : window.stop], nan=1.0).mean(axis=1)
+    kept = np.flatnonzero(share >= least)
+    if not len(kept):
+        raise ValueError(f"min_in_stock {least} leaves no series; the largest share is {share.max():.3f}")
+    return panel.take(kept), None if inventory is None else inventory[kept]
 
 
 def _check_names(sources: list[Source]) -> None:

@@ -1,6 +1,7 @@
-"""The same dataset under other rules: drawn packs and minimum orders, or a bank's carrying rate.
+"""The same dataset under other rules: drawn packs and minimum orders, a bank's carrying rate, or drawn lead times.
 
-A scenario changes the items table and nothing else, so that every method, hindsight included, meets it the same way.
+A scenario changes the items table, or how long orders take, and nothing else, so that every method, hindsight included,
+meets it the same way. Decisions are made for planned lead times, whatever the orders take.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from simulator.lead_times import LeadTimeHistory, draw_lead_times
 from simulator.observation import panel_rates
 from simulator.panel import F64, Panel
+from training.methods import Replay
 
 AS_GIVEN = "as given"
-SCENARIOS = ("packs", "carrying")
+LEAD_TIMES = "lead-times"
+SCENARIOS = ("packs", "carrying", LEAD_TIMES)
 PACKS = np.array([1, 2, 3, 4, 6, 8, 10, 12, 15, 18, 20, 24, 30, 36, 48, 60, 72, 96, 120, 144, 192, 240, 360, 480])
 COVER_DAYS = (1.0, 5.0)  # of demand in one pack, drawn evenly on a log scale
 CARRYING_RATE = 0.25  # of the unit cost, a year
@@ -26,7 +30,7 @@ def apply_scenario(panel: Panel, name: str, start: int) -> tuple[Panel, str]:
 
     Args:
         panel: the dataset.
-        name: `packs`, `carrying`, or `as given`.
+        name: one of `SCENARIOS`, or `as given`.
         start: first period of the window; nothing from there on is read.
 
     Raises:
@@ -34,11 +38,28 @@ def apply_scenario(panel: Panel, name: str, start: int) -> tuple[Panel, str]:
     """
     if name == AS_GIVEN:
         return panel, "the dataset's own order rules and costs"
+    if name == LEAD_TIMES:
+        return panel, ""  # the orders change, not the items; see `drawn_lead_times`
     if name == "packs":
         return _with_packs(panel, start)
     if name == "carrying":
         return _with_carrying_rate(panel)
     raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {name!r}")
+
+
+def drawn_lead_times(replay: Replay, orders: LeadTimeHistory | None, seed: int) -> tuple[Replay, str]:
+    """The replay with a lead time of its own for every order, drawn from received ones, and that in words.
+
+    Raises:
+        ValueError: where the dataset has no received orders from before the window.
+    """
+    before = replay.panel.start_day + replay.periods.start * replay.panel.period_days
+    known = 0 if orders is None else int((orders.order_day < before).sum())
+    if orders is None or not known:
+        raise ValueError(f"scenario {LEAD_TIMES} needs an orders file with orders received before the window")
+    drawn = draw_lead_times(replay.panel, orders, replay.periods, np.random.default_rng(seed))
+    words = f"each order takes a lead time drawn from {known:,} orders placed before the window; orders may overtake each other"
+    return replay._replace(world=replay.world._replace(lead_time=drawn)), words
 
 
 def _with_packs(panel: Panel, start: int) -> tuple[Panel, str]:

@@ -136,18 +136,27 @@ def test_runs_of_one_row_are_averaged(told: Told) -> None:
     ("changes", "said"),
     [
         ({"policies": ["champion", "champion"]}, "daily-1 is named twice"),
-        ({"scenarios": ["war"]}, "scenario must be one of packs, carrying, got 'war'"),
+        ({"scenarios": ["war"]}, "scenario must be one of packs, carrying, lead-times, got 'war'"),
+        ({"scenarios": ["lead-times"]}, "scenario lead-times needs an orders file"),
+        ({"min_in_stock": 1.5}, "min_in_stock must lie between 0 and 1, got 1.5"),
         ({"replay": "wishes"}, "replay must be one of sales, recovered, got 'wishes'"),
         ({"test_days": 365}, "was trained up to 2018-11-01, the window starts on 2018-05-01"),
         ({"policies": ["GBM strong=champion"]}, "'GBM strong' is the name of another method"),
     ],
 )
 def test_a_wrong_call_says_what_is_wrong(small_dataset: Path, changes: dict[str, Any], said: str) -> None:
-    words: dict[str, Any] = {"policies": ["champion"], "test_days": 30, "replay": "sales", "scenarios": []} | changes
+    words: dict[str, Any] = {
+        "policies": ["champion"],
+        "test_days": 30,
+        "replay": "sales",
+        "scenarios": [],
+        "min_in_stock": 0.0,
+    }
+    words |= changes
     with pytest.raises(ValueError, match=said):
         run_backtest(
             small_dataset, words["policies"], words["test_days"], 0, lambda *_: None, command="",
-            replay=words["replay"], scenarios=words["scenarios"],
+            replay=words["replay"], scenarios=words["scenarios"], min_in_stock=words["min_in_stock"],
         )  # fmt: skip
 
 

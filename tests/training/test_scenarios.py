@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from simulator.lead_times import LeadTimeHistory
 from simulator.observation import panel_rates
 from simulator.panel import Panel
 from tests.panels import make_panel
-from training.scenarios import AS_GIVEN, CARRYING_RATE, COVER_DAYS, PACKS, apply_scenario
+from training.methods import replay_of
+from training.scenarios import AS_GIVEN, CARRYING_RATE, COVER_DAYS, PACKS, apply_scenario, drawn_lead_times
 
 START = 1035
 
@@ -66,3 +68,19 @@ def test_series_without_a_cost_keep_their_holding_cost_and_are_counted() -> None
 def test_an_unknown_scenario_is_refused(few: Panel) -> None:
     with pytest.raises(ValueError, match="packs, carrying, got 'war'"):
         apply_scenario(few, "war", START)
+
+
+def test_drawn_lead_times_change_when_goods_come_and_nothing_else(few: Panel) -> None:
+    count = 20
+    orders = LeadTimeHistory(
+        np.zeros(count, dtype=np.int64), few.start_day + np.arange(count), np.tile([1.0, 9.0], count // 2)
+    )
+    given = replay_of(few, range(START, START + 60))
+    drawn, words = drawn_lead_times(given, orders, 0)
+    assert set(np.unique(drawn.world.lead_time[0])) <= {1, 9}
+    assert drawn.world.demand is given.world.demand
+    assert drawn.panel is given.panel
+    assert "drawn from 20 orders" in words
+    later = orders._replace(order_day=orders.order_day + START + 100)
+    with pytest.raises(ValueError, match="orders received before the window"):
+        drawn_lead_times(given, later, 0)
