@@ -1,69 +1,121 @@
-"""Solving the model of `formulation` with HiGHS."""
+"""Solving the model of `formulation` with HiGHS through PuLP, gap and time limit explicit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pulp
 
-from simulator.panel import F64, I64
+from simulator.panel import F32, F64, I64, Bools
 from solver.candidates import CandidateTables
-from solver.formulation import build
+from solver.constraints import Family, check_families, lost_sales_bound
+from solver.formulation import Choices, build, build_elastic
+from solver.solution import (
+    SLACK,
+    LabelInfeasible,
+    LabelUnsolved,
+    Solution,
+    holds,
+    require_reachable,
+    shortage,
+    solution_of,
+)
 
 
-class LabelInfeasible(ValueError):
-    """No choice of days keeps lost sales under the bound; the text says by how much."""
+class Answer(NamedTuple):
+    """What HiGHS says of one model."""
 
-
-class Solution(NamedTuple):
-    """One choice of candidate for every series."""
-
-    choice: I64  # (N,) index into the candidate days
-    inventory_days: F64  # (N,)
-    stock_value: float  # the objective
-    loss_value: float
-    alpha_loss: float
-
-
-def least_loss(tables: CandidateTables) -> float:
-    """The smallest lost-sales value that any choice reaches."""
-    return float(tables.loss_value.min(axis=1).sum())
+    choice: I64 | None  # (N,); None where it found none
+    bound: float  # no allowed choice has a smaller objective; infinite where the model is infeasible
 
 
 def solve_exact(
-    tables: CandidateTables, alpha_loss: float, *, gap: float = 1e-4, time_limit_s: float = 60.0
-) -> Solution:
+    tables: CandidateTables, alpha_loss: float, families: Sequence[Family] = (), *, gap: float = 1e-4,
+    time_limit_s: float = 60.0,
+) -> Solution:  # fmt: skip
     """The choice of days with the least stock whose lost sales stay under SALE (1 - alpha_loss).
 
     Args:
         tables: stock and loss of every candidate.
         alpha_loss: required share of sales value, 0..1.
+        families: further bounds.
         gap: relative optimality gap at which HiGHS may stop.
         time_limit_s: seconds after which it must.
 
     Raises:
-        LabelInfeasible: when even the least loss is above the bound.
+        LabelInfeasible: when the bounds cannot hold.
+        LabelUnsolved: when the time was too short to know.
     """
-    bound = float(tables.sale_value.sum()) * (1 - alpha_loss)
-    least = least_loss(tables)
-    if least > bound * (1 + 1e-9) + 1e-6:
-        raise LabelInfeasible(f"lost_sales: at least {least:.6g} is lost, the bound is {bound:.6g}")
-    problem, x = build(tables, alpha_loss)
-    status = problem.solve(pulp.HiGHS(msg=False, gapRel=gap, timeLimit=time_limit_s))
+    families = (lost_sales_bound(tables, alpha_loss), *families)
+    check_families(tables.stock_value.shape, families)
+    require_reachable(families)
+    answer = ask_highs(tables.stock_value, families, gap_rel=gap, time_limit_s=time_limit_s)
+    if answer.choice is None:
+        if answer.bound == np.inf:
+            raise least_excess(families, time_limit_s)
+        raise LabelUnsolved(f"HiGHS found no choice in {time_limit_s:g} s")
+    return solution_of(tables, families, alpha_loss, answer.choice, answer.bound)
+
+
+def ask_highs(
+    stock_value: F32 | F64, families: Sequence[Family], allowed: Bools | None = None, *, gap_rel: float = 0.0,
+    gap_abs: float = 0.0, time_limit_s: float,
+) -> Answer:  # fmt: skip
+    """Build the model and solve it; a choice that is returned holds every bound.
+
+    HiGHS holds a bound to a tolerance of its own. Where its choice does not hold ours, the model is solved once more
+    with the bounds drawn in by twice that tolerance.
+    """
+    answer = _solve(stock_value, families, allowed, gap_rel, gap_abs, time_limit_s)
+    if answer.choice is None or holds(families, answer.choice):
+        return answer
+    drawn_in = [
+        family._replace(bounds=family.bounds - 2 * SLACK * np.abs(family.coefficients).max()) for family in families
+    ]
+    again = _solve(stock_value, drawn_in, allowed, gap_rel, gap_abs, time_limit_s)
+    kept = again.choice is not None and holds(families, again.choice)
+    return Answer(again.choice if kept else None, answer.bound)
+
+
+def least_excess(families: Sequence[Family], time_limit_s: float) -> LabelInfeasible:
+    """The error for families that cannot hold together: the first that fails beside the ones before it, and by how much."""
+    for count in range(2, len(families) + 1):
+        problem, _, excess = build_elastic(families[:count])
+        _run(problem, 1e-6, 0.0, time_limit_s)
+        if problem.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
+            break
+        last = families[count - 1]
+        short = np.array([variable.value() for variable in excess])
+        rows = np.flatnonzero(short > 10 * SLACK * np.abs(last.coefficients).max())
+        if len(rows):
+            return shortage(last, rows, float(short[rows].sum()), families[: count - 1])
+    return LabelInfeasible(f"{', '.join(family.name for family in families)}: cannot hold together")
+
+
+def _solve(
+    stock_value: F32 | F64, families: Sequence[Family], allowed: Bools | None, gap_rel: float, gap_abs: float,
+    time_limit_s: float,
+) -> Answer:  # fmt: skip
+    problem, x = build(stock_value, families, allowed)
+    _run(problem, gap_rel, gap_abs, time_limit_s)
+    if problem.sol_status == pulp.LpSolutionInfeasible:
+        return Answer(None, np.inf)
+    bound = float(problem.solverModel.getInfo().mip_dual_bound)
     if problem.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
-        raise LabelInfeasible(f"lost_sales: HiGHS found no choice ({pulp.LpStatus[status]})")
-    choice = np.array([int(np.argmax([variable.value() for variable in row])) for row in x], dtype=np.int64)
-    return solution_of(tables, choice, alpha_loss)
+        return Answer(None, bound)
+    return Answer(_chosen(x), bound)
 
 
-def solution_of(tables: CandidateTables, choice: I64, alpha_loss: float) -> Solution:
-    """The totals of a choice."""
-    rows = np.arange(len(choice))
-    return Solution(
-        choice=choice,
-        inventory_days=tables.days[choice],
-        stock_value=float(tables.stock_value[rows, choice].sum()),
-        loss_value=float(tables.loss_value[rows, choice].sum()),
-        alpha_loss=alpha_loss,
-    )
+def _run(problem: pulp.LpProblem, gap_rel: float, gap_abs: float, time_limit_s: float) -> None:
+    problem.solve(
+        pulp.HiGHS(
+            msg=False, gapRel=gap_rel, gapAbs=gap_abs, timeLimit=time_limit_s, threads=1,
+            mip_feasibility_tolerance=SLACK, primal_feasibility_tolerance=SLACK,
+        )
+    )  # fmt: skip
+
+
+def _chosen(x: Choices) -> I64:
+    return np.array([max(row, key=lambda v: row[v].value() or 0.0) for row in x], dtype=np.int64)
