@@ -184,6 +184,29 @@ def rules(
 
 
 @app.command()
+def pareto(
+    data: Data,
+    days: Annotated[int, typer.Option(help="Length of the window at the end of the history.")] = 90,
+    points: Annotated[int, typer.Option(help="Service levels to solve.", min=2)] = 12,
+    by_category: Annotated[bool, typer.Option("--by-category", help="Calibrate each category on its own too.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Parquet file with the days of every series at every point.")] = None,
+) -> None:
+    """Stock against lost sales in hindsight, over all service levels, and the level that real turnover implies.
+
+    A `limits` file in the dataset bounds volume and budget of its locations.
+    """
+    from orpr.trade_off import screen_table, trade_off, write_trade_off
+    from simulator.canonical import read_panel
+
+    panel = read_panel(data)
+    with progress_bars() as report:
+        found = trade_off(panel, data, days, points, report, by_category=by_category)
+    if out is not None:
+        write_trade_off(found, panel, out)
+    SCREEN.print(screen_table(found, panel.currency))
+
+
+@app.command()
 def export(
     bundle: Annotated[Path, typer.Option("--from", help="Bundle whose weights are exported again.")],
     data: Data,
@@ -213,8 +236,14 @@ def backtest(
     replay: Annotated[str, typer.Option(help="sales, or recovered: demand as it was without stock-outs.")] = "sales",
     scenario: Annotated[
         list[str] | None,
-        typer.Option(help="Replay again: packs (drawn packs and minimum orders), carrying (25 % a year); repeat."),
+        typer.Option(
+            help="Replay again: packs (drawn packs and minimum orders), carrying (25 % a year), lead-times (drawn from "
+            "the orders file); repeat."
+        ),
     ] = None,
+    min_in_stock: Annotated[
+        float, typer.Option(help="Leave out series in stock for less of the window: their sales hide demand.")
+    ] = 0.0,
     report: Annotated[Path | None, typer.Option(help="Folder for one HTML report with its pictures.")] = None,
     results: Annotated[Path | None, typer.Option(help="Folder for JSON, page and picture.")] = None,
     page: Annotated[Path | None, typer.Option(help="Rewrite the table between this page's backtest marks.")] = None,
@@ -231,7 +260,7 @@ def backtest(
     with progress_bars() as bars:
         done = run_backtest(
             data, policy or ["champion"], test_days, seed, bars, command=command_line(), replay=replay,
-            scenarios=scenario or [],
+            scenarios=scenario or [], min_in_stock=min_in_stock,
         )  # fmt: skip
     for table in screen_tables(done.result):
         SCREEN.print(table)

@@ -2,8 +2,8 @@
 
 They do the arithmetic of `step` and `ordering` once more, because compiled loops are hundreds of times faster; tests
 hold them equal to it on every option. Loops over candidates become vector instructions only while nothing in them is a
-call or of mixed precision, so the loop nests stay whole. All of it lies in this one file, because a compiled loop that is kept on disk is known
-by its own file only and would not notice a change elsewhere.
+call or of mixed precision, so the loop nests stay whole. All of them lie in this one file, because a compiled loop that is
+kept on disk is known by its own file only and would not notice a change elsewhere.
 """
 
 from __future__ import annotations

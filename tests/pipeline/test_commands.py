@@ -202,6 +202,29 @@ def test_rules_lists_what_suppliers_rules_cost(orpr: Orpr, data: Path, tmp_path:
     assert "order_multiple" in done.stdout
 
 
+def test_pareto_draws_the_trade_off_under_limits_and_marks_the_real_turnover(
+    orpr: Orpr, data: Path, tmp_path: Path
+) -> None:
+    words = ("pareto", "--data", data, "--out", tmp_path / "points.parquet", "--points", 6, "--by-category")
+    done = orpr(*words)
+    assert done.returncode == 0, done.stderr
+    assert "calibrated" in done.stdout
+    free = pl.read_parquet(tmp_path / "points.parquet")
+    assert set(free["point"]) >= {"1", "calibrated", "calibrated by category"}
+    assert free.group_by("point").len()["len"].unique().to_list() == [4]
+    free_record = json.loads(pl.read_parquet_metadata(tmp_path / "points.parquet")["orpr"])
+    assert free_record["turnover_source"] == "replayed incumbent"
+    place = pl.read_parquet(data / "items.parquet")["location_id"][0]
+    pl.DataFrame({"location_id": [place], "volume": [150.0]}).write_parquet(data / "limits.parquet")
+    assert orpr(*words).returncode == 0
+    bound = pl.read_parquet(tmp_path / "points.parquet").filter(location_id=place)
+    assert bound["inventory_days"].max() < free.filter(location_id=place)["inventory_days"].max()
+    pl.DataFrame({"location_id": [place], "volume": [0.0]}).write_parquet(data / "limits.parquet")
+    impossible = orpr(*words)
+    assert impossible.returncode == 2
+    assert f"location_capacity[{place}]" in impossible.stderr
+
+
 def test_check_says_what_is_in_a_dataset(orpr: Orpr, data: Path) -> None:
     done = orpr("check", "--data", data)
     assert done.returncode == 0
@@ -262,7 +285,8 @@ def test_import_makes_a_dataset_that_trains_and_scores(orpr: Orpr, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "command", ["import", "check", "label", "rules", "train", "backtest", "export", "score", "serve", "key", "demo"]
+    "command",
+    ["import", "check", "label", "rules", "pareto", "train", "backtest", "export", "score", "serve", "key", "demo"],
 )
 def test_every_command_explains_itself(orpr: Orpr, command: str) -> None:
     done = orpr(command, "--help")

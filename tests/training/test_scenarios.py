@@ -66,7 +66,7 @@ def test_series_without_a_cost_keep_their_holding_cost_and_are_counted() -> None
 
 
 def test_an_unknown_scenario_is_refused(few: Panel) -> None:
-    with pytest.raises(ValueError, match="packs, carrying, got 'war'"):
+    with pytest.raises(ValueError, match="packs, carrying, lead-times, got 'war'"):
         apply_scenario(few, "war", START)
 
 
