@@ -18,7 +18,7 @@ from simulator.panel import F64, Panel, test_window
 from simulator.stock import read_inventory, read_orders
 from training.backtest import Backtest, as_json, backtest
 from training.methods import replay_of
-from training.scenarios import AS_GIVEN, LEAD_TIMES, SCENARIOS, apply_scenario, drawn_lead_times
+from training.scenarios import AS_GIVEN, LEAD_TIMES, SCENARIOS, apply_scenario, drawn_lead_times, orders_before
 
 Report = Callable[[str, int, int], None]
 
@@ -60,7 +60,7 @@ def run_backtest(
     for source in sources:
         _check_cut_off(source, panel, window)
     panel, inventory = _in_stock(panel, window, min_in_stock, read_inventory(panel, data))
-    orders = read_orders(panel, data)
+    orders = orders_before(panel, window, read_orders(panel, data)) if LEAD_TIMES in scenarios else None
     made: list[dict[str, Any]] = []
     given: Backtest | None = None
     for name in (AS_GIVEN, *dict.fromkeys(scenarios)):
@@ -68,7 +68,7 @@ def run_backtest(
         contenders = [contender for source in sources for contender in contenders_of(source)]
         progress_here = progress if name == AS_GIVEN else _named(progress, name)
         replayed = replay_of(changed, window, replay)
-        if name == LEAD_TIMES:
+        if name == LEAD_TIMES and orders is not None:
             replayed, words = drawn_lead_times(replayed, orders, seed)
         done = backtest(replayed, contenders, progress_here, seed=seed, inventory=inventory)
         given = done if given is None else given

@@ -47,18 +47,26 @@ def apply_scenario(panel: Panel, name: str, start: int) -> tuple[Panel, str]:
     raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {name!r}")
 
 
-def drawn_lead_times(replay: Replay, orders: LeadTimeHistory | None, seed: int) -> tuple[Replay, str]:
-    """The replay with a lead time of its own for every order, drawn from received ones, and that in words.
+def orders_before(panel: Panel, periods: range, orders: LeadTimeHistory | None) -> LeadTimeHistory:
+    """The received orders that were placed before the window.
 
     Raises:
-        ValueError: where the dataset has no received orders from before the window.
+        ValueError: where there are none.
     """
-    before = replay.panel.start_day + replay.periods.start * replay.panel.period_days
-    known = 0 if orders is None else int((orders.order_day < before).sum())
-    if orders is None or not known:
-        raise ValueError(f"scenario {LEAD_TIMES} needs an orders file with orders received before the window")
+    if orders is not None:
+        past = orders.order_day < panel.start_day + periods.start * panel.period_days
+        if past.any():
+            return LeadTimeHistory(*(column[past] for column in orders))
+    raise ValueError(f"scenario {LEAD_TIMES} needs an orders file with orders received before the window")
+
+
+def drawn_lead_times(replay: Replay, orders: LeadTimeHistory, seed: int) -> tuple[Replay, str]:
+    """The replay with a lead time of its own for every order, drawn from received ones, and that in words."""
     drawn = draw_lead_times(replay.panel, orders, replay.periods, np.random.default_rng(seed))
-    words = f"each order takes a lead time drawn from {known:,} orders placed before the window; orders may overtake each other"
+    words = (
+        f"each order takes a lead time drawn from {len(orders.series):,} orders placed before the window; orders may "
+        "overtake each other"
+    )
     return replay._replace(world=replay.world._replace(lead_time=drawn)), words
 
 

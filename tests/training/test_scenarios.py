@@ -12,7 +12,15 @@ from simulator.observation import panel_rates
 from simulator.panel import Panel
 from tests.panels import make_panel
 from training.methods import replay_of
-from training.scenarios import AS_GIVEN, CARRYING_RATE, COVER_DAYS, PACKS, apply_scenario, drawn_lead_times
+from training.scenarios import (
+    AS_GIVEN,
+    CARRYING_RATE,
+    COVER_DAYS,
+    PACKS,
+    apply_scenario,
+    drawn_lead_times,
+    orders_before,
+)
 
 START = 1035
 
@@ -82,5 +90,7 @@ def test_drawn_lead_times_change_when_goods_come_and_nothing_else(few: Panel) ->
     assert drawn.panel is given.panel
     assert "drawn from 20 orders" in words
     later = orders._replace(order_day=orders.order_day + START + 100)
-    with pytest.raises(ValueError, match="orders received before the window"):
-        drawn_lead_times(given, later, 0)
+    assert len(orders_before(few, given.periods, orders).series) == count
+    for none in (later, None):
+        with pytest.raises(ValueError, match="orders received before the window"):
+            orders_before(few, given.periods, none)
