@@ -31,6 +31,8 @@ bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classica
 	$(BIN)/orpr backtest --data simulator/sample
 	$(BIN)/python -m tests.benchmarks.speed $(RESULTS)
 	$(BIN)/python -m tests.benchmarks.classical $(RESULTS)
+	$(BIN)/python -m tests.benchmarks.labels $(RESULTS)
+	$(BIN)/python -m tests.benchmarks.censoring $(RESULTS)
 
 results: $(VENV)/.dev  ## train five seeds (an hour), backtest them, write docs/results and the README's table
 	for seed in $(SEEDS); do $(BIN)/orpr train --data simulator/sample --config $(RECIPE) --test-days 180 \

@@ -56,7 +56,7 @@ def orders_before(panel: Panel, periods: range, orders: LeadTimeHistory | None) 
     if orders is not None:
         past = orders.order_day < panel.start_day + periods.start * panel.period_days
         if past.any():
-            return LeadTimeHistory(*(column[past] for column in orders))
+            return LeadTimeHistory(orders.series[past], orders.order_day[past], orders.lead_time_days[past])
     raise ValueError(f"scenario {LEAD_TIMES} needs an orders file with orders received before the window")
 
 

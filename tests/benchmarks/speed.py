@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orpr.progress import progress_bars
+from tests.benchmarks import labels
 from tests.benchmarks.decisions import decisions
 from tests.benchmarks.rows import machine, write
 from tests.benchmarks.simulation import FULL, QUICK, simulation
 
 REPEATS = 7
+LABEL_REPEATS = 3  # HiGHS alone takes its time
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with progress_bars() as report:
         rows = [
             *simulation(QUICK if asked.quick else FULL, repeats, report),
+            *labels.labels(labels.QUICK if asked.quick else labels.FULL, min(repeats, LABEL_REPEATS), report),
             *decisions(repeats if asked.quick else 3 * repeats, report),
         ]
     paths = write(rows, where, repeats, asked.folder)
