@@ -4,6 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PACKAGES := simulator solver training service orpr
+SEEDS ?= 0 1 2 3 4
+RECIPE ?= default
+RUNS ?= runs/daily-1-seed
+RESULTS ?= docs/results
+PAGE ?= README.md
 
 .PHONY: run setup test check bench results format clean
 
@@ -22,15 +27,18 @@ check: $(VENV)/.dev  ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev  ## backtest the shipped policy and measure speed; writes docs/results/speed.*
+bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classical problems; writes docs/results
 	$(BIN)/orpr backtest --data simulator/sample
-	$(BIN)/python -m tests.benchmarks.speed docs/results
+	$(BIN)/python -m tests.benchmarks.speed $(RESULTS)
+	$(BIN)/python -m tests.benchmarks.classical $(RESULTS)
+	$(BIN)/python -m tests.benchmarks.labels $(RESULTS)
+	$(BIN)/python -m tests.benchmarks.censoring $(RESULTS)
 
 results: $(VENV)/.dev  ## train five seeds (an hour), backtest them, write docs/results and the README's table
-	for seed in 0 1 2 3 4; do $(BIN)/orpr train --data simulator/sample --config default --test-days 180 \
-	    --seed $$seed --out runs/daily-1-seed$$seed || exit 1; done
-	$(BIN)/orpr backtest --data simulator/sample $(foreach s,0 1 2 3 4,--policy runs/daily-1-seed$(s)) \
-	    --results docs/results --page README.md
+	for seed in $(SEEDS); do $(BIN)/orpr train --data simulator/sample --config $(RECIPE) --test-days 180 \
+	    --seed $$seed --out $(RUNS)$$seed || exit 1; done
+	$(BIN)/orpr backtest --data simulator/sample $(foreach seed,$(SEEDS),--policy $(RUNS)$(seed)) \
+	    --scenario packs --scenario carrying --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 
 format: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix .
@@ -52,3 +60,8 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt torch==2.13.0
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[train]' --group dev
 	@touch $(VENV)/.base $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) install --quiet --constraint constraints.txt --group bench
+	$(PIP) install --quiet --constraint constraints.txt --no-deps stockpyl
+	@touch $@

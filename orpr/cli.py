@@ -50,10 +50,11 @@ def train(
 
     Everything is read up to the cut-off only: the last recorded period, or `--test-days` before it.
     """
-    from orpr.provenance import code_commit, folder_hash
+    from orpr.provenance import code_commit, command_line, folder_hash
     from simulator.canonical import read_panel
+    from simulator.panel import test_window
     from training.config import load_config
-    from training.run import named_config, test_window, train_bundle
+    from training.run import named_config, train_bundle
 
     recipe = load_config(named_config(config), seed=seed, threads=threads)
     panel = read_panel(data)
@@ -65,7 +66,8 @@ def train(
         base = resolve_bundle(start_from, panel.period_days)
     with progress_bars() as report:
         trained = train_bundle(
-            panel, recipe, end, out, commit=code_commit(), data_hash=folder_hash(data), start_from=base,
+            panel, recipe, end, out, commit=code_commit(), data_hash=folder_hash(data), command=command_line(),
+            start_from=base,
             progress=lambda stage, step, steps, loss: report(
                 stage, step, steps, f"loss {loss:.4f}" if loss == loss else ""  # noqa: PLR0124 - NaN is no loss
             ),
@@ -144,20 +146,64 @@ def check(data: Data) -> None:
 @app.command()
 def label(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    out: Annotated[Path, typer.Option(help="Folder of Parquet files to write, or to bring up to date.")],
     test_days: Annotated[int, typer.Option(help="Leave the last days unlabelled.")] = 0,
     raw_sales: Annotated[bool, typer.Option("--raw-sales", help="Do not recover demand from stock-outs.")] = False,
 ) -> None:
-    """Label every review of a history with its best days and its whole cost curve."""
+    """Label every review of a history with its best days and its whole cost curve.
+
+    Run again, it goes on where it stopped, and labels anew only what a grown or corrected history changes.
+    """
     from orpr.labelling import write_labels
     from simulator.canonical import read_panel
-    from training.run import test_window
+    from simulator.panel import test_window
 
     panel = read_panel(data)
     end = test_window(panel, test_days).start if test_days else panel.last_recorded + 1
     with progress_bars() as report:
-        count = write_labels(panel, data, out, end, report, recovered=not raw_sales)
-    typer.echo(f"{out}: {count} labels from {panel.series_count} series")
+        done = write_labels(panel, data, out, end, report, recovered=not raw_sales)
+    kept = f", {done.kept} of {done.files} files kept as they were" if done.kept else ""
+    typer.echo(f"{out}: {done.labels} labels from {panel.series_count} series{kept}")
+
+
+@app.command()
+def rules(
+    data: Data,
+    days: Annotated[int, typer.Option(help="Length of the replayed window at the end of the history.")] = 364,
+    out: Annotated[Path | None, typer.Option(help="Parquet file with one row per series and rule.")] = None,
+) -> None:
+    """What each pack, minimum, order day and day of lead time costs each series a year, in hindsight."""
+    from orpr.rule_prices import price_rules, screen_tables
+    from simulator.canonical import read_panel
+
+    panel = read_panel(data)
+    with progress_bars() as report:
+        prices = price_rules(panel, data, days, out, report)
+    for table in screen_tables(prices, panel.currency):
+        SCREEN.print(table)
+
+
+@app.command()
+def pareto(
+    data: Data,
+    days: Annotated[int, typer.Option(help="Length of the window at the end of the history.")] = 90,
+    points: Annotated[int, typer.Option(help="Service levels to solve.", min=2)] = 12,
+    by_category: Annotated[bool, typer.Option("--by-category", help="Calibrate each category on its own too.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Parquet file with the days of every series at every point.")] = None,
+) -> None:
+    """Stock against lost sales in hindsight, over all service levels, and the level that real turnover implies.
+
+    A `limits` file in the dataset bounds volume and budget of its locations.
+    """
+    from orpr.trade_off import screen_table, trade_off, write_trade_off
+    from simulator.canonical import read_panel
+
+    panel = read_panel(data)
+    with progress_bars() as report:
+        found = trade_off(panel, data, days, points, report, by_category=by_category)
+    if out is not None:
+        write_trade_off(found, panel, out)
+    SCREEN.print(screen_table(found, panel.currency))
 
 
 @app.command()
@@ -179,28 +225,54 @@ def export(
 def backtest(
     data: Data = SAMPLE,
     policy: Annotated[
-        list[str] | None, typer.Option(help="Bundle, version or alias; repeat for the seeds of one recipe.")
+        list[str] | None,
+        typer.Option(
+            help="[ROW=]WHERE, repeated: a bundle (path, version or champion), module:function, file.py:function, or "
+            "http://… of a service. Those of one ROW are seeds of one recipe. Default: champion."
+        ),
     ] = None,
     test_days: Annotated[int, typer.Option(help="Length of the window at the end of the history.")] = 180,
     seed: Annotated[int, typer.Option(help="Of the bootstrap and the gradient-boosted rows.")] = 0,
+    replay: Annotated[str, typer.Option(help="sales, or recovered: demand as it was without stock-outs.")] = "sales",
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Replay again: packs (drawn packs and minimum orders), carrying (25 % a year), lead-times (drawn from "
+            "the orders file); repeat."
+        ),
+    ] = None,
+    min_in_stock: Annotated[
+        float, typer.Option(help="Leave out series in stock for less of the window: their sales hide demand.")
+    ] = 0.0,
+    report: Annotated[Path | None, typer.Option(help="Folder for one HTML report with its pictures.")] = None,
     results: Annotated[Path | None, typer.Option(help="Folder for JSON, page and picture.")] = None,
     page: Annotated[Path | None, typer.Option(help="Rewrite the table between this page's backtest marks.")] = None,
 ) -> None:
     """Replay every method on the last days of a dataset and print the table.
 
-    No policy may have been trained on the window; one that was is refused.
+    No bundle may have been trained on the window; one that was is refused. What a function gets and must answer, how a
+    service is asked, and what is in the files: docs/backtest.md. `ORPR_API_KEY` is the key for a service.
     """
     from orpr.evaluation import run_backtest
-    from orpr.results import rewrite_block, screen_table, write_results
+    from orpr.provenance import command_line
+    from orpr.results import rewrite_block, screen_tables, write_results
 
-    with progress_bars() as report:
-        result = run_backtest(data, policy or ["champion"], test_days, seed, report)
-    SCREEN.print(screen_table(result))
+    with progress_bars() as bars:
+        done = run_backtest(
+            data, policy or ["champion"], test_days, seed, bars, command=command_line(), replay=replay,
+            scenarios=scenario or [], min_in_stock=min_in_stock,
+        )  # fmt: skip
+    for table in screen_tables(done.result):
+        SCREEN.print(table)
     if results is not None:
-        for path in write_results(result, results, f"backtest-{result['dataset']}"):
+        for path in write_results(done.result, results, f"backtest-{done.result['dataset']}"):
             typer.echo(str(path))
+    if report is not None:
+        from training.report import write_report
+
+        typer.echo(str(write_report(done.result, done.replayed, report)))
     if page is not None:
-        rewrite_block(result, page)
+        rewrite_block(done.result, page)
 
 
 @app.command()

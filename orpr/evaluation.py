@@ -1,72 +1,132 @@
-"""`orpr backtest`: bundles and a dataset in, the table of every method as plain values out."""
+"""`orpr backtest`: policies and a dataset in, every method under every scenario as plain values out."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from orpr.policies import Source, contenders_of, load_policy
 from orpr.provenance import code_commit, folder_hash
-from service.policy import Policy, resolve_bundle
+from orpr.remote import RemotePolicy
+from service.policy import Policy
 from simulator.canonical import read_panel
-from simulator.observation import Observer
-from simulator.panel import F64, I64
-from simulator.stock import read_inventory
-from training.backtest import Decide, as_json, backtest
-from training.run import test_window
+from simulator.panel import F64, Panel, test_window
+from simulator.stock import read_inventory, read_orders
+from training.backtest import Backtest, as_json, backtest
+from training.methods import replay_of
+from training.scenarios import AS_GIVEN, LEAD_TIMES, SCENARIOS, apply_scenario, drawn_lead_times, orders_before
+
+Report = Callable[[str, int, int], None]
+
+
+class Evaluation(NamedTuple):
+    """What `orpr backtest` found."""
+
+    result: dict[str, Any]  # JSON values; see docs/backtest.md
+    replayed: Backtest  # the dataset as given, for the figures
 
 
 def run_backtest(
-    data: Path, policies: list[str], test_days: int, seed: int, progress: Callable[[str, int, int], None]
-) -> dict[str, Any]:
-    """Replay all methods on the last `test_days` of a dataset.
+    data: Path, policies: Sequence[str], test_days: int, seed: int, progress: Report, *, command: str,
+    replay: str = "sales", scenarios: Sequence[str] = (), min_in_stock: float = 0.0,
+) -> Evaluation:  # fmt: skip
+    """Replay all methods on the last `test_days` of a dataset, as it is and under each scenario.
+
+    Args:
+        data: canonical dataset.
+        policies: `[ROW=]WHERE` each; see `orpr.policies.load_policy`.
+        test_days: length of the window at the end of the history.
+        seed: of the bootstrap and the boosted trees.
+        progress: called as (stage, step, steps).
+        command: the command line that asked for this.
+        replay: `sales` or `recovered`.
+        scenarios: of `training.scenarios.SCENARIOS`.
+        min_in_stock: leave out series that were in stock for a smaller share of the window, whose sales hide demand.
 
     Raises:
-        ValueError: when a policy was trained on part of the window.
+        ValueError: when a policy was trained on part of the window, or a name is not known.
     """
+    for name in scenarios:
+        if name not in SCENARIOS:
+            raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {name!r}")
     panel = read_panel(data)
     window = test_window(panel, test_days)
-    bundles = [resolve_bundle(name, panel.period_days) for name in policies]
-    loaded = {bundle.name: Policy(bundle) for bundle in bundles}
-    for policy in loaded.values():
-        cut_off = date.fromisoformat(policy.contract["training_cut_off"])
-        if cut_off >= panel.date_of(window.start):
-            raise ValueError(
-                f"policy {policy.version} was trained up to {cut_off}, the window starts on {panel.date_of(window.start)}"
-            )
-    decides = {name: deciding(policy) for name, policy in loaded.items()}
-    result = backtest(panel, window, decides, progress, seed=seed, inventory=read_inventory(panel, data))
-    where = data.name if data.name != "sample" else "simulator/sample"
-    shown = " ".join(f"--policy {f'runs/{Path(name).name}' if Path(name).is_dir() else name}" for name in policies)
-    return as_json(result, panel) | {
-        "currency": panel.currency,
-        "source": panel.source,
-        "command": f"orpr backtest --data {where} --test-days {test_days} --seed {seed} {shown}",
-        "commit": code_commit(),
-        "data_sha256": folder_hash(data),
-        "runs": {name: _run_of(bundle, test_days) for name, bundle in zip(loaded, bundles, strict=True)},
-    }
+    sources = [load_policy(spec, panel.period_days) for spec in policies]
+    _check_names(sources)
+    for source in sources:
+        _check_cut_off(source, panel, window)
+    panel, inventory = _in_stock(panel, window, min_in_stock, read_inventory(panel, data))
+    orders = orders_before(panel, window, read_orders(panel, data)) if LEAD_TIMES in scenarios else None
+    made: list[dict[str, Any]] = []
+    given: Backtest | None = None
+    for name in (AS_GIVEN, *dict.fromkeys(scenarios)):
+        changed, words = apply_scenario(panel, name, window.start)
+        contenders = [contender for source in sources for contender in contenders_of(source)]
+        progress_here = progress if name == AS_GIVEN else _named(progress, name)
+        replayed = replay_of(changed, window, replay)
+        if name == LEAD_TIMES and orders is not None:
+            replayed, words = drawn_lead_times(replayed, orders, seed)
+        done = backtest(replayed, contenders, progress_here, seed=seed, inventory=inventory)
+        given = done if given is None else given
+        made.append({"scenario": name, "rules": words} | as_json(done))
+    assert given is not None
+    result, *others = made
+    for source in sources:
+        result["runs"][source.run] |= _about(source)
+    result |= {"command": command, "commit": code_commit(), "data_sha256": folder_hash(data), "scenarios": others}
+    return Evaluation(result, given)
 
 
-def deciding(policy: Policy) -> Decide:
-    """A verified bundle as a function from observation to target stock."""
-
-    def decide(observer: Observer, rows: I64, periods: I64) -> F64:
-        answer = policy.answer(observer.observe(rows, periods))
-        target: F64 = answer.inventory_days.astype(np.float64) * answer.daily_rate
-        return target
-
-    return decide
+def _named(progress: Report, scenario: str) -> Report:
+    return lambda stage, step, steps: progress(f"{stage}, {scenario}", step, steps)
 
 
-def _run_of(bundle: Path, test_days: int) -> dict[str, Any]:
-    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    seed, config = manifest["config"]["seed"], manifest["config"]["name"]
+def _in_stock(panel: Panel, window: range, least: float, inventory: F64 | None) -> tuple[Panel, F64 | None]:
+    """The series whose mean `in_stock` over the window is at least `least`; unknown counts as in stock."""
+    if not 0 <= least <= 1:
+        raise ValueError(f"min_in_stock must lie between 0 and 1, got {least}")
+    share = np.nan_to_num(panel.in_stock[:, window.start : window.stop], nan=1.0).mean(axis=1)
+    kept = np.flatnonzero(share >= least)
+    if not len(kept):
+        raise ValueError(f"min_in_stock {least} leaves no series; the largest share is {share.max():.3f}")
+    return panel.take(kept), None if inventory is None else inventory[kept]
+
+
+def _check_names(sources: list[Source]) -> None:
+    names = [source.run for source in sources]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"policy: {', '.join(twice)} is named twice")
+
+
+def _check_cut_off(source: Source, panel: Panel, window: range) -> None:
+    if not isinstance(source.loaded, Policy):
+        return
+    cut_off = date.fromisoformat(source.loaded.contract["training_cut_off"])
+    if cut_off >= panel.date_of(window.start):
+        raise ValueError(
+            f"policy {source.run} was trained up to {cut_off}, the window starts on {panel.date_of(window.start)}"
+        )
+
+
+def _about(source: Source) -> dict[str, Any]:
+    """Where a run comes from, as far as it tells."""
+    if isinstance(source.loaded, RemotePolicy):
+        remote = source.loaded
+        return {
+            "kind": "service", "version": remote.version, "answers": remote.answers,
+            "overrides_set_aside": remote.overridden, "answered_by_baseline": remote.from_baseline,
+        }  # fmt: skip
+    if not isinstance(source.loaded, Policy):
+        return {"kind": "function"}
+    manifest = source.loaded.manifest
+    config = manifest["config"]
     return {
-        "seed": seed, "config": config, "commit": manifest["commit"], "parameters": manifest["parameters"],
-        "command": f"orpr train --data simulator/sample --out runs/{bundle.name} --config {config} --test-days {test_days} --seed {seed}",
+        "kind": "bundle", "version": source.loaded.version, "seed": config["seed"], "config": config["name"],
+        "training_cut_off": manifest["training_cut_off"], "commit": manifest["commit"],
+        "parameters": manifest["parameters"], "command": manifest.get("command"),
     }  # fmt: skip

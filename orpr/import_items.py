@@ -8,13 +8,12 @@ from __future__ import annotations
 import polars as pl
 
 from orpr.import_report import Findings
-from orpr.import_settings import ITEM_MORE_FLOATS, ITEM_MORE_TEXTS, MOST_DAYS, ImportSettings
+from orpr.import_settings import MOST_DAYS, ImportSettings
 from orpr.import_sources import Source, moment, number, text
-from simulator.canonical import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE, KEY, DataError, Problem
+from simulator.canonical import KEY, DataError, Problem
+from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
 
-TEXTS = [*ITEM_TEXTS, *ITEM_MORE_TEXTS]
-FLOATS = [*ITEM_FLOATS, *ITEM_MORE_FLOATS]
-ATTRIBUTES = [*TEXTS, *FLOATS, *ITEM_WHOLE]
+ATTRIBUTES = [*ITEM_TEXTS, *ITEM_FLOATS, *ITEM_WHOLE]
 
 
 def series_of(lines: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
@@ -46,8 +45,8 @@ def items_of(
         DataError: naming file, column, row and value; also where nothing gives a price.
     """
     items = series if source is None else _attributed(series, source, settings, findings)
-    absent = [pl.lit(None, pl.String).alias(c) for c in TEXTS if c not in items.columns]
-    absent += [pl.lit(None, pl.Float64).alias(c) for c in (*FLOATS, *ITEM_WHOLE) if c not in items.columns]
+    absent = [pl.lit(None, pl.String).alias(c) for c in ITEM_TEXTS if c not in items.columns]
+    absent += [pl.lit(None, pl.Float64).alias(c) for c in (*ITEM_FLOATS, *ITEM_WHOLE) if c not in items.columns]
     items = _priced(items.with_columns(absent), settings, findings)
     unpriced = items.filter(pl.any_horizontal(pl.col("lost_sale_cost", "holding_cost_per_day").is_null()))
     if not unpriced.is_empty():
@@ -100,11 +99,11 @@ def _typed(source: Source, settings: ImportSettings) -> pl.DataFrame:
     columns = [
         text(source, "item_id", required=True),
         text(source, "location_id") if "location_id" in there else unknown,
-        *(text(source, column) for column in TEXTS if column in there and column != "orderable_until"),
+        *(text(source, column) for column in ITEM_TEXTS if column in there and column != "orderable_until"),
     ]
     if "orderable_until" in there:
         columns.append(moment(source, "orderable_until", settings, required=False).dt.to_string("%Y-%m-%d"))
-    for column in (c for c in (*FLOATS, *ITEM_WHOLE) if c in there):
+    for column in (c for c in (*ITEM_FLOATS, *ITEM_WHOLE) if c in there):
         values = number(source, column, settings)
         if column in ITEM_WHOLE:
             least = 0 if column == "review_offset_days" else 1

@@ -13,15 +13,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from simulator.canonical import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
+from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
 
-ITEM_MORE_FLOATS = ("shelf_life_days", "unit_volume")  # in the format, not read by the simulator
-ITEM_MORE_TEXTS = ("status",)
 MOST_DAYS = 3650  # the format takes no longer lead time or review period
 TARGETS: dict[str, tuple[str, ...]] = {
     "sales": ("item_id", "location_id", "date", "quantity", "unit_price", "promotion", "category", "name"),
     "stock": ("item_id", "location_id", "date", "on_hand", "on_order"),
-    "items": ("item_id", "location_id", *ITEM_TEXTS, *ITEM_MORE_TEXTS, *ITEM_FLOATS, *ITEM_MORE_FLOATS, *ITEM_WHOLE),
+    "items": ("item_id", "location_id", *ITEM_TEXTS, *ITEM_FLOATS, *ITEM_WHOLE),
 }
 REQUIRED: dict[str, tuple[str, ...]] = {
     "sales": ("item_id", "date", "quantity"),

@@ -1,9 +1,11 @@
-"""Where a result comes from: hashes of its data and the commit of its code."""
+"""Where a result comes from: hashes of its data, the commit of its code, the command that made it."""
 
 from __future__ import annotations
 
 import hashlib
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 
@@ -32,3 +34,8 @@ def code_commit() -> str:
 def _git(folder: Path, *words: str) -> str:
     done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603, S607 - fixed words
     return done.stdout.strip()
+
+
+def command_line() -> str:
+    """The `orpr` command that runs now, as one would type it again."""
+    return shlex.join(["orpr", *sys.argv[1:]])

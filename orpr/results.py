@@ -1,4 +1,4 @@
-"""Results on the screen and in `docs/results`: the backtest's table, its JSON and its picture."""
+"""Results on the screen and in `docs/results`: the backtest's tables, its JSON and its picture."""
 
 from __future__ import annotations
 
@@ -9,35 +9,22 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-TITLES = ("method", "turnover days", "in stock", "fill rate", "holding", "stock-out", "total cost", "vs OR hindsight",
-          "vs best PTO [95 %]", "vs GBM strong [95 %]")  # fmt: skip
+from training.sentences import segment_ratio, table_rows, titles, verdicts
 
 
-def table_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The table as text, cheapest method first."""
-    return [
-        (
-            row["method"] + (" (hindsight)" if row["hindsight"] else ""),
-            f"{row['turnover_days']:.2f}", f"{row['in_stock_rate']:.1%}", f"{row['fill_rate']:.1%}",
-            f"{row['holding_cost']:,.0f}", f"{row['stockout_cost']:,.0f}", f"{row['total_cost']:,.0f}",
-            f"{row['against_or'] - 1:+.1%}", _interval(row["against_best_pto"]), _interval(row["against_gbm_strong"]),
-        )
-        for row in result["table"]
-    ]  # fmt: skip
+def screen_tables(result: dict[str, Any]) -> list[Table]:
+    """One table for a terminal, and one more for each scenario."""
+    return [_screen_table(case) for case in (result, *result["scenarios"])]
 
 
-def _interval(ratio: list[float]) -> str:
-    return f"{ratio[0]:.3f} [{ratio[1]:.3f}, {ratio[2]:.3f}]"
-
-
-def screen_table(result: dict[str, Any]) -> Table:
-    """The table for a terminal."""
-    title = f"{result['dataset']}: {result['series']} series, {result['first']} to {result['last']}"
-    table = Table(title=title, caption=f"best PTO: {result['best_pto']}; costs in {result['currency']}")
-    for number, name in enumerate(TITLES):
+def _screen_table(case: dict[str, Any]) -> Table:
+    title = f"{case['dataset']}: {case['series']} series, {case['first']} to {case['last']}; {case['rules']}"
+    caption = f"best PTO: {case['best_pto']}; demand replayed: {case['replayed']}; costs in {case['currency']}"
+    table = Table(title=title, caption=caption)
+    for number, name in enumerate(titles(case)):
         table.add_column(name, justify="left" if number == 0 else "right")
-    for row in table_rows(result):
-        table.add_row(*row, style="bold" if row[0] == "DL" else None)
+    for row in table_rows(case):
+        table.add_row(*row, style="bold" if row[0] == case["policy"] else None)
     return table
 
 
@@ -47,39 +34,84 @@ def markdown(result: dict[str, Any], json_name: str, picture: str) -> str:
         f"# Backtest: {result['dataset']}", "",
         f"{result['series']} series, {result['first']} to {result['last']}, costs in {result['currency']}. "
         f"{result['source']}.", "",
-        f"Made by `{result['command']}` at commit `{result['commit'][:12]}`; numbers in [{json_name}]({json_name}).", "",
+        f"Made by `{result['command']}` at commit `{result['commit'][:12]}`; numbers in [{json_name}]({json_name}). "
+        f"Replayed: {result['replayed']}, {result['rules']}.", "",
         f"![total cost of each method]({picture})", "",
-        "| " + " | ".join(TITLES) + " |", "|---" + "|---:" * (len(TITLES) - 1) + "|",
+        *(f"- {sentence}" for sentence in verdicts(result)), "",
+        *_table(result),
+        "", f"Best PTO: {result['best_pto']}, the cheapest of the four on past sales. Rows marked hindsight read the window "
+        "itself and cannot be had in advance. Ratios are of total cost, with paired bootstrap intervals over series.", "",
     ]  # fmt: skip
-    lines += ["| " + " | ".join(row) + " |" for row in table_rows(result)]
-    lines += ["", f"Best PTO: {result['best_pto']}. Rows marked hindsight read the window itself and cannot be had in "
-              "advance. Ratios are of total cost, with paired bootstrap intervals over series.", ""]  # fmt: skip
-    if result["policy_against_best_pto_by_run"]:
-        lines += ["## Runs of the policy", "", "DL is the mean of these runs; each was trained before the window.", "",
-                  "| run | seed | config | total cost vs best PTO | training command |", "|---|---:|---|---:|---|"]  # fmt: skip
-        for name, ratio in result["policy_against_best_pto_by_run"].items():
-            run = result["runs"][name]
-            lines.append(f"| {name} | {run['seed']} | {run['config']} | {ratio:.3f} | `{run['command']}` |")
-        spread = list(result["policy_against_best_pto_by_run"].values())
-        lines += ["", f"Mean {np.mean(spread):.3f}, standard deviation over runs {np.std(spread):.3f}.", ""]
-    if result["series_where_the_policy_loses"]:
+    lines += [*_losses(result), *_segments(result)]
+    for case in result["scenarios"]:
+        lines += [f"## Scenario: {case['scenario']}", "", f"{case['rules'].capitalize()}.", "", *_table(case), ""]
+    return "\n".join([*lines, *_runs(result)]) + "\n"
+
+
+def _table(case: dict[str, Any]) -> list[str]:
+    names = titles(case)
+    lines = ["| " + " | ".join(names) + " |", "|---" + "|---:" * (len(names) - 1) + "|"]
+    return lines + ["| " + " | ".join(row) + " |" for row in table_rows(case)]
+
+
+def _losses(result: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for found in result["losses"]:
         lines += [
-            "## Where the policy loses to the best PTO",
+            f"## Where {result['policy']} loses to {found['against']}", "",
+            f"{found['series_that_lose']} of {result['series']} series, {found['cost_above']:,.0f} {result['currency']} in all.",
             "",
-            f"| series | cost above, {result['currency']} |",
-            "|---|---:|",
-        ]
-        lines += [
-            f"| {x['series']} | {x['cost_above_best_pto']:,.0f} |" for x in result["series_where_the_policy_loses"]
-        ]
-    return "\n".join(lines) + "\n"
+        ]  # fmt: skip
+        if found["worst"]:
+            lines += [f"| series | segment | cost above, {result['currency']} |", "|---|---|---:|"]
+            lines += [f"| {x['series']} | {x['segment']} | {x['cost_above']:,.0f} |" for x in found["worst"]] + [""]
+    return lines
+
+
+def _segments(result: dict[str, Any]) -> list[str]:
+    found = result["segments"]["table"]
+    methods = list(found[0]["methods"])
+    lines = ["## By segment", "", result["segments"]["cuts"], "",
+             "| segment | series | value | " + " | ".join(f"{m}, total cost" for m in methods) + " | vs best PTO [95 %] |",
+             "|---|---:|---:" + "|---:" * (len(methods) + 1) + "|"]  # fmt: skip
+    for row in found:
+        costs = " | ".join(f"{row['methods'][m]['total_cost']:,.0f}" for m in methods)
+        cells = (row["segment"], row["series"], f"{row['value_share']:.1%}", costs, segment_ratio(row))
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return [*lines, ""]
+
+
+def _runs(result: dict[str, Any]) -> list[str]:
+    runs = {name: run for name, run in result["runs"].items() if "kind" in run}
+    if not runs:
+        return []
+    lines = ["## Runs", "", "A row is the mean of its runs; bundles were trained before the window.", "",
+             "| run | row | seed | config | total cost vs best PTO | training command |", "|---|---|---:|---|---:|---|"]  # fmt: skip
+    for name, run in runs.items():
+        command = f"`{run['command']}`" if run.get("command") else "not recorded" if run["kind"] == "bundle" else ""
+        cells = (
+            name,
+            run["row"],
+            run.get("seed", ""),
+            run.get("config", run["kind"]),
+            f"{run['against_best_pto']:.3f}",
+        )
+        lines.append("| " + " | ".join(map(str, cells)) + f" | {command} |")
+    spread = [run["against_best_pto"] for run in runs.values() if run["row"] == result["policy"]]
+    return [
+        *lines,
+        "",
+        f"{result['policy']}: mean {np.mean(spread):.3f}, standard deviation over runs {np.std(spread):.3f}.",
+    ]
 
 
 def write_results(result: dict[str, Any], folder: Path, stem: str) -> list[Path]:
     """The JSON, the page and the picture."""
+    from training.pictures import draw_costs
+
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{stem}.json", folder / f"{stem}.md", folder / f"{stem}.png"]
-    paths[0].write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    paths[0].write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     paths[1].write_text(markdown(result, paths[0].name, paths[2].name), encoding="utf-8")
     draw_costs(result, paths[2])
     return paths
@@ -95,37 +127,15 @@ def rewrite_block(result: dict[str, Any], page: Path) -> None:
     begin, end = "<!-- backtest -->", "<!-- /backtest -->"
     if begin not in text or end not in text:
         raise ValueError(f"{page} has no place for the table: {begin} and {end} are missing")
-    lines = ["| method | turnover days | in stock | total cost | vs best PTO [95 %] |", "|---|---:|---:|---:|---:|"]
-    lines += [f"| {row[0]} | {row[1]} | {row[2]} | {row[6]} | {row[8]} |" for row in table_rows(result)]
+    shown = ("method", "turnover days", "in stock", "total cost", "vs best PTO [95 %]")
+    places = [titles(result).index(name) for name in shown]
+    lines = ["| " + " | ".join(shown) + " |", "|---|---:|---:|---:|---:|"]
+    lines += ["| " + " | ".join(row[place] for place in places) + " |" for row in table_rows(result)]
+    seeds = sum(run["row"] == result["policy"] for run in result["runs"].values())
     note = (
-        f"{result['series']} series, {result['first']} to {result['last']}, {result['currency']}; DL is the mean of "
-        f"{len(result['runs'])} seeds. Made by `orpr backtest`; command, every column and run: docs/results."
+        f"{result['series']} series, {result['first']} to {result['last']}, {result['currency']}; {result['policy']} is the mean of "
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'}. Made by `orpr backtest`; command, every column and run: docs/results."
     )
     head, rest = text.split(begin, 1)
     tail = rest.split(end, 1)[1]
     page.write_text(head + "\n".join([begin, "", *lines, "", note, "", end]) + tail, encoding="utf-8")
-
-
-def draw_costs(result: dict[str, Any], path: Path) -> None:
-    """Holding and stock-out cost of each method as stacked bars."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    rows = result["table"][::-1]
-    names = [row["method"] + (" *" if row["hindsight"] else "") for row in rows]
-    holding = np.array([row["holding_cost"] for row in rows]) / 1000
-    lost = np.array([row["stockout_cost"] for row in rows]) / 1000
-    figure, axis = plt.subplots(figsize=(9, 0.36 * len(rows) + 1.4), layout="constrained")
-    axis.barh(names, holding, color="#4c78a8", label="holding")
-    axis.barh(names, lost, left=holding, color="#e45756", label="lost sales")
-    for at, row in enumerate(rows):
-        axis.text(holding[at] + lost[at], at, f"  {row['against_or'] - 1:+.0%}", va="center", fontsize=8)
-    axis.set_xlabel(f"cost over the window, thousand {result['currency']} (label: total against OR hindsight)")
-    axis.set_title(f"{result['dataset']}, {result['first']} to {result['last']}   (* reads the window)")
-    axis.margins(x=0.1)
-    axis.legend(loc="upper right", frameon=False)
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)

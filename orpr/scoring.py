@@ -18,6 +18,7 @@ from simulator.observation import ObservationSpec, Observer, beyond_horizon
 from simulator.ordering import ORDER_UP_TO, rules_of
 from simulator.panel import I64, Panel
 from simulator.rates import rate_sources
+from simulator.schedule import review_schedule
 
 CHUNK = 512
 
@@ -144,7 +145,8 @@ def _with_known_stock(panel: Panel, aside: list[Problem] | None, file: str) -> P
 
 def _table(panel: Panel, observer: Observer, answer: Answer, t: int, mode: str, version: str) -> pl.DataFrame:
     nobody: list[None] = [None] * panel.series_count
-    made = decide(answer, panel.on_hand, panel.open_orders.sum(axis=1), rules_of(panel), mode, list(nobody))
+    rules = rules_of(panel, on=panel.date_of(t))
+    made = decide(answer, panel.on_hand, panel.open_orders.sum(axis=1), rules, mode, list(nobody))
     sources = rate_sources(panel, observer.rates, t)
     return pl.DataFrame(
         {
@@ -157,7 +159,7 @@ def _table(panel: Panel, observer: Observer, answer: Answer, t: int, mode: str, 
             "inventory_position": made.inventory_position,
             "raw_order_quantity": made.order.raw_order_quantity,
             "order_quantity": made.order.order_quantity,
-            "review_due": panel.review_due(range(t, t + 1))[:, 0],
+            "review_due": review_schedule(panel, range(t, t + 1)).due[:, 0],
             "source": [
                 who if s == "history" else f"{who}, rate from {s}"
                 for who, s in zip(_who(panel, observer, answer), sources, strict=True)

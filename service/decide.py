@@ -16,6 +16,9 @@ from simulator.baselines import pto_gamma
 from simulator.observation import Observer
 from simulator.ordering import CONSTRAINTS, Order, OrderRules, constrain, raw_order_quantity
 from simulator.panel import F64, I64, Panel
+from simulator.schedule import lead_and_review
+
+Span = tuple[date, date]  # first and last selling date
 
 
 @dataclass(frozen=True)
@@ -90,16 +93,17 @@ def baseline_answer(observer: Observer, rows: I64, period: int) -> Answer:
     return Answer(days, days, days, rate, "baseline")
 
 
-def responsible_dates(panel: Panel, row: int, as_of: date) -> tuple[date, date]:
-    """First and last selling date that the order placed at the end of `as_of` decides."""
+def responsible_dates(panel: Panel, rows: I64, as_of: date) -> list[Span]:
+    """First and last selling date that the order placed at the end of `as_of` decides, for each of `rows`."""
     days = panel.period_days
-    first = as_of + timedelta(days=int(panel.lead_periods[row]) * days)
-    return first, first + timedelta(days=int(panel.review_periods[row]) * days - 1)
+    lead, review = lead_and_review(panel, rows, np.full(len(rows), panel.period_of(as_of)))
+    first = [as_of + timedelta(days=int(periods) * days) for periods in lead]
+    return [(day, day + timedelta(days=int(r) * days - 1)) for day, r in zip(first, review, strict=True)]
 
 
-def matching_override(overrides: list[Override], panel: Panel, row: int, as_of: date) -> Override | None:
+def matching_override(overrides: list[Override], panel: Panel, row: int, span: Span) -> Override | None:
     """The most specific override for the dates that this order covers; among equals the newest."""
-    first, last = responsible_dates(panel, row, as_of)
+    first, last = span
     items = panel.items
     scope = (items.item_id[row], items.location_id[row], items.category[row])
     found = [o for o in overrides if o.selling_from <= last and first <= o.selling_to and o.covers(*scope)]
@@ -135,7 +139,7 @@ def decide(
     raw = raw_order_quantity(target, position, ordering_mode)
     return Decisions(
         days, answer.inventory_days, answer.p10, answer.p90, answer.daily_rate, target, position,
-        constrain(raw, position, rules), overrides, answer.source,
+        constrain(raw, position, rules, answer.daily_rate), overrides, answer.source,
     )  # fmt: skip
 
 

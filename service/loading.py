@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from service.store import Store
-from simulator.canonical import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
+from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
 from simulator.panel import Panel
 from simulator.rollout import opening_stock
 
@@ -80,12 +80,14 @@ def _calendar(panel: Panel) -> Iterable[dict[str, Any]]:
     places: dict[str, int] = {}
     for n, place in enumerate(panel.items.location_id):
         places.setdefault(place, n)
-    flags = {name: getattr(panel, name) for name in ("open", "holiday", "school_holiday")}
+    names = ("open", "holiday", "school_holiday", "order_open", "delivery_open")
+    flags = {name: getattr(panel, name) for name in names if getattr(panel, name) is not None}
+    missing = dict.fromkeys(set(names) - set(flags))
     for place, n in places.items():
         for t, day in enumerate(dates):
             row = {name: _plain(c[n, t]) for name, c in flags.items()}  # a share where a period is longer than a day
             if any(value is not None for value in row.values()):
-                yield {"location_id": place, "date": day, **row}
+                yield {"location_id": place, "date": day, **row, **missing}
 
 
 def _inventory(panel: Panel, *, draw_stock: bool) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import polars as pl
 from service.decide import (
     Decisions,
     Override,
+    Span,
     answer_of,
     constraints_applied,
     decide,
@@ -28,6 +29,9 @@ from simulator.canonical import assemble
 from simulator.observation import beyond_horizon
 from simulator.ordering import rules_of
 from simulator.panel import F32, Panel
+from simulator.schedule import lead_and_review, review_schedule
+
+CLOSED_DAYS_AROUND = 182  # days before and after as_of in which suppliers' closed days may move its order or receipt
 
 
 class Stock(NamedTuple):
@@ -102,7 +106,8 @@ class Recommender:
         assert panel is not None
         observation, _ = self._features.observe([series], day)
         spec, t = policy.spec, panel.period_of(day)
-        due = np.flatnonzero(panel.review_due(range(t, t + spec.horizon))[0])
+        due = np.flatnonzero(review_schedule(panel, range(t, t + spec.horizon)).due[0])
+        lead, _ = lead_and_review(panel, np.array([0]), np.array([t]))
         items = panel.items
         scope = (items.item_id[0], items.location_id[0], items.category[0])
         return Look(
@@ -110,7 +115,7 @@ class Recommender:
             history={name: observation[name][0] for name in ("units_sold", "promotion", "holiday")},
             forecast=policy.answer(observation).forecast[0],
             open_orders=self._store.orders([series])[series],
-            lead_periods=int(panel.lead_periods[0]),
+            lead_periods=int(lead[0]),
             next_review=panel.date_of(t + int(due[0])) if len(due) else None,
             overrides=[o for o in self._store.overrides_between(day + timedelta(days=1), date.max) if o.covers(*scope)],
         )
@@ -142,11 +147,13 @@ class Recommender:
         frames = self._store.frames(series, day, day)
         if frames["items"].is_empty():
             return None
-        demand = frames["demand"].clear()
-        empty = pl.DataFrame([{**dict.fromkeys(demand.columns), "item_id": "", "location_id": "", "date": day}],
-                             schema=demand.schema)  # fmt: skip
+        demand, around = frames["demand"].clear(), timedelta(days=CLOSED_DAYS_AROUND // 7 * 7)
+        closed = self._store.closed_days(sorted({place for _, place in series}), day - around, day + around)
+        span = [day] if closed.is_empty() else [day - around, day + around]
+        blank = {**dict.fromkeys(demand.columns), "item_id": "", "location_id": ""}
+        empty = pl.DataFrame([{**blank, "date": end} for end in span], schema=demand.schema)
         origin = date.fromisoformat(settings["review_origin"])
-        return assemble(settings | {"review_origin": origin}, frames["items"], empty, frames["calendar"].clear())
+        return assemble(settings | {"review_origin": origin}, frames["items"], empty, closed)
 
     def _stock(self, requested: Sequence[RecommendationItem], day: date) -> list[Stock | Problem]:
         keys = sorted({(item.item_id, item.location_id) for item in requested})
@@ -174,23 +181,23 @@ class Recommender:
         items = panel.items
         series = [(items.item_id[n], items.location_id[n]) for n in rows]
         observation, sources = self._features.observe(series, day)
-        overrides = self._overrides(panel, rows, day)
+        spans = responsible_dates(panel, np.array(rows), day)
+        overrides = self._overrides(panel, rows, spans)
         decisions = decide(
             answer_of(policy.answer(observation)),
             np.array([s.on_hand for s in stock]), np.array([s.on_order for s in stock]),
-            rules_of(panel).take(np.array(rows)), policy.ordering_mode, overrides,
+            rules_of(panel, on=day).take(np.array(rows)), policy.ordering_mode, overrides,
         )  # fmt: skip
-        due = panel.review_due(range(panel.period_of(day), panel.period_of(day) + 1))[:, 0]
+        due = review_schedule(panel, range(panel.period_of(day), panel.period_of(day) + 1)).due[:, 0]
         return [
             _no_demand(series[n]) if sources[n] == "none"
-            else _recommendation(panel, row, day, decisions, n, stock[n], sources[n], review_due=bool(due[row]))
+            else _recommendation(day, spans[n], decisions, n, stock[n], sources[n], review_due=bool(due[row]))
             for n, row in enumerate(rows)
         ]  # fmt: skip
 
-    def _overrides(self, panel: Panel, rows: list[int], day: date) -> list[Override | None]:
-        spans = [responsible_dates(panel, row, day) for row in rows]
+    def _overrides(self, panel: Panel, rows: list[int], spans: list[Span]) -> list[Override | None]:
         stored = self._store.overrides_between(min(s[0] for s in spans), max(s[1] for s in spans))
-        return [matching_override(stored, panel, row, day) for row in rows]
+        return [matching_override(stored, panel, row, span) for row, span in zip(rows, spans, strict=True)]
 
 
 def _rows_of(panel: Panel) -> dict[Series, int]:
@@ -213,9 +220,9 @@ def _no_demand(key: Series) -> Problem:
 
 
 def _recommendation(
-    panel: Panel, row: int, day: date, decisions: Decisions, n: int, stock: Stock, rate_source: str, *, review_due: bool
+    day: date, span: Span, decisions: Decisions, n: int, stock: Stock, rate_source: str, *, review_due: bool
 ) -> Recommendation:
-    first, last = responsible_dates(panel, row, day)
+    first, last = span
     override = decisions.overrides[n]
     applied = None
     if override is not None:

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, MetaData, String, Table
 
 from service.decide import Override
-from simulator.canonical import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE, KEY
+from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
+from simulator.tables import KEY
 
 metadata = MetaData()
 
@@ -42,7 +43,8 @@ history = Table(
 )  # fmt: skip
 calendar = Table(
     "calendar", metadata, Column("location_id", String, primary_key=True), Column("date", Date, primary_key=True),
-    Column("open", Float), Column("holiday", Float), Column("school_holiday", Float),
+    Column("open", Float), Column("holiday", Float), Column("school_holiday", Float), Column("order_open", Float),
+    Column("delivery_open", Float),
 )  # fmt: skip
 inventory = Table(
     "inventory", metadata, *_key(), Column("date", Date, nullable=False), Column("on_hand", Float, nullable=False),
@@ -78,6 +80,18 @@ class Store:
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _sqlite_settings)
         metadata.create_all(self.engine)
+        self._add_missing_columns()
+
+    def _add_missing_columns(self) -> None:
+        """Columns that a store made by an older version lacks; all such columns may be empty."""
+        inspector = sa.inspect(self.engine)
+        with self.engine.begin() as connection:
+            for table in metadata.tables.values():
+                there = {column["name"] for column in inspector.get_columns(table.name)}
+                for column in table.columns:
+                    if column.name not in there:
+                        kind = column.type.compile(self.engine.dialect)
+                        connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))
 
     def close(self) -> None:
         """Give the connections back."""
@@ -186,6 +200,16 @@ class Store:
             "calendar": pl.DataFrame(days, schema=_CALENDAR_SCHEMA, strict=False),
         }  # fmt: skip
 
+    def closed_days(self, places: Sequence[str], first: date, last: date) -> pl.DataFrame:
+        """The calendar's days on which suppliers of some locations take no orders or nothing is received."""
+        shut = sa.or_(calendar.c.order_open == 0, calendar.c.delivery_open == 0)
+        days: list[dict[str, Any]] = []
+        with self.engine.connect() as connection:
+            for at in range(0, len(places), CHUNK):
+                query = sa.select(calendar).where(calendar.c.location_id.in_(places[at : at + CHUNK]), shut)
+                days += map(dict, connection.execute(query.where(calendar.c.date.between(first, last))).mappings())
+        return pl.DataFrame(days, schema=_CALENDAR_SCHEMA, strict=False)
+
     def _rows_for(
         self, table: Table, places: list[str], first: date | None = None, last: date | None = None,
         wanted: Sequence[str] = (),
@@ -279,7 +303,7 @@ _ITEM_SCHEMA = (
 )
 _CALENDAR_SCHEMA = {
     "location_id": pl.String, "date": pl.Date, "open": pl.Float32, "holiday": pl.Float32,
-    "school_holiday": pl.Float32,
+    "school_holiday": pl.Float32, "order_open": pl.Float32, "delivery_open": pl.Float32,
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The rules a policy has to beat: predict-then-optimize base stocks, demand quantiles, and the incumbent.
 
 Each gives target stocks (N, T) for the ends of given periods, computed from in-stock-corrected sales up to each of
-them. All use the protection interval lead + review - 1 and the critical ratio b / (b + h x review).
+them. All use the protection interval (lead + review - 1, or longer where a calendar says so) and the critical ratio b / (b + h x review).
 
 Source of the rules: ORPR paper, section 4.2.1.
 """
@@ -14,6 +14,7 @@ from scipy.stats import gamma, norm
 
 from simulator.panel import F64, Panel
 from simulator.rates import evidence, group_codes
+from simulator.schedule import review_schedule
 
 LEAST_RATIO = 1e-6  # keeps the quantiles of unbounded distributions finite where a cost is 0
 
@@ -67,7 +68,7 @@ def _moments(panel: Panel, periods: range, window: int) -> tuple[F64, F64]:
 def pto_normal(panel: Panel, periods: range, window: int) -> F64:
     """(N, T) mu P + z sigma sqrt(P), demand taken as independent and normal."""
     mean, deviation = _moments(panel, periods, window)
-    protection = panel.protection_periods[:, None]
+    protection = review_schedule(panel, periods).protection
     z = norm.ppf(critical_ratio(panel))[:, None]
     return np.asarray(np.maximum(mean * protection + z * deviation * np.sqrt(protection), 0.0))
 
@@ -79,7 +80,7 @@ def pto_gamma(panel: Panel, periods: range, window: int, ratio: F64 | None = Non
         ratio: (N,) service level; the series' own critical ratio where None.
     """
     mean, deviation = _moments(panel, periods, window)
-    protection = panel.protection_periods[:, None].astype(np.float64)
+    protection = review_schedule(panel, periods).protection.astype(np.float64)
     level = np.broadcast_to((critical_ratio(panel) if ratio is None else ratio)[:, None], mean.shape)
     certain = mean * protection
     varied = (mean > 0) & (deviation > 1e-9 * np.maximum(mean, 1e-12))
@@ -93,7 +94,7 @@ def demand_quantile(panel: Panel, periods: range, quantile: float, window: int) 
     demand, seen = _demand_windows(panel, periods, window)
     known = np.where(seen > 0, demand, np.nan)
     known[~(seen > 0).any(axis=2)] = 0.0
-    return np.asarray(np.nanquantile(known, quantile, axis=2) * panel.protection_periods[:, None])
+    return np.asarray(np.nanquantile(known, quantile, axis=2) * review_schedule(panel, periods).protection)
 
 
 def incumbent(panel: Panel, periods: range) -> F64:

@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from simulator.panel import F32, Items, Panel
+from simulator.hours import EVERY_HOUR
+from simulator.item_table import MOST_DAYS, items_of, read_items
+from simulator.panel import F32, Panel
 from simulator.stock import with_stock
 from simulator.tables import (
     KEY,
+    QUANTITY,
     DataError,
     Problem,
     cast,
@@ -33,24 +36,19 @@ from simulator.tables import (
 )  # fmt: skip
 
 __all__ = [
-    "ITEM_FLOATS", "ITEM_TEXTS", "ITEM_WHOLE", "KEY", "DataError", "Problem", "assemble", "cast", "check_columns",
-    "offences", "read_file", "read_panel", "with_stock",
+    "KEY", "DataError", "Problem", "assemble", "cast", "check_columns", "offences", "read_file", "read_panel",
+    "with_stock",
 ]  # fmt: skip
 
 DEMAND_FLOATS = ["units_sold", "in_stock", "price", "promotion"]
 CALENDAR_FLAGS = ["open", "holiday", "school_holiday"]
-ITEM_TEXTS = ["category", "parent_category", "region", "name", "orderable_until", "reference_item_id"]
-ITEM_WHOLE = ["lead_time_days", "review_period_days", "review_offset_days"]
-ITEM_REQUIRED = [*KEY, "lost_sale_cost", "holding_cost_per_day", *ITEM_WHOLE, "min_order_qty", "order_multiple"]
-ITEM_FLOATS = [
-    "unit_price", "unit_cost", "lost_sale_cost", "holding_cost_per_day", "min_order_qty", "order_multiple",
-    "max_order_qty", "min_stock", "max_stock", "expected_daily_demand", "expected_turnover_days",
-]  # fmt: skip
+SUPPLIER_FLAGS = ["order_open", "delivery_open"]
+DEMAND_OPTIONAL = ["unit_cost", "oos_mask"]  # in the panel only where the dataset has them
+DEMAND_COLUMNS = [*KEY, "date", *DEMAND_FLOATS, *DEMAND_OPTIONAL, "traffic"]
+CALENDAR_COLUMNS = ["location_id", "date", *CALENDAR_FLAGS, *SUPPLIER_FLAGS, "temperature", "precipitation"]
 MAX_KNOWN_AHEAD = 91  # days past the last record for which promotions and holidays are kept
-MOST_DAYS = 3650  # of a lead time or a review period; more is a typing error
 MOST_PERIOD_DAYS = 366
 FIRST_YEAR, LAST_YEAR = 1970, 2199  # a date outside is a typing error
-QUANTITY = "must be a number of at least 0"
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
@@ -87,41 +85,15 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _read_items(folder: Path) -> tuple[pl.DataFrame, list[Problem]]:
-    file, table = read_required(folder, "items")
-    check_columns(file, table, ITEM_REQUIRED)
-    problems: list[Problem] = []
-    table = with_keys(file, table, problems)
-    for column in [c for c in ITEM_TEXTS if c in table.columns]:
-        table = cast(file, table, column, pl.String(), "text", problems)
-    if "orderable_until" in table.columns:
-        table = cast(file, table, "orderable_until", pl.Date(), "a date, YYYY-MM-DD", problems)
-        table = cast(file, table, "orderable_until", pl.String(), "text")
-    for column in [c for c in ITEM_FLOATS if c in table.columns]:
-        table = cast(file, table, column, pl.Float64(), "a number", problems)
-        problems += offences(file, table, column, not_a_quantity(column), QUANTITY)
-    for column in ITEM_WHOLE:
-        table = cast(file, table, column, pl.Float64(), "a whole number", problems)
-        least = 0 if column == "review_offset_days" else 1
-        value = pl.col(column)
-        bad = value.is_null() | ~value.is_between(least, MOST_DAYS) | (value != value.round())
-        problems += offences(file, table, column, bad, f"must be a whole number from {least} to {MOST_DAYS}")
-    for column in ("lost_sale_cost", "holding_cost_per_day"):
-        problems += offences(file, table, column, pl.col(column).is_null(), "must not be empty")
-    twice = ~pl.struct(KEY).is_first_distinct()
-    problems += offences(file, table, "item_id", twice, "the series stands here twice")
-    return table, problems
-
-
 def _read_demand(folder: Path, period_days: int) -> tuple[str, pl.DataFrame, list[Problem]]:
     file, table = read_required(folder, "demand")
-    check_columns(file, table, [*KEY, "date", "units_sold", "in_stock"])
+    check_columns(file, table, [*KEY, "date", "units_sold", "in_stock"], DEMAND_COLUMNS)
     if table.is_empty():
         raise fail(file, "units_sold", "the file has no rows")
     problems: list[Problem] = []
     table = with_keys(file, table, problems)
     table = cast(file, table, "date", pl.Date(), "a date, YYYY-MM-DD", problems)
-    for column in [c for c in ("units_sold", "in_stock", "price") if c in table.columns]:
+    for column in [c for c in ("units_sold", "in_stock", "price", "unit_cost") if c in table.columns]:
         table = cast(file, table, column, pl.Float32(), "a number", problems)
     if "promotion" in table.columns:
         table = cast(file, table, "promotion", pl.Boolean(), "true or false", problems)
@@ -129,9 +101,23 @@ def _read_demand(folder: Path, period_days: int) -> tuple[str, pl.DataFrame, lis
     outside = stock.is_not_null() & ~stock.is_between(0, 1)
     problems += offences(file, table, "units_sold", not_a_quantity("units_sold"), QUANTITY)
     problems += offences(file, table, "in_stock", outside, "must lie between 0 and 1")
-    if "price" in table.columns:
-        problems += offences(file, table, "price", not_a_quantity("price"), QUANTITY)
-    return file, table, problems + _check_dates(file, table, period_days)
+    for column in [c for c in ("price", "unit_cost") if c in table.columns]:
+        problems += offences(file, table, column, not_a_quantity(column), QUANTITY)
+    table, more = _check_mask(file, table, period_days)
+    return file, table, problems + more + _check_dates(file, table, period_days)
+
+
+def _check_mask(file: str, table: pl.DataFrame, period_days: int) -> tuple[pl.DataFrame, list[Problem]]:
+    """Hours out of stock are the bits of a whole number, and belong to days."""
+    if "oos_mask" not in table.columns:
+        return table, []
+    if period_days != 1:
+        raise fail(file, "oos_mask", "hours belong to days, so it takes period_days of 1", period_days)
+    problems: list[Problem] = []
+    table = cast(file, table, "oos_mask", pl.Float64(), "a whole number", problems)
+    mask = pl.col("oos_mask")
+    bad = mask.is_not_null() & (~mask.is_between(0, EVERY_HOUR) | (mask != mask.round()))
+    return table, problems + offences(file, table, "oos_mask", bad, f"must be a whole number from 0 to {EVERY_HOUR}")
 
 
 def _check_dates(file: str, table: pl.DataFrame, period_days: int) -> list[Problem]:
@@ -179,7 +165,7 @@ def read_history(folder: Path | str, *, set_aside: list[Problem] | None = None) 
     """
     folder = Path(folder)
     settings = _read_settings(folder)
-    items, problems = _read_items(folder)
+    items, problems = read_items(folder, settings["period_days"])
     demand_file, demand, more = _read_demand(folder, settings["period_days"])
     problems += more + _match_series(demand_file, demand, items)
     bad = set_aside_or_raise(problems, set_aside)
@@ -189,23 +175,6 @@ def read_history(folder: Path | str, *, set_aside: list[Problem] | None = None) 
     if items.is_empty() or demand.is_empty():
         raise DataError(problems)
     return assemble(settings, items, demand, _read_calendar(folder))
-
-
-def _items_of(table: pl.DataFrame) -> Items:
-    columns: dict[str, Any] = {}
-    for column in [*KEY, *ITEM_TEXTS]:
-        texts = table[column].fill_null("").to_list() if column in table.columns else [""] * table.height
-        columns[column] = np.array(texts, dtype=object)
-    for column in ITEM_FLOATS:
-        known = column in table.columns
-        columns[column] = (
-            table[column].cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
-            if known
-            else np.full(table.height, np.nan)
-        )
-    for column in ITEM_WHOLE:
-        columns[column] = table[column].cast(pl.Int64).to_numpy().copy()
-    return Items(**columns)
 
 
 def assemble(
@@ -227,7 +196,7 @@ def assemble(
         promotion_known_ahead_days=settings["promotion_known_ahead_days"],
         price_known_ahead_days=settings["price_known_ahead_days"],
         start=start,
-        items=_items_of(items),
+        items=items_of(items),
         units_sold=dense["units_sold"],
         in_stock=dense["in_stock"],
         price=dense["price"],
@@ -237,7 +206,16 @@ def assemble(
         school_holiday=flags["school_holiday"],
         on_hand=np.full(items.height, np.nan),
         open_orders=np.zeros((items.height, 1)),
+        order_open=_where_known(flags.get("order_open")),
+        delivery_open=_where_known(flags.get("delivery_open")),
+        unit_cost=_where_known(dense.get("unit_cost")),
+        # float32 holds every whole number up to 2^24
+        oos_mask=np.nan_to_num(dense["oos_mask"], nan=-1.0).astype(np.int32) if "oos_mask" in dense else None,
     )
+
+
+def _where_known(column: F32 | None) -> F32 | None:
+    return column if column is not None and np.isfinite(column).any() else None
 
 
 def _span(demand: pl.DataFrame, calendar: pl.DataFrame | None) -> tuple[date, date]:
@@ -259,7 +237,7 @@ def _dense_demand(
     series = rows["series"].to_numpy()
     period = (rows["date"] - start).dt.total_days().to_numpy() // period_days
     dense = {}
-    for column in DEMAND_FLOATS:
+    for column in [*DEMAND_FLOATS, *(c for c in DEMAND_OPTIONAL if c in rows.columns)]:
         array = np.full((items.height, periods), np.nan, dtype=np.float32)
         if column in rows.columns:
             array[series, period] = rows[column].cast(pl.Float32).fill_null(np.nan).to_numpy()
@@ -272,9 +250,9 @@ def _read_calendar(folder: Path) -> pl.DataFrame | None:
     if found is None:
         return None
     file, table = found
-    check_columns(file, table, ["date"])
+    check_columns(file, table, ["date"], CALENDAR_COLUMNS)
     table = cast(file, table, "date", pl.Date(), "a date, YYYY-MM-DD")
-    for column in [c for c in CALENDAR_FLAGS if c in table.columns]:
+    for column in [c for c in (*CALENDAR_FLAGS, *SUPPLIER_FLAGS) if c in table.columns]:
         table = cast(file, table, column, pl.Boolean(), "true or false")
     if "location_id" in table.columns:
         table = cast(file, table, "location_id", pl.String(), "text")
@@ -295,7 +273,7 @@ def _dense_calendar(
     inside = calendar.with_columns(period.alias("t")).filter(pl.col("t").is_between(0, periods - 1))
     places = items.select("location_id").unique(maintain_order=True).with_row_index("place")
     row_place = items.join(places, on="location_id", how="left", maintain_order="left")["place"].to_numpy()
-    for column in [c for c in CALENDAR_FLAGS if c in calendar.columns]:
+    for column in [c for c in (*CALENDAR_FLAGS, *SUPPLIER_FLAGS) if c in calendar.columns]:
         mean = (
             inside.group_by("location_id", "t")
             .agg(pl.col(column).cast(pl.Float32).mean())

@@ -12,11 +12,23 @@ from simulator.rollout import Trajectory
 LEAST_LOST = 1e-6  # units; less is what float arithmetic leaves, not a stock-out
 
 
+class UnitTotals(NamedTuple):
+    """Sums over the replayed window; arrays are (N,)."""
+
+    stock: F64  # unit-periods: stock left at the periods' ends
+    lost_sales: F64  # units
+    stockout_periods: F64
+    wasted: F64  # units
+    demand: F64  # units
+    periods: int
+
+
 class SeriesTotals(NamedTuple):
     """Totals of each series over the replayed window; all (N,)."""
 
     holding_cost: F64  # currency
     stockout_cost: F64  # currency
+    waste_cost: F64  # currency
     mean_stock: F64  # units
     mean_daily_demand: F64  # units a day
     demand: F64  # units
@@ -27,7 +39,7 @@ class SeriesTotals(NamedTuple):
     @property
     def total_cost(self) -> F64:
         """(N,) currency."""
-        return self.holding_cost + self.stockout_cost
+        return self.holding_cost + self.stockout_cost + self.waste_cost
 
 
 class Metrics(NamedTuple):
@@ -38,23 +50,40 @@ class Metrics(NamedTuple):
     fill_rate: float  # sales over demand
     holding_cost: float  # currency
     stockout_cost: float  # currency
+    waste_cost: float  # currency
     total_cost: float  # currency
 
 
-def series_totals(trajectory: Trajectory, items: Items, period_days: int) -> SeriesTotals:
-    """Costs and service of each series from what happened. Stock left at a period's end is held for its days."""
-    periods = trajectory.on_hand.shape[1]
-    demand = (trajectory.sales + trajectory.lost_sales).sum(axis=1)
-    held, lost = trajectory.on_hand.sum(axis=1), trajectory.lost_sales
-    return SeriesTotals(
-        holding_cost=held * items.holding_cost_per_day * period_days,
-        stockout_cost=lost.sum(axis=1) * items.lost_sale_cost,
-        mean_stock=held / periods,
-        mean_daily_demand=demand / (periods * period_days),
-        demand=demand,
-        sales=trajectory.sales.sum(axis=1),
+def waste_cost(items: Items) -> F64:
+    """(N,) what a perished unit costs: its purchase cost, or its lost-sale cost where that is unknown."""
+    return np.where(np.isnan(items.unit_cost), items.lost_sale_cost, items.unit_cost)
+
+
+def unit_totals(trajectory: Trajectory) -> UnitTotals:
+    """The sums over the periods of what happened."""
+    lost = trajectory.lost_sales
+    return UnitTotals(
+        stock=trajectory.on_hand.sum(axis=1),
+        lost_sales=lost.sum(axis=1),
         stockout_periods=(lost > LEAST_LOST).sum(axis=1).astype(np.float64),
-        periods=np.full(len(items), float(periods)),
+        wasted=trajectory.wasted.sum(axis=1),
+        demand=(trajectory.sales + lost).sum(axis=1),
+        periods=lost.shape[1],
+    )
+
+
+def series_totals(units: UnitTotals, items: Items, period_days: int) -> SeriesTotals:
+    """Costs and service of each series. Stock left at a period's end is held for its days."""
+    return SeriesTotals(
+        holding_cost=units.stock * items.holding_cost_per_day * period_days,
+        stockout_cost=units.lost_sales * items.lost_sale_cost,
+        waste_cost=units.wasted * waste_cost(items),
+        mean_stock=units.stock / units.periods,
+        mean_daily_demand=units.demand / (units.periods * period_days),
+        demand=units.demand,
+        sales=units.demand - units.lost_sales,
+        stockout_periods=units.stockout_periods,
+        periods=np.full(len(items), float(units.periods)),
     )
 
 
@@ -67,6 +96,7 @@ def summarise(totals: SeriesTotals) -> Metrics:
         fill_rate=float(totals.sales.sum()) / demand,
         holding_cost=float(totals.holding_cost.sum()),
         stockout_cost=float(totals.stockout_cost.sum()),
+        waste_cost=float(totals.waste_cost.sum()),
         total_cost=float(totals.total_cost.sum()),
     )
 

@@ -26,6 +26,7 @@ from simulator.rates import (
     panel_rates,
     rate_sources,
 )
+from simulator.schedule import lead_and_review
 
 __all__ = [
     "FIELDS", "HASH_SEED", "RATE_SOURCES", "Evidence", "Field", "Observation", "ObservationSpec", "Observer", "Rates",
@@ -193,10 +194,8 @@ class Observer:
         self.spec = spec
         self.rates = panel_rates(panel) if rates is None else rates
         self._texts = text_fields(panel, spec)
-        items, days = panel.items, panel.period_days
+        items = panel.items
         self._numbers = {
-            "lead_time_days": panel.lead_periods * days,
-            "review_period_days": panel.review_periods * days,
             "unit_price": items.unit_price,
             "unit_cost": items.unit_cost,
             "lost_sale_cost": items.lost_sale_cost,
@@ -212,6 +211,9 @@ class Observer:
         made: dict[str, np.ndarray] = dict(visible(self.panel, rows, periods, self.spec))
         made |= {name: column[rows].astype(np.float32) for name, column in self._numbers.items()}
         made |= {name: column[rows] for name, column in self._texts.items()}
+        lead, review = lead_and_review(self.panel, rows, periods)
+        made["lead_time_days"] = (lead * self.panel.period_days).astype(np.float32)
+        made["review_period_days"] = (review * self.panel.period_days).astype(np.float32)
         made["as_of_day"] = self.panel.start_day + periods.astype(np.int64) * self.panel.period_days
         before = periods < 0  # nothing was known yet, not even of the peers
         made["prior_daily_rate"] = np.where(before, np.nan, self.rates.prior_daily_rate[rows, t]).astype(np.float32)

@@ -5,13 +5,14 @@ Pure arithmetic on arrays (Array API). It does not know where days come from or 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from datetime import date
 from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from simulator.panel import F64, Panel
+from simulator.panel import EPOCH, F64, Panel
 
 Array = Any
 
@@ -34,8 +35,9 @@ def inventory_days_grid() -> F64:
 class OrderRules:
     """The constraints that turn a raw quantity into one that can be ordered.
 
-    Arrays are (N,) units. No constraint is 0 for a minimum or a multiple, infinity for a maximum. `rounding` is how a quantity meets its multiple: ERP systems
-    differ and have changed theirs, so it is always explicit.
+    Arrays are (N,) units. No constraint is 0 for a minimum or a multiple, infinity for a maximum. `keep_days` is how
+    many days of demand may be on hand and on order before some of it is expected to perish. `rounding` is how a
+    quantity meets its multiple: ERP systems differ and have changed theirs, so it is always explicit.
     """
 
     min_order_qty: Array
@@ -43,6 +45,8 @@ class OrderRules:
     max_order_qty: Array
     min_stock: Array
     max_stock: Array
+    keep_days: Array | None = None  # (N,) days, infinity where stock keeps; None where all of it does
+    orderable: Array | None = None  # (N,) whether an order may still be placed; None where all may
     rounding: str = "up"
 
     def __post_init__(self) -> None:
@@ -51,8 +55,9 @@ class OrderRules:
 
     def take(self, rows: Any) -> OrderRules:
         """The rules of some series only."""
-        fields = ("min_order_qty", "order_multiple", "max_order_qty", "min_stock", "max_stock")
-        return OrderRules(**{name: getattr(self, name)[rows] for name in fields}, rounding=self.rounding)
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "rounding"}
+        cut: dict[str, Any] = {name: None if c is None else c[rows] for name, c in columns.items()}
+        return replace(self, **cut)
 
 
 class Order(NamedTuple):
@@ -65,6 +70,8 @@ class Order(NamedTuple):
     maximum_bit: Array
     display_bit: Array
     shelf_bit: Array
+    life_bit: Array
+    ended_bit: Array
 
 
 CONSTRAINTS = {
@@ -73,19 +80,32 @@ CONSTRAINTS = {
     "maximum_bit": "max_order_qty",
     "display_bit": "min_stock",
     "shelf_bit": "max_stock",
+    "life_bit": "shelf_life_days",
+    "ended_bit": "orderable_until",
 }
 
 
-def rules_of(panel: Panel, rounding: str = "up") -> OrderRules:
-    """The rules that a panel's items carry. In a discrete dataset a multiple of 0 means whole units."""
+def rules_of(panel: Panel, rounding: str = "up", *, on: date | None = None) -> OrderRules:
+    """The rules that a panel's items carry. In a discrete dataset a multiple of 0 means whole units.
+
+    Args:
+        panel: the dataset.
+        rounding: how a quantity meets its multiple.
+        on: where given, items whose `orderable_until` lies before it can no longer be ordered. A replay leaves it out:
+            its calendar of order days ends there by itself.
+    """
     items = panel.items
     multiple = np.where(items.order_multiple > 0, items.order_multiple, 1.0 if panel.discrete else 0.0)
+    life = panel.shelf_life_periods
+    keep = (panel.lead_periods + life - 1.0) * panel.period_days
     return OrderRules(
         min_order_qty=np.nan_to_num(items.min_order_qty),
         order_multiple=multiple,
         max_order_qty=np.where(items.max_order_qty > 0, items.max_order_qty, np.inf),
         min_stock=np.nan_to_num(items.min_stock),
         max_stock=np.where(items.max_stock > 0, items.max_stock, np.inf),
+        keep_days=np.where(life > 0, keep, np.inf) if (life > 0).any() else None,
+        orderable=None if on is None else panel.orderable_until_day >= (on - EPOCH).days,
         rounding=rounding,
     )
 
@@ -123,21 +143,29 @@ def _to_multiple(quantity: Array, multiple: Array, rounding: str) -> Array:
     return xp.where(multiple > 0, packs * divisor, quantity)
 
 
-def constrain(raw: Array, inventory_position: Array, rules: OrderRules) -> Order:
-    """Apply shelf capacity, display minimum, maximum, multiple and minimum, in this order.
+def constrain(raw: Array, inventory_position: Array, rules: OrderRules, daily_rate: Array | None = None) -> Order:
+    """Apply shelf life, display minimum, shelf capacity, maximum, multiple, minimum and phase-out, in this order.
 
     A raw quantity of zero stays zero unless the display minimum asks for more; what float arithmetic leaves of a
-    difference counts as zero, or the minimum would lift it to a real order. The minimum and the multiple may lift
-    an order above the maximum's multiple; the maximum then wins, rounded down to whole packs.
+    difference counts as zero, or the minimum would lift it to a real order. The shelf life caps what is asked for, not
+    the pack it is rounded to: an item whose pack outlasts its life could never be ordered again. The minimum and the
+    multiple may lift an order above the maximum's multiple; the maximum then wins, rounded down to whole packs.
 
     Args:
         raw: (N,) units, >= 0.
         inventory_position: (N,) units.
         rules: the items' constraints.
+        daily_rate: (N,) units a day, for the shelf life; without it no shelf life is applied.
     """
     xp = array_namespace(raw)
     zero = xp.zeros_like(raw)
-    lifted = xp.maximum(raw, rules.min_stock - inventory_position)
+    asked = raw
+    if rules.keep_days is not None and daily_rate is not None:
+        keeps = ~xp.isfinite(rules.keep_days)
+        sellable = daily_rate * xp.where(keeps, zero, rules.keep_days)  # no product of a rate of 0 and infinity
+        sellable = xp.where(keeps, raw + inventory_position, sellable)
+        asked = xp.minimum(raw, xp.maximum(sellable - inventory_position, zero))
+    lifted = xp.maximum(asked, rules.min_stock - inventory_position)
     room = xp.maximum(rules.max_stock - inventory_position, zero)
     shelved = xp.minimum(lifted, room)
     noise = SLACK * (1 + xp.abs(inventory_position))
@@ -146,13 +174,16 @@ def constrain(raw: Array, inventory_position: Array, rules: OrderRules) -> Order
     least = _to_multiple(rules.min_order_qty, rules.order_multiple, "up")
     reached = xp.where(wanted & (packed < least), least, packed)
     most = _to_multiple(xp.minimum(rules.max_order_qty, room), rules.order_multiple, "down")
-    final = xp.where(wanted, xp.minimum(reached, most), zero)
+    allowed = xp.where(wanted, xp.minimum(reached, most), zero)
+    final = allowed if rules.orderable is None else xp.where(rules.orderable, allowed, zero)
     return Order(
         raw_order_quantity=raw,
         order_quantity=final,
         minimum_bit=wanted & (packed < least) & (final > 0),
         multiple_bit=wanted & (xp.abs(packed - shelved) > 1e-4 * (1 + shelved)),
         maximum_bit=wanted & (reached > rules.max_order_qty),
-        display_bit=lifted > raw + noise,
+        display_bit=lifted > asked + noise,
         shelf_bit=(shelved < lifted - noise) | (wanted & (reached > room)),
+        life_bit=asked < raw - noise,
+        ended_bit=final < allowed,
     )

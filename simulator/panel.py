@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Strings = NDArray[np.object_]
@@ -51,6 +53,12 @@ class Items:
     reference_item_id: Strings
     expected_daily_demand: F64
     expected_turnover_days: F64
+    shelf_life_days: F64
+    unit_volume: F64
+    status: Strings  # active, phase_out, new
+    order_weekdays: Strings  # ISO weekdays on which one may order, as digits ("135"); "" means any
+    delivery_weekdays: Strings  # the same for receipts
+    order_cutoff_days: F64  # days before the order day by which it must have been decided; NaN means 0
 
     def __len__(self) -> int:
         return len(self.item_id)
@@ -88,12 +96,18 @@ class Panel:
     school_holiday: F32  # (N, T) flag
     on_hand: F64  # (N,) units at the end of the last recorded period; NaN where no state is given
     open_orders: F64  # (N, L) units; column j arrives at the start of the (j + 1)-th period after the last recorded
+    order_open: F32 | None = None  # (N, T) share of the period in which suppliers take orders; None: always
+    delivery_open: F32 | None = None  # (N, T) share of the period in which goods are received; None: always
+    unit_cost: F32 | None = None  # (N, T) currency per unit, where the purchase cost changes over time
+    oos_mask: I32 | None = None  # (N, T) bit h: out of stock in hour h of the day; -1 where unknown
 
     def __post_init__(self) -> None:
         shape = self.units_sold.shape
         for field in ("in_stock", "price", "promotion", "open", "holiday", "school_holiday"):
             if getattr(self, field).shape != shape:
                 raise ValueError(f"{field} has shape {getattr(self, field).shape}, units_sold has {shape}")
+        if self.oos_mask is not None and self.oos_mask.shape != shape:
+            raise ValueError(f"oos_mask has shape {self.oos_mask.shape}, units_sold has {shape}")
         if len(self.items) != shape[0]:
             raise ValueError(f"items has {len(self.items)} series, units_sold has {shape[0]}")
         if self.period_days < 1:
@@ -140,23 +154,25 @@ class Panel:
         """(N,) review period in whole periods, rounded up."""
         return -(-self.items.review_period_days // self.period_days)
 
+    @cached_property
+    def plain_calendar(self) -> bool:
+        """Whether lead times and review periods alone say when an order is placed and arrives."""
+        items = self.items
+        texts = (items.order_weekdays, items.delivery_weekdays, items.orderable_until)
+        closed = self.order_open is not None or self.delivery_open is not None
+        return not (closed or any(t for column in texts for t in column) or bool((items.order_cutoff_days > 0).any()))
+
     @property
-    def protection_periods(self) -> I64:
-        """(N,) periods an order has to last: lead time + review period - 1."""
-        return self.lead_periods + self.review_periods - 1
+    def shelf_life_periods(self) -> I64:
+        """(N,) whole periods in which a received unit can be sold; 0 where it keeps."""
+        life = np.nan_to_num(self.items.shelf_life_days)
+        return np.where(life > 0, np.maximum(life // self.period_days, 1), 0).astype(np.int64)
 
-    def review_due(self, periods: range) -> Bools:
-        """(N, len(periods)) whether a review is due at the end of each period.
-
-        It is when (days from `review_origin` to the period's first day - offset) is a multiple of the review period.
-        The origin is an absolute date, so cutting off old history moves no order day. Where a period is longer than
-        the review period, every period is an order day.
-        """
-        origin = (self.start - self.review_origin).days
-        days = origin + np.arange(periods.start, periods.stop) * self.period_days
-        review = self.review_periods[:, None] * self.period_days
-        since = days[None, :] - self.items.review_offset_days[:, None]
-        return np.asarray(since % review < self.period_days)
+    @property
+    def orderable_until_day(self) -> I64:
+        """(N,) the last order date as days since 1970-01-01; far ahead where there is none."""
+        last = [date.fromisoformat(text) if text else date.max for text in self.items.orderable_until]
+        return np.array([(day - EPOCH).days for day in last], dtype=np.int64)
 
     def take(self, rows: I64) -> Panel:
         """The same panel for some series only, in the order of `rows`."""
@@ -164,8 +180,9 @@ class Panel:
             name: getattr(self, name)[rows]
             for name in (
                 "units_sold", "in_stock", "price", "promotion", "open", "holiday", "school_holiday",
-                "on_hand", "open_orders",
+                "on_hand", "open_orders", "order_open", "delivery_open", "unit_cost", "oos_mask",
             )
+            if getattr(self, name) is not None
         }  # fmt: skip
         return replace(self, items=self.items.take(rows), **cut)
 
@@ -181,3 +198,18 @@ def shift_known_ahead(panel: Panel) -> tuple[int, int]:
         panel.promotion_known_ahead_days // panel.period_days,
         panel.price_known_ahead_days // panel.period_days,
     )
+
+
+def test_window(panel: Panel, test_days: int) -> range:
+    """The last `test_days` of the recorded periods.
+
+    Raises:
+        ValueError: when nothing is left before it.
+    """
+    stop = panel.last_recorded + 1
+    start = stop - test_days // panel.period_days
+    if not 0 < start < stop:
+        raise ValueError(
+            f"test_days must leave history before the window, got {test_days} of {stop * panel.period_days}"
+        )
+    return range(start, stop)

@@ -1,16 +1,19 @@
-"""Stock on hand and open orders of a panel, read from their files."""
+"""Stock on hand, open and past orders of a panel, read from their files."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from simulator.lead_times import LeadTimeHistory
 from simulator.panel import F64, I64, Panel
 from simulator.tables import (
     KEY,
+    QUANTITY,
     DataError,
     Problem,
     cast,
@@ -94,6 +97,69 @@ def read_inventory(panel: Panel, folder: Path) -> F64 | None:
     on_hand = np.full(panel.units_sold.shape, np.nan)
     on_hand[table["n"].to_numpy()[inside], t[inside]] = table["on_hand"].to_numpy()[inside]
     return on_hand
+
+
+def read_orders(panel: Panel, folder: Path) -> LeadTimeHistory | None:
+    """The lead times of orders that were received; None without an orders file. Open orders say nothing yet.
+
+    Raises:
+        DataError: naming file, column, row and value.
+    """
+    found = read_table(folder, "orders")
+    if found is None:
+        return None
+    file, table = found
+    columns = [*KEY, "order_date", "receipt_date", "quantity"]
+    problems: list[Problem] = []
+    check_columns(file, table, columns)
+    table = _with_quantity(file, with_keys(file, table, problems), "quantity", problems)
+    for column in ("order_date", "receipt_date"):
+        table = cast(file, table, column, pl.Date(), "a date, YYYY-MM-DD", problems)
+    problems += offences(file, table, "order_date", pl.col("order_date").is_null(), "must not be empty")
+    early = (pl.col("receipt_date") <= pl.col("order_date")).fill_null(value=False)
+    problems += offences(file, table, "receipt_date", early, "must lie after order_date")
+    if problems:
+        raise DataError(problems)
+    table = table.filter(pl.col("receipt_date").is_not_null()).join(_keys(panel), on=KEY, how="inner")
+    days = (table["receipt_date"] - table["order_date"]).dt.total_days()
+    return LeadTimeHistory(
+        table["n"].to_numpy().astype(np.int64), table["order_date"].cast(pl.Int32).to_numpy().astype(np.int64),
+        days.cast(pl.Float64).to_numpy(),
+    )  # fmt: skip
+
+
+class Limits(NamedTuple):
+    """What locations can take, by location; only those that have a limit."""
+
+    volume: dict[str, float]
+    budget: dict[str, float]  # currency
+
+
+def read_limits(panel: Panel, folder: Path) -> Limits | None:
+    """The locations' limits; None without a limits file.
+
+    Raises:
+        DataError: naming file, column, row and value.
+    """
+    found = read_table(folder, "limits")
+    if found is None:
+        return None
+    file, table = found
+    check_columns(file, table, ["location_id"], ["location_id", "volume", "budget"])
+    problems: list[Problem] = []
+    table = cast(file, table, "location_id", pl.String(), "text")
+    place = pl.col("location_id")
+    problems += offences(file, table, "location_id", ~place.is_in(sorted(set(panel.items.location_id))),
+                         "no item is there")  # fmt: skip
+    problems += offences(file, table, "location_id", ~place.is_first_distinct(), "the location stands here twice")
+    limits: dict[str, dict[str, float]] = {"volume": {}, "budget": {}}
+    for column in [c for c in limits if c in table.columns]:
+        table = cast(file, table, column, pl.Float64(), "a number", problems)
+        problems += offences(file, table, column, not_a_quantity(column), QUANTITY)
+        limits[column] = dict(table.filter(pl.col(column).is_not_null()).select("location_id", column).iter_rows())
+    if problems:
+        raise DataError(problems)
+    return Limits(**limits)
 
 
 def _read_state(found: tuple[str, pl.DataFrame] | None, panel: Panel, problems: list[Problem]) -> F64:

@@ -1,21 +1,21 @@
-"""Every candidate for every series in one numba kernel: the counterfactual tables of Algorithm 2.
+"""Compiled replays: every candidate for every series (Algorithm 2's tables), and one rule over many series.
 
-Threads run over series, the inner loops over candidates. It does the arithmetic of `step` and `ordering` once more,
-in float64, because a compiled loop is a hundred times faster; tests hold the two equal on every option.
-The service never imports this module: a cold compile and a read-only container do not mix.
+Threads run over series, vector instructions over candidates; see `kernels.py`. The service never imports this module:
+a cold compile and a read-only container do not mix.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
-from simulator.metrics import LEAST_LOST
-from simulator.ordering import FIXED, ORDERING_MODES, ROUNDINGS, SLACK
+from simulator.kernels import Constants, Rules, replay_kernel, sweep_kernel, totals_kernel
+from simulator.metrics import LEAST_LOST, UnitTotals
+from simulator.ordering import FIXED, ORDERING_MODES, ROUNDINGS, SLACK, OrderRules
 from simulator.panel import F64
-from simulator.rollout import World
+from simulator.rollout import Trajectory, World
 
 
 class SweepTable(NamedTuple):
@@ -24,73 +24,69 @@ class SweepTable(NamedTuple):
     stock: F64  # unit-periods: the sum over periods of stock left at their ends
     lost_sales: F64  # units
     stockout_periods: F64  # periods in which some demand was lost
+    wasted: F64  # units that perished
+    stock_value: F64  # currency x periods: stock weighted by each period's `stock_weight`; empty without weights
+    lost_value: F64  # currency: lost sales weighted by each period's `lost_weight`; empty without weights
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _packs(quantity, multiple, rounding):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    if multiple <= 0:
-        return quantity
-    packs = quantity / multiple
-    slack = SLACK * (1 + abs(packs))
-    if rounding == 0:
-        return np.ceil(packs - slack) * multiple
-    if rounding == 2:
-        return np.floor(packs + slack) * multiple
-    return np.floor(packs + 0.5 + slack) * multiple
+class Weights(NamedTuple):
+    """What a unit is worth in each period, where that changes over time; both (N, T)."""
+
+    stock: F64  # currency per unit left at the period's end
+    lost: F64  # currency per unit of demand lost
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
-def _constrained(raw, position, least, multiple, most, display, shelf, rounding):  # type: ignore[no-untyped-def]  # pragma: no cover
-    room = max(shelf - position, 0.0)
-    wanted = min(max(raw, display - position), room)
-    if wanted <= SLACK * (1 + abs(position)):
-        return 0.0
-    quantity = max(_packs(wanted, multiple, rounding), _packs(least, multiple, 0))
-    limit = min(most, room)
-    return min(quantity, _packs(limit, multiple, 2) if limit < np.inf else limit)
+def as_array(values: Any, dtype: type) -> Any:
+    """Contiguous and writable: any other kind of array would make numba compile a kernel once more."""
+    return np.require(values, dtype, ["C", "W"])
 
 
-@numba.njit(parallel=True, cache=False)  # type: ignore[untyped-decorator]
-def _kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    demand, due, rate, days, lead, on_hand0, pipeline0, least, multiple, most, display, shelf, rounding, fixed,
-    stock, lost, empty,
-):  # fmt: skip
-    series, periods = demand.shape
-    ring = pipeline0.shape[1]
-    for n in numba.prange(series):
-        for v in range(days.shape[0]):
-            on_hand = on_hand0[n]
-            pipeline = pipeline0[n].copy()
-            on_order = pipeline.sum()
-            held = 0.0
-            missed = 0.0
-            short = 0
-            for t in range(periods):
-                arriving = pipeline[t % ring]
-                pipeline[t % ring] = 0.0
-                on_order -= arriving
-                on_hand += arriving
-                wanted = demand[n, t]
-                if wanted > on_hand:
-                    missed += wanted - on_hand
-                    short += wanted - on_hand > LEAST_LOST
-                    on_hand = 0.0
-                else:
-                    on_hand -= wanted
-                held += on_hand
-                if due[n, t]:
-                    position = on_hand + on_order
-                    target = days[v] * rate[n, t]
-                    raw = target if fixed else max(target - position, 0.0)
-                    order = _constrained(raw, position, least[n], multiple[n], most[n], display[n], shelf[n], rounding)
-                    pipeline[(t + lead[n]) % ring] += order
-                    on_order += order
-            stock[n, v] = held
-            lost[n, v] = missed
-            empty[n, v] = short
+def rule_arrays(rules: OrderRules, dtype: type, *, perishable: bool) -> Rules:
+    """Order rules as the kernels take them; the one on shelf life only where rates are known (`perishable`)."""
+    keep = rules.keep_days if perishable and rules.keep_days is not None else np.full(len(rules.max_stock), np.inf)
+    columns = (
+        rules.min_order_qty, rules.order_multiple, rules.max_order_qty, rules.min_stock, rules.max_stock, keep,
+    )  # fmt: skip
+    return Rules(*(as_array(column, dtype) for column in columns))
 
 
-def sweep(world: World, daily_rate: F64, days: F64, ordering_mode: str) -> SweepTable:
+def constants(dtype: type) -> Constants:
+    """The kernels' numbers in their precision."""
+    return Constants(*(dtype(number) for number in (0, 1, 0.5, SLACK, LEAST_LOST)))
+
+
+def is_fixed(ordering_mode: str) -> bool:
+    """Whether days are ordered as they are, not up to.
+
+    Raises:
+        ValueError: for an unknown mode.
+    """
+    if ordering_mode not in ORDERING_MODES:
+        raise ValueError(f"ordering_mode must be one of {', '.join(ORDERING_MODES)}, got {ordering_mode!r}")
+    return ordering_mode == FIXED
+
+
+def _inputs(world: World, dtype: type) -> dict[str, Any]:
+    """The world as the kernels take it."""
+    shape = world.demand.shape
+    life = np.zeros(shape[0]) if world.shelf_life is None else world.shelf_life
+    return {
+        "demand": as_array(world.demand, dtype),
+        "due": as_array(world.review_due, np.bool_),
+        "lead": as_array(np.broadcast_to(world.lead_time.reshape(shape[0], -1), shape), np.int32),
+        "on_hand0": as_array(world.initial.on_hand, dtype),
+        "pipeline0": as_array(world.initial.pipeline, dtype),
+        "rules": rule_arrays(world.rules, dtype, perishable=world.daily_rate is not None),
+        "life": as_array(life, np.int64),
+        "rounding": ROUNDINGS.index(world.rules.rounding),
+        "constants": constants(dtype),
+    }
+
+
+def sweep(
+    world: World, daily_rate: F64, days: F64, ordering_mode: str, *, weights: Weights | None = None,
+    dtype: type = np.float32,
+) -> SweepTable:  # fmt: skip
     """Replay every constant number of inventory days for every series.
 
     Args:
@@ -98,21 +94,64 @@ def sweep(world: World, daily_rate: F64, days: F64, ordering_mode: str) -> Sweep
         daily_rate: (N, T) units a day known at each period's end; a target is days x rate.
         days: (V,) candidate inventory days.
         ordering_mode: `order_up_to` or `fixed`.
+        weights: values of stock and lost sales that change over time.
+        dtype: precision of the arithmetic; float64 takes twice as long.
     """
-    if ordering_mode not in ORDERING_MODES:
-        raise ValueError(f"ordering_mode must be one of {', '.join(ORDERING_MODES)}, got {ordering_mode!r}")
+    given = _inputs(world, dtype)
     shape = (world.demand.shape[0], len(days))
-    table = SweepTable(np.empty(shape), np.empty(shape), np.empty(shape))
-    rules = world.rules
-    # The ring needs a slot for an order that arrives `lead` periods on while slot t is being emptied.
-    longest = max(int(world.lead_time.max()), world.initial.pipeline.shape[1])
-    pipeline = np.zeros((shape[0], longest + 1))
-    pipeline[:, : world.initial.pipeline.shape[1]] = world.initial.pipeline
-    _kernel(
-        np.ascontiguousarray(world.demand, dtype=np.float64), world.review_due,
-        np.ascontiguousarray(daily_rate, dtype=np.float64), np.asarray(days, dtype=np.float64), world.lead_time,
-        np.asarray(world.initial.on_hand, dtype=np.float64), pipeline,
-        rules.min_order_qty, rules.order_multiple, rules.max_order_qty, rules.min_stock, rules.max_stock,
-        ROUNDINGS.index(rules.rounding), ordering_mode == FIXED, *table,
+    valued = shape if weights is not None else (0, shape[1])
+    table = SweepTable(*(np.empty(shape if k < 4 else valued, dtype) for k in range(6)))
+    rate = as_array(daily_rate, dtype)
+    weighing = Weights(rate, rate) if weights is None else Weights(*(as_array(w, dtype) for w in weights))
+    sweep_kernel(
+        given["demand"], given["due"], rate, as_array(days, dtype), given["lead"], given["on_hand0"],
+        given["pipeline0"], given["rules"], given["life"], *weighing, given["rounding"], is_fixed(ordering_mode),
+        given["constants"],
+        # A slot more than the longest lead time: an order may arrive in the very period whose slot is being emptied.
+        world.pipeline_length + 1, *table,
     )  # fmt: skip
     return table
+
+
+def sweep_chunks(
+    world: World, daily_rate: F64, days: F64, ordering_mode: str, *, rows: int = 8192, weights: Weights | None = None,
+    dtype: type = np.float32,
+) -> Iterator[tuple[slice, SweepTable]]:  # fmt: skip
+    """`sweep`, some rows at a time, so that memory does not grow with N; each table comes with its rows."""
+    for at in range(0, world.demand.shape[0], rows):
+        part = slice(at, min(at + rows, world.demand.shape[0]))
+        cut = None if weights is None else Weights(*(weight[part] for weight in weights))
+        yield part, sweep(world.take(part), daily_rate[part], days, ordering_mode, weights=cut, dtype=dtype)
+
+
+def replay(world: World, targets: F64, ordering_mode: str, *, out: Trajectory | None = None) -> Trajectory:
+    """`rollout(world, follow(targets))`, compiled.
+
+    Args:
+        world: demand and rules.
+        targets: (N, T) target stock in units (`order_up_to`) or units to order (`fixed`).
+        ordering_mode: `order_up_to` or `fixed`.
+        out: a trajectory of the same shape to write into; new memory costs as much as the replay itself.
+    """
+    shape = world.demand.shape
+    record = Trajectory(*(np.empty(shape) for _ in Trajectory._fields)) if out is None else out
+    record = record._replace(wasted=np.zeros(shape))  # written only where something perishes
+    replay_kernel(*_replayed(world, targets, ordering_mode), *record)
+    return record
+
+
+def replay_totals(world: World, targets: F64, ordering_mode: str) -> UnitTotals:
+    """`unit_totals(replay(...))` without keeping what happened in between: twice as fast and flat in memory."""
+    stock, lost, empty, wasted = totals = np.empty((4, world.demand.shape[0]))
+    totals_kernel(*_replayed(world, targets, ordering_mode), world.pipeline_length + 1, *totals)
+    return UnitTotals(stock, lost, empty, wasted, world.demand.sum(axis=1), world.demand.shape[1])
+
+
+def _replayed(world: World, targets: F64, ordering_mode: str) -> tuple[Any, ...]:
+    given = _inputs(world, np.float64)
+    wanted = as_array(targets, np.float64)
+    rate = wanted if world.daily_rate is None else as_array(world.daily_rate, np.float64)
+    return (
+        given["demand"], given["due"], wanted, rate, given["lead"], given["on_hand0"], given["pipeline0"],
+        given["rules"], given["life"], given["rounding"], is_fixed(ordering_mode), given["constants"],
+    )  # fmt: skip

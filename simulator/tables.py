@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 KEY = ["item_id", "location_id"]
+QUANTITY = "must be a number of at least 0"
 SHOWN_CHARACTERS = 80  # of a value in a message
 
 Series = tuple[str, str]  # item_id, location_id
@@ -83,11 +85,18 @@ def read_file(path: Path) -> pl.DataFrame:
         raise fail(path.name, "-", f"cannot be read as {kind} ({reason})") from None
 
 
-def check_columns(file: str, table: pl.DataFrame, columns: Sequence[str]) -> None:
-    """Every column must be there."""
+def check_columns(file: str, table: pl.DataFrame, columns: Sequence[str], known: Sequence[str] = ()) -> None:
+    """Every column of `columns` must be there, and where `known` is given, no other than those.
+
+    A column that nobody reads is nearly always one that is misspelt: saying so beats leaving it out in silence.
+    """
     for column in columns:
         if column not in table.columns:
             raise fail(file, column, f"the column is missing; the file has {', '.join(table.columns)}")
+    for column in [c for c in table.columns if known and c not in known]:
+        near = get_close_matches(column, known, 1)
+        hint = f"; is {near[0]} meant?" if near else f"; known are {', '.join(known)}"
+        raise fail(file, column, f"the column is not known{hint}")
 
 
 def cast(

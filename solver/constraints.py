@@ -107,10 +107,21 @@ def purchase_budget(tables: CandidateTables, budget: float, unit_cost: F64, open
         unit_cost: (N,) currency per unit.
         opening_units: (N,) units on hand and on order when the window opens.
     """
+    rows, spent = np.zeros(len(unit_cost), dtype=np.int64), _spent(tables, unit_cost, opening_units)
+    return Family("purchase_budget", spent, rows, np.array([float(budget)]), ("all",))
+
+
+def location_budget(
+    tables: CandidateTables, location: Strings, budget: Mapping[str, float], unit_cost: F64, opening_units: F64
+) -> Family:
+    """The same sum over the series at location m <= budget[m]; locations that are not named have no bound."""
+    return _by_group("location_budget", _spent(tables, unit_cost, opening_units), location, budget)
+
+
+def _spent(tables: CandidateTables, unit_cost: F64, opening_units: F64) -> F64:
     kept = 1 - tables.loss_value / np.maximum(tables.sale_value, LEAST)[:, None]
     bought = tables.demand_units[:, None] * kept + tables.stock_units / tables.periods - opening_units[:, None]
-    rows = np.zeros(len(unit_cost), dtype=np.int64)
-    return Family("purchase_budget", unit_cost[:, None] * bought, rows, np.array([float(budget)]), ("all",))
+    return np.asarray(unit_cost[:, None] * bought)
 
 
 def category_in_stock_rate(tables: CandidateTables, category: Strings, in_stock_rate: Mapping[str, float]) -> Family:

@@ -2,7 +2,7 @@
 
 An **epoch label** belongs to one series and one review at the end of period t: what the single order placed there
 would have cost for every candidate, from the stock that the incumbent's replay left, over the periods that the order
-is responsible for (t + lead .. t + lead + review - 1). A label is hindsight: it reads the future on purpose and is
+is responsible for (t + lead .. t + lead + review - 1, or from this receipt to the next where calendars move them). A label is hindsight: it reads the future on purpose and is
 never an input of anything that decides.
 """
 
@@ -14,104 +14,139 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.baselines import baseline_windows, incumbent
-from simulator.ordering import ORDER_UP_TO, OrderRules, constrain, raw_order_quantity, rules_of
+from simulator.censoring import replayed_demand
+from simulator.metrics import waste_cost
+from simulator.ordering import ORDER_UP_TO, OrderRules, rules_of
 from simulator.panel import F32, F64, I64, Bools, Panel
-from simulator.rates import Rates, evidence
-from simulator.rollout import follow, replay_world, rollout
+from simulator.rates import Rates
+from simulator.rollout import Trajectory, World, replay_world
+from simulator.schedule import review_schedule
+from simulator.sweep import replay
+from solver.curves import Epochs, epoch_costs
 
 
-class Epochs(NamedTuple):
-    """E decisions, each with what its cost curve follows from. Money and units as in the items table."""
-
-    series: I64  # (E,) row of the panel
-    period: I64  # (E,) t, at whose end the order is placed
-    inventory_position: F64  # (E,) units before ordering
-    stock_before_arrival: F64  # (E,) units left at the end of t + lead - 1
-    demand: F64  # (E, R) units in the responsible periods; 0 behind the review period
-    review: I64  # (E,) responsible periods, at most R
-    daily_rate: F64  # (E,) units a day known at the end of t
-    incumbent_days: F64  # (E,) the incumbent's target, in days
+def label_demand(panel: Panel, *, recovered: bool, before: int | None = None) -> tuple[F64, Bools]:
+    """(N, T) the demand that labels replay, and where it is known; `before` is the first period they must not read."""
+    return replayed_demand(panel, "recovered" if recovered else "sales", before)
 
 
-def label_demand(panel: Panel, *, recovered: bool) -> tuple[F64, Bools]:
-    """(N, T) the demand that labels replay, and where it is known.
+class LabelHistory(NamedTuple):
+    """What the labels of a window follow from, besides the items and their calendars; all (N, T)."""
 
-    Recovered demand scales sales up by the time in stock; a period that was hardly in stock is unknown.
-    """
-    sold = np.nan_to_num(panel.units_sold).astype(np.float64)
-    found = evidence(panel.units_sold, panel.in_stock, panel.promotion * 0, panel.open)
-    closed = panel.open == 0
-    known = (found.seen > 0) | (closed & np.isfinite(panel.units_sold))
-    return (np.where(found.seen > 0, found.demand, sold) if recovered else sold), known
+    demand: F64  # units
+    known: Bools
+    daily_rate: F64  # units a day known at each period's end
+    target_stock: F64  # units, the incumbent's
+
+    def take(self, rows: slice) -> LabelHistory:
+        """The same for some series only."""
+        return LabelHistory(*(column[rows] for column in self))  # type: ignore[arg-type]
 
 
-def epochs_of(panel: Panel, rates: Rates, periods: range, *, recovered: bool = True) -> Epochs:
-    """Every review in `periods` whose responsible periods also lie inside it.
+def replayed_history(
+    panel: Panel, rates: Rates, periods: range, *, recovered: bool = True, demand: tuple[F64, Bools] | None = None
+) -> LabelHistory:
+    """Demand, rates and the incumbent's targets of all series; some of it rests on their peers.
 
     Args:
-        panel: the dataset; its incumbent is replayed from `periods.start` on.
+        panel: the dataset.
         rates: daily rates of the panel.
         periods: replayed window.
         recovered: label on demand recovered from stock-outs, else on raw sales.
+        demand: what `label_demand` said of these sales before `periods.stop`, where it has been asked already.
+    """
+    window = slice(periods.start, periods.stop)
+    wanted, known = demand or label_demand(panel, recovered=recovered, before=periods.stop)
+    return LabelHistory(wanted[:, window], known[:, window], rates.daily_rate[:, window], incumbent(panel, periods))
+
+
+def epochs_of(
+    panel: Panel, rates: Rates, periods: range, *, recovered: bool = True, demand: tuple[F64, Bools] | None = None
+) -> Epochs:
+    """Every review in `periods` whose responsible periods also lie inside it; see `replayed_history`, `epochs_from`."""
+    return epochs_from(panel, periods, replayed_history(panel, rates, periods, recovered=recovered, demand=demand))
+
+
+def epochs_from(panel: Panel, periods: range, replayed: LabelHistory) -> Epochs:
+    """The decisions of some series.
+
+    Args:
+        panel: their items and calendars; the incumbent is replayed from `periods.start` on.
+        periods: the window.
+        replayed: of the same series.
 
     Returns:
         Epochs without those whose lead time or responsible periods contain unknown demand.
     """
-    demand, known = label_demand(panel, recovered=recovered)
-    rules = rules_of(panel)
-    window = slice(periods.start, periods.stop)
-    world = replay_world(panel, periods, rules)._replace(demand=demand[:, window])
-    targets = incumbent(panel, periods)
-    record = rollout(world, follow(targets))
+    world = replay_world(panel, periods, rules_of(panel), daily_rate=replayed.daily_rate)
+    world = world._replace(demand=replayed.demand)
+    record = replay(world, replayed.target_stock, ORDER_UP_TO)
     ordered, received = record.order_quantity.cumsum(axis=1), record.received.cumsum(axis=1)
     position = record.on_hand + ordered - received - record.order_quantity  # before ordering, at each period's end
+    return _epochs(panel, periods, world, replayed, record, position)
 
-    lead, review = panel.lead_periods, panel.review_periods
-    last = len(periods) - (lead + review)
-    due = world.review_due & (np.arange(len(periods))[None, :] <= last[:, None])
-    unknown = np.cumsum(np.pad(~known[:, window], ((0, 0), (1, 0))), axis=1)
-    n, t = np.nonzero(due)
-    clean = unknown[n, t + lead[n] + review[n]] == unknown[n, t + 1]
-    rate = rates.daily_rate[:, window]
-    keep = clean & (rate[n, t] > 0)
-    n, t = n[keep], t[keep]
+
+def _epochs(
+    panel: Panel, periods: range, world: World, replayed: LabelHistory, record: Trajectory, position: F64
+) -> Epochs:
+    """The reviews whose lead time and responsible periods lie inside the window and are known."""
+    rate, targets = replayed.daily_rate, replayed.target_stock
+    schedule = review_schedule(panel, periods)
+    t = np.arange(len(periods))[None, :]
+    arrival, stop = t + schedule.lead_time, t + schedule.protection + 1  # responsible from arrival to before `stop`
+    n, t = np.nonzero(schedule.due & (stop <= len(periods)) & (stop > arrival) & (rate > 0))
+    unknown = np.cumsum(np.pad(~replayed.known, ((0, 0), (1, 0))), axis=1)
+    clean = unknown[n, stop[n, t]] == unknown[n, t + 1]
+    n, t = n[clean], t[clean]
+    first, review = arrival[n, t], (stop - arrival)[n, t]
     steps = np.arange(int(review.max(initial=1)))
-    ahead = np.minimum((t + lead[n])[:, None] + steps, len(periods) - 1)
-    inside = steps[None, :] < review[n][:, None]
+    ahead = np.minimum(first[:, None] + steps, len(periods) - 1)
+    inside = steps[None, :] < review[:, None]
     return Epochs(
         series=n,
         period=t + periods.start,
         inventory_position=position[n, t],
-        stock_before_arrival=record.on_hand[n, t + lead[n] - 1],
+        # What else comes in that day was ordered earlier: two order days may share a delivery day.
+        stock_before_arrival=record.on_hand[n, first - 1] + record.received[n, first] - record.order_quantity[n, t],
         demand=np.where(inside, world.demand[n[:, None], ahead], 0.0),
-        review=review[n],
+        review=review,
+        young=_young(world, record, n, t, first, steps),
         daily_rate=rate[n, t],
         incumbent_days=targets[n, t] / rate[n, t],
     )
 
 
+def _young(world: World, record: Trajectory, n: I64, t: I64, first: I64, steps: I64) -> F64:
+    """(E, R) what may be left, at the end of each responsible period, of all receipts but the epoch's own order."""
+    if world.shelf_life is None:
+        return np.full((len(n), len(steps)), np.inf)
+    life = world.shelf_life[n][:, None]
+    others = record.received.copy()
+    others = np.pad(np.cumsum(others, axis=1), ((0, 0), (2, 0)))
+    others[:, 1:] += world.initial.on_hand[:, None]  # the opening stock came in the period before the first
+    # Column j holds what came in before period j - 1; the order's own receipt is taken out again where it lies inside.
+    last = first[:, None] + steps
+    oldest = np.maximum(last - life + 2, -1)
+    end = np.minimum(first[:, None] + 1, record.received.shape[1])
+    came = np.take_along_axis(others[n], end + 1, axis=1) - np.take_along_axis(
+        others[n], np.minimum(oldest, end) + 1, axis=1
+    )
+    own = np.where(oldest <= first[:, None], record.order_quantity[n, t][:, None], 0.0)
+    return np.where(life > 0, np.maximum(came - own, 0.0), np.inf)
+
+
 def cost_curves(panel: Panel, epochs: Epochs, days: F64, rules: OrderRules | None = None,
                 ordering_mode: str = ORDER_UP_TO) -> F64:  # fmt: skip
-    """(E, V) holding plus lost-sale cost, in currency, of every candidate number of days.
+    """(E, V) holding, lost-sale and waste cost, in currency, of every candidate number of days.
 
     Exact, not a model: the order is placed under the item's rules, arrives on the stock that stood there, and meets
     the real demand of the periods it is responsible for. Earlier and later orders do not depend on it there.
     """
-    rules = (rules_of(panel) if rules is None else rules).take(epochs.series)
-    wide = rules.take((slice(None), None))  # (E, 1)
-    target = epochs.daily_rate[:, None] * days[None, :]
-    position = np.broadcast_to(epochs.inventory_position[:, None], target.shape)
-    raw = raw_order_quantity(target, position, ordering_mode)
-    available = epochs.stock_before_arrival[:, None] + constrain(raw, position, wide).order_quantity
-    held = np.zeros_like(available)
-    sold = np.zeros(len(epochs.series))
-    for step in range(epochs.demand.shape[1]):
-        sold = sold + epochs.demand[:, step]
-        held += np.maximum(available - sold[:, None], 0.0) * (step < epochs.review)[:, None]
-    lost = np.maximum(sold[:, None] - available, 0.0)
     items = panel.items
-    holding = (items.holding_cost_per_day * panel.period_days)[epochs.series]
-    return np.asarray(held * holding[:, None] + lost * items.lost_sale_cost[epochs.series][:, None])
+    return epoch_costs(
+        epochs, days, rules_of(panel) if rules is None else rules, panel.shelf_life_periods,
+        (items.holding_cost_per_day * panel.period_days, items.lost_sale_cost, waste_cost(items)), ordering_mode,
+    )  # fmt: skip
 
 
 def best_days(curves: F64 | F32, days: F64) -> F64:

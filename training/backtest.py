@@ -1,209 +1,225 @@
 """The comparison of BENCHMARKS A: every method replays the same demand on the same clock from the same stock.
 
-A method is a table of target stocks made from what could be seen; only the two hindsight rows read the window itself
-and are marked so. Training reads nothing from the window's first period on.
+A method is a table of target stocks made from what could be seen; only the hindsight rows read the window itself and
+are marked so. Nothing here knows files, bundles or services: a policy is a function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from simulator.baselines import baseline_windows, demand_quantile, incumbent, pto_gamma, pto_normal
-from simulator.metrics import Metrics, SeriesTotals, paired_ratio, series_totals, summarise
-from simulator.observation import ObservationSpec, Observer, panel_rates
-from simulator.ordering import inventory_days_grid, rules_of
-from simulator.panel import F64, I64, Panel
-from simulator.rollout import World, follow, replay_world, rollout
-from solver.calibration import calibrate, real_turnover
-from solver.candidates import candidate_tables, replayed_rates
-from solver.labels import best_days
-from training.gbm import gbm_targets, plain_features, strong_features
+from simulator.metrics import Metrics, SeriesTotals, UnitTotals, paired_ratio, series_totals, summarise, unit_totals
+from simulator.observation import ObservationSpec, Observer
+from simulator.ordering import ORDER_UP_TO
+from simulator.panel import F64, I64
+from simulator.rollout import Trajectory, rollout
+from simulator.step import State
+from simulator.sweep import replay_totals
+from training.methods import GBM_STRONG, HINDSIGHT, OR_LABEL, REFERENCE, Progress, Replay, method_names, method_targets
+from training.segments import SEGMENTS, Segments, cuts_in_words, segments_of
 
-Decide = Callable[[Observer, I64, I64], F64]  # (observer, rows (B,), periods (B,)) -> (B,) target stock in units
-Progress = Callable[[str, int, int], None]
+SCHEMA = "orpr-backtest-2"
+MOST_LOSSES = 10
 
-REFERENCE = "OR hindsight"
-GBM_STRONG = "GBM strong"
-HINDSIGHT = (REFERENCE, "clairvoyant", "OR label")
+# (observer, rows (B,), period t, state of these rows at the end of t) -> (B,) target stock in units
+Decide = Callable[[Observer, I64, int, State], F64]
+Ratio = tuple[float, float, float]  # of summed costs, with the ends of its paired 95 % interval
+
+
+class Contender(NamedTuple):
+    """One policy to replay. Contenders of one row are runs (seeds) of one recipe; the row is their mean."""
+
+    row: str
+    run: str
+    decide: Decide
 
 
 class Row(NamedTuple):
-    """One method's results; ratios are total cost against a reference with its paired 95 % interval."""
+    """One method's results; ratios are total cost against a reference."""
 
     method: str
     metrics: Metrics
     against_or: float
-    against_pto: tuple[float, float, float]
-    against_gbm: tuple[float, float, float]
+    against_pto: Ratio
+    against_gbm: Ratio
 
 
 class Backtest(NamedTuple):
     """All methods on one window."""
 
-    dataset: str
-    first: str  # date of the window's first period
-    last: str
-    series: int
-    best_pto: str
-    rows: list[Row]
-    totals: dict[str, SeriesTotals]
-    seeds: dict[str, float]  # policy -> total cost against the best PTO
-
-
-def clairvoyant(panel: Panel, world: World) -> F64:
-    """(N, T) what the protection interval will sell: the floor that no policy can know."""
-    periods = world.demand.shape[1]
-    total = np.pad(np.cumsum(world.demand, axis=1), ((0, 0), (1, 0)))
-    t = np.arange(periods)
-    stop = np.minimum(t[None, :] + panel.protection_periods[:, None] + 1, periods)
-    return np.asarray(np.take_along_axis(total, stop, axis=1) - total[:, 1:])
+    replay: Replay
+    segments: Segments
+    best_pto: str  # the cheapest base stock on past sales
+    policy: str  # the row that the report is about: the first contender's; "" where there is none
+    rows: list[Row]  # cheapest first
+    totals: dict[str, SeriesTotals]  # by method
+    targets: dict[str, F64]  # (N, T) by method; of a row with several runs, the first run's
+    runs: dict[str, tuple[str, float]]  # run -> its row, and its total cost against the best PTO
+    seed: int
 
 
 def backtest(
-    panel: Panel, periods: range, policies: dict[str, Decide], progress: Progress, *, seed: int = 0,
+    replay: Replay, contenders: Sequence[Contender], progress: Progress, *, seed: int = 0,
     inventory: F64 | None = None,
 ) -> Backtest:  # fmt: skip
     """Replay every method over the window.
 
     Args:
-        panel: the dataset.
-        periods: the test window; nothing is trained on it.
-        policies: runs of one policy (seeds) by name; each becomes an entry of `seeds`, their mean cost the row "DL".
+        replay: the window; nothing is trained on it.
+        contenders: the policies; those of one row are averaged.
         progress: called as (method, step, steps).
-        seed: of the bootstrap and the GBM.
+        seed: of the bootstrap and the boosted trees.
         inventory: (N, T) what really stood there, for the label's turnover; the incumbent is replayed where None.
+
+    Raises:
+        ValueError: where a contender's row has the name of another method.
     """
-    world = replay_world(panel, periods, rules_of(panel))
-    targets = method_targets(panel, periods, world, progress, seed, inventory)
-    totals: dict[str, SeriesTotals] = {}
-    for method, target in targets.items():
-        totals[method] = _totals(panel, world, target)
-    observer = Observer(panel, ObservationSpec(panel.period_days))
-    runs: dict[str, SeriesTotals] = {}
-    for step, (name, decide) in enumerate(policies.items()):
-        runs[name] = _totals(panel, world, policy_targets(observer, decide, periods))
-        progress("policy", step + 1, len(policies))
-    if runs:
-        totals["DL"] = SeriesTotals(*(np.mean(columns, axis=0) for columns in zip(*runs.values(), strict=True)))
+    for contender in contenders:
+        if contender.row in method_names(replay.panel.period_days):
+            raise ValueError(f"policy {contender.run}: {contender.row!r} is the name of another method")
+    targets = method_targets(replay, progress, seed, inventory)
+    totals = {
+        method: _totals(replay, replay_totals(replay.world, target, ORDER_UP_TO)) for method, target in targets.items()
+    }
     best_pto = min((m for m in totals if m.startswith("PTO")), key=lambda m: totals[m].total_cost.sum())
-    reference = totals[best_pto].total_cost
+    observer = Observer(replay.panel, ObservationSpec(replay.panel.period_days), replay.rates)
+    of_row: dict[str, list[SeriesTotals]] = {}
+    runs: dict[str, tuple[str, float]] = {}
+    for step, contender in enumerate(contenders):
+        record, target = replay_contender(replay, observer, contender.decide)
+        total = _totals(replay, unit_totals(record))
+        of_row.setdefault(contender.row, []).append(total)
+        targets.setdefault(contender.row, target)
+        runs[contender.run] = (contender.row, float(total.total_cost.sum() / totals[best_pto].total_cost.sum()))
+        progress("policy", step + 1, len(contenders))
+    for row, several in of_row.items():
+        totals[row] = SeriesTotals(*(np.mean(columns, axis=0) for columns in zip(*several, strict=True)))
     return Backtest(
-        dataset=panel.name,
-        first=panel.date_of(periods.start).isoformat(),
-        last=panel.date_of(periods.stop - 1).isoformat(),
-        series=panel.series_count,
+        replay=replay,
+        segments=segments_of(replay.panel, replay.periods.start),
         best_pto=best_pto,
+        policy=contenders[0].row if contenders else "",
         rows=_rows(totals, best_pto, seed),
         totals=totals,
-        seeds={name: float(run.total_cost.sum() / reference.sum()) for name, run in runs.items()},
+        targets=targets,
+        runs=runs,
+        seed=seed,
     )
 
 
-def method_targets(
-    panel: Panel, periods: range, world: World, progress: Progress, seed: int, inventory: F64 | None
-) -> dict[str, F64]:
-    """(N, T) target stocks of every method that is not a policy."""
-    rates = panel_rates(panel)
-    rate = replayed_rates(rates, periods)
-    short, long = baseline_windows(panel.period_days)
-    targets = {
-        **_hindsight_targets(panel, periods, progress, inventory),
-        f"PTO normal {short}": pto_normal(panel, periods, short),
-        f"PTO normal {long}": pto_normal(panel, periods, long),
-        f"PTO gamma {short}": pto_gamma(panel, periods, short),
-        f"PTO gamma {long}": pto_gamma(panel, periods, long),
-        "BM_50": demand_quantile(panel, periods, 0.5, long),
-        "BM_85": demand_quantile(panel, periods, 0.85, long),
-        "incumbent": incumbent(panel, periods),
-    }
-    assert all(target.shape == rate.shape for target in targets.values())
-    targets["clairvoyant"] = clairvoyant(panel, world)
-    observer = Observer(panel, ObservationSpec(panel.period_days), rates)
-    for name, features in (("GBM plain", plain_features), (GBM_STRONG, strong_features)):
-        targets[name] = gbm_targets(
-            panel,
-            observer,
-            periods.start,
-            periods,
-            features,
-            seed,
-            partial(progress, name),
-        )
-    return targets
+def replay_contender(replay: Replay, observer: Observer, decide: Decide) -> tuple[Trajectory, F64]:
+    """What happens under a policy, and its target stocks (N, T); 0 where no review is due."""
+    world, start = replay.world, replay.periods.start
+    targets = np.zeros(world.demand.shape)
+
+    def policy(t: int, state: State) -> F64:
+        rows = np.flatnonzero(world.review_due[:, t])
+        targets[rows, t] = decide(observer, rows, start + t, State(state.on_hand[rows], state.pipeline[rows]))
+        return targets[:, t]
+
+    return rollout(world, policy), targets
 
 
-def _hindsight_targets(panel: Panel, periods: range, progress: Progress, inventory: F64 | None) -> dict[str, F64]:
-    rates = panel_rates(panel)
-    rules, grid = rules_of(panel), inventory_days_grid()
-    rate = replayed_rates(rates, periods)
-    tables = candidate_tables(panel, rates, periods, grid, rules)
-    progress(REFERENCE, 1, 2)
-    world = replay_world(panel, periods, rules)
-    stood = None if inventory is None else inventory[:, periods.start : periods.stop]
-    turnover = None if stood is None else real_turnover(stood, world.demand, panel.period_days)
-    if turnover is None:
-        replayed = rollout(world, follow(incumbent(panel, periods))).on_hand
-        turnover = real_turnover(replayed, world.demand, panel.period_days) or 0.0
-    label = calibrate(tables, turnover, panel.period_days)
-    progress("OR label", 2, 2)
-    return {
-        REFERENCE: best_days(tables.total_cost, grid)[:, None] * rate,
-        "OR label": label.inventory_days[:, None] * rate,
-    }
+def _totals(replay: Replay, units: UnitTotals) -> SeriesTotals:
+    return series_totals(units, replay.panel.items, replay.panel.period_days)
 
 
-def policy_targets(observer: Observer, decide: Decide, periods: range) -> F64:
-    """(N, T) what a policy answers at the end of each period in which a review is due, 0 elsewhere."""
-    due = observer.panel.review_due(periods)
-    targets = np.zeros(due.shape)
-    for step, t in enumerate(periods):
-        rows = np.flatnonzero(due[:, step])
-        if len(rows):
-            targets[rows, step] = decide(observer, rows, np.full(len(rows), t))
-    return targets
-
-
-def _totals(panel: Panel, world: World, targets: F64) -> SeriesTotals:
-    return series_totals(rollout(world, follow(targets)), panel.items, panel.period_days)
+def _ratio(totals: dict[str, SeriesTotals], method: str, reference: str, seed: int) -> Ratio:
+    rng = np.random.default_rng(seed)
+    return paired_ratio(totals[method].total_cost, totals[reference].total_cost, rng)
 
 
 def _rows(totals: dict[str, SeriesTotals], best_pto: str, seed: int) -> list[Row]:
-    rows = []
-    for method, total in totals.items():
-        rng = np.random.default_rng(seed)
-        rows.append(
-            Row(
-                method,
-                summarise(total),
-                float(total.total_cost.sum() / totals[REFERENCE].total_cost.sum()),
-                paired_ratio(total.total_cost, totals[best_pto].total_cost, rng),
-                paired_ratio(total.total_cost, totals[GBM_STRONG].total_cost, rng),
-            )
+    rows = [
+        Row(
+            method,
+            summarise(total),
+            float(total.total_cost.sum() / totals[REFERENCE].total_cost.sum()),
+            _ratio(totals, method, best_pto, seed),
+            _ratio(totals, method, GBM_STRONG, seed),
         )
+        for method, total in totals.items()
+    ]
     return sorted(rows, key=lambda row: row.metrics.total_cost)
 
 
-def as_json(result: Backtest, panel: Panel) -> dict[str, Any]:
-    """The result as plain values: the table, the seeds, and the series on which the policy loses most to the best PTO."""
+# ----------------------------------------------------------------------------------------------------------- as values
+
+
+def as_json(result: Backtest) -> dict[str, Any]:
+    """The result as plain values: the table, the runs, the comparisons, the segments, and the series that lose."""
+    panel, periods = result.replay.panel, result.replay.periods
     table = [
         {"method": row.method, "hindsight": row.method in HINDSIGHT, **row.metrics._asdict(),
          "against_or": row.against_or, "against_best_pto": row.against_pto, "against_gbm_strong": row.against_gbm}
         for row in result.rows
     ]  # fmt: skip
-    losses = []
-    if "DL" in result.totals:
-        excess = result.totals["DL"].total_cost - result.totals[result.best_pto].total_cost
-        losses = [
-            {"series": panel.names[n], "cost_above_best_pto": float(excess[n])}
-            for n in np.argsort(-excess)[:10]
-            if excess[n] > 0
-        ]
     return {
-        "dataset": result.dataset, "first": result.first, "last": result.last, "series": result.series,
-        "best_pto": result.best_pto, "table": table, "policy_against_best_pto_by_run": result.seeds,
-        "series_where_the_policy_loses": losses,
+        "schema": SCHEMA,
+        "dataset": panel.name,
+        "source": panel.source,
+        "currency": panel.currency,
+        "first": panel.date_of(periods.start).isoformat(),
+        "last": panel.date_of(periods.stop - 1).isoformat(),
+        "period_days": panel.period_days,
+        "series": panel.series_count,
+        "replayed": result.replay.demand,
+        "seed": result.seed,
+        "best_pto": result.best_pto,
+        "policy": result.policy,
+        "table": table,
+        "comparisons": _comparisons(result),
+        "losses": [_losses(result, reference) for reference in (result.best_pto, GBM_STRONG) if result.policy],
+        "segments": _segments(result),
+        "runs": {run: {"row": row, "against_best_pto": ratio} for run, (row, ratio) in result.runs.items()},
+    }
+
+
+def _comparisons(result: Backtest) -> list[dict[str, Any]]:
+    """The policy against every other row that could be had in advance, the cheapest rival first."""
+    if not result.policy:
+        return []
+    rivals = [row.method for row in result.rows if row.method not in (*HINDSIGHT, result.policy)]
+    return [{"against": r, "ratio": _ratio(result.totals, result.policy, r, result.seed)} for r in rivals]
+
+
+def _losses(result: Backtest, reference: str) -> dict[str, Any]:
+    """The series on which the policy costs more than a rival, worst first."""
+    cost, other = result.totals[result.policy].total_cost, result.totals[reference].total_cost
+    excess, names = cost - other, result.replay.panel.names
+    losing = excess > 0
+    return {
+        "against": reference,
+        "series_that_lose": int(losing.sum()),
+        "cost_above": float(excess[losing].sum()),
+        "worst": [
+            {
+                "series": names[n], "segment": result.segments.name[n], "policy_cost": float(cost[n]),
+                "rival_cost": float(other[n]), "cost_above": float(excess[n]),
+            }
+            for n in np.argsort(-excess)[:MOST_LOSSES] if excess[n] > 0
+        ],
     }  # fmt: skip
+
+
+def _segments(result: Backtest) -> dict[str, Any]:
+    """The metrics of the policy, the best PTO and the OR label in each ABC-XYZ segment that has series."""
+    names, value = result.segments.name, result.segments.value
+    methods = [m for m in (result.policy, result.best_pto, OR_LABEL) if m]
+    table = []
+    for segment in SEGMENTS:
+        rows = np.flatnonzero(names == segment)
+        if not len(rows):
+            continue
+        totals = {m: SeriesTotals(*(column[rows] for column in result.totals[m])) for m in methods}
+        metrics = {m: summarise(totals[m])._asdict() for m in methods}
+        against = _ratio(totals, result.policy, result.best_pto, result.seed) if result.policy else None
+        share = float(value[rows].sum() / max(value.sum(), 1e-12))
+        table.append(
+            {"segment": segment, "series": len(rows), "value_share": share, "methods": metrics,
+             "policy_against_best_pto": against}
+        )  # fmt: skip
+    return {"cuts": cuts_in_words(), "table": table}

@@ -16,7 +16,7 @@ import torch
 from simulator.observation import FIELDS, ObservationSpec, Observer, beyond_horizon, evidence, panel_rates
 from simulator.ordering import inventory_days_grid
 from simulator.panel import F32, I64, Panel
-from solver.labels import cost_curves, epochs_of, history_window, with_offset
+from solver.labels import cost_curves, epochs_of, history_window, label_demand, with_offset
 from training.config import LabelConfig
 
 DRAWN_REVIEWS = (1, 1, 2, 2, 3, 7)
@@ -59,6 +59,7 @@ class TrainingSet:
         found = evidence(panel.units_sold, panel.in_stock, panel.promotion * 0, panel.open)
         self._future = np.where(found.seen >= 0.999, found.demand, np.nan).astype(np.float32)
         self._future[:, end:] = np.nan
+        self._replayed = label_demand(panel, recovered=config.recovered_demand, before=end)
         variants = [panel] + [draw_variant(panel, rng) for _ in range(config.drawn_variants)]
         self.copies: list[Copy] = []
         for done, variant in enumerate(variants, 1):
@@ -79,7 +80,7 @@ class TrainingSet:
         shifts = range(0, int(variant.items.review_period_days.max()), variant.period_days)
         share = config.samples_per_variant / max(variant.series_count * len(window), 1)
         for shift in shifts:
-            epochs = epochs_of(with_offset(variant, shift), self.rates, window, recovered=config.recovered_demand)
+            epochs = epochs_of(with_offset(variant, shift), self.rates, window, demand=self._replayed)
             # A series reviewed every day is seen in each shift; keep its share of one pass.
             repeat = len(shifts) / variant.review_periods[epochs.series]
             keep = rng.random(len(epochs.series)) < np.minimum(share, 1.0) / repeat

@@ -16,6 +16,7 @@ import numpy as np
 from simulator.baselines import critical_ratio
 from simulator.observation import Observation, ObservationSpec, Observer, evidence
 from simulator.panel import F32, F64, I64, Panel
+from simulator.schedule import review_schedule
 from solver.labels import history_window, label_demand
 
 TREES = 500
@@ -131,11 +132,11 @@ def gbm_targets(
 
 
 def _training_rows(panel: Panel, end: int, rng: np.random.Generator) -> tuple[I64, I64, F64]:
-    demand, known = label_demand(panel, recovered=True)
+    demand, known = label_demand(panel, recovered=True, before=end)
     window = history_window(panel, end)
     n = np.repeat(np.arange(panel.series_count), len(window))
     t = np.tile(np.arange(window.start, window.stop), panel.series_count)
-    stop = t + panel.protection_periods[n] + 1
+    stop = t + review_schedule(panel, window).protection.ravel() + 1
     n, t, stop = n[stop <= end], t[stop <= end], stop[stop <= end]
     total = np.pad(np.cumsum(demand, axis=1), ((0, 0), (1, 0)))
     unknown = np.pad(np.cumsum(~known, axis=1), ((0, 0), (1, 0)))

@@ -36,8 +36,8 @@ def named_config(name: str) -> Path:
 
 
 def train_bundle(
-    panel: Panel, config: TrainConfig, end: int, out: Path, *, commit: str, data_hash: str, progress: Progress,
-    start_from: Path | None = None,
+    panel: Panel, config: TrainConfig, end: int, out: Path, *, commit: str, data_hash: str, command: str,
+    progress: Progress, start_from: Path | None = None,
 ) -> Trained:  # fmt: skip
     """Train a policy on everything before period `end` and write its bundle.
 
@@ -46,7 +46,7 @@ def train_bundle(
         config: the recipe. With `start_from`, its network size is the old bundle's.
         end: first period that training must not read.
         out: the bundle's folder; its name is the version.
-        commit, data_hash: provenance.
+        commit, data_hash, command: provenance; the command line as it was typed.
         progress: called as (stage, step, steps, loss).
         start_from: a bundle whose weights are adapted instead of starting anew.
     """
@@ -71,6 +71,7 @@ def train_bundle(
         "config_sha256": config_hash(config),
         "training_cut_off": cut_off,
         "commit": commit,
+        "command": command,
         "adapted_from": start_from.name if start_from else None,
         "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
         "decisions": data.size,
@@ -124,18 +125,3 @@ def _network_of(bundle: Path, spec: ObservationSpec) -> PolicyNetwork:
     )
     load_weights(network, bundle / "weights.npz")
     return network
-
-
-def test_window(panel: Panel, test_days: int) -> range:
-    """The last `test_days` of the recorded periods.
-
-    Raises:
-        ValueError: when nothing is left before it.
-    """
-    stop = panel.last_recorded + 1
-    start = stop - test_days // panel.period_days
-    if not 0 < start < stop:
-        raise ValueError(
-            f"test_days must leave history before the window, got {test_days} of {stop * panel.period_days}"
-        )
-    return range(start, stop)

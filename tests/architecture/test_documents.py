@@ -8,7 +8,8 @@ from pathlib import Path
 
 from service.settings import Settings
 from service.telemetry import Telemetry
-from simulator.canonical import ITEM_FLOATS, ITEM_REQUIRED, ITEM_TEXTS
+from simulator.canonical import CALENDAR_COLUMNS, DEMAND_COLUMNS
+from simulator.item_table import ITEM_FLOATS, ITEM_REQUIRED, ITEM_TEXTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +37,7 @@ def test_every_metric_stands_in_the_documents() -> None:
 
 def test_every_column_stands_in_the_documents() -> None:
     page = text_of("docs/format.md")
-    for column in {*ITEM_REQUIRED, *ITEM_TEXTS, *ITEM_FLOATS}:
+    for column in {*ITEM_REQUIRED, *ITEM_TEXTS, *ITEM_FLOATS, *DEMAND_COLUMNS, *CALENDAR_COLUMNS}:
         assert f"`{column}`" in page, column
 
 

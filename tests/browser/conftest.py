@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.running import PATIENCE_MS, WINDOW, Service, log_in, running_browser, running_service
+from tests.browser.running import PATIENCE_MS, WINDOW, log_in, running_browser
+from tests.serving import Service, running_service
 
 
 class Watch:

@@ -10,7 +10,8 @@ from playwright.sync_api import Page, expect
 
 from service.store import Store
 from tests.browser.conftest import Watch
-from tests.browser.running import PATIENCE_MS, Service, log_in
+from tests.browser.running import PATIENCE_MS, log_in
+from tests.serving import Service
 
 expect.set_options(timeout=PATIENCE_MS)
 ROWS = ".series tbody tr"

@@ -137,6 +137,7 @@ def test_train_makes_a_bundle_that_scores(
     assert trained.returncode == 0, trained.stderr
     manifest = json.loads((tmp_path / "mine" / "manifest.json").read_text())
     assert manifest["version"] == "mine"
+    assert manifest["command"] == f"orpr train --data {folder} --out {tmp_path / 'mine'} --config tiny"
     done = orpr("score", "--data", folder, "--policy", tmp_path / "mine", "--out", tmp_path / "out.parquet")
     assert done.returncode == 0, done.stderr
     table = pl.read_parquet(tmp_path / "out.parquet")
@@ -172,15 +173,56 @@ def test_given_stock_is_read_instead_of_a_broken_default(orpr: Orpr, data: Path,
 
 
 def test_label_writes_curves_and_their_provenance(orpr: Orpr, data: Path, tmp_path: Path) -> None:
-    done = orpr("label", "--data", data, "--out", tmp_path / "labels.parquet", "--test-days", 180)
+    done = orpr("label", "--data", data, "--out", tmp_path / "labels", "--test-days", 180)
     assert done.returncode == 0, done.stderr
-    table = pl.read_parquet(tmp_path / "labels.parquet")
-    provenance = json.loads(pl.read_parquet_metadata(tmp_path / "labels.parquet")["orpr"])
+    file = tmp_path / "labels" / "labels-0000000.parquet"
+    table = pl.read_parquet(file)
+    provenance = json.loads(pl.read_parquet_metadata(file)["orpr"])
     grid = np.array(provenance["grid"])
     curves = np.stack(table["cost_curve"].to_list())
     assert curves.shape == (table.height, len(grid))
     np.testing.assert_allclose(table["inventory_days"].to_numpy(), grid[curves.argmin(axis=1)])
-    assert str(table["as_of"].max()) < provenance["before"] == "2018-11-02"
+    assert str(table["covers_until"].max()) < provenance["before"] == "2018-11-02"
+    again = orpr("label", "--data", data, "--out", tmp_path / "labels", "--test-days", 180)
+    assert "1 of 1 files kept" in again.stdout
+    assert "is a file" in orpr("label", "--data", data, "--out", file).stderr
+
+
+def test_rules_lists_what_suppliers_rules_cost(orpr: Orpr, data: Path, tmp_path: Path) -> None:
+    items = pl.read_parquet(data / "items.parquet").with_columns(order_multiple=pl.Series([60.0, 0.0, 1.0, 12.0]))
+    items.write_parquet(data / "items.parquet")
+    done = orpr("rules", "--data", data, "--out", tmp_path / "rules.parquet", "--days", 200)
+    assert done.returncode == 0, done.stderr
+    table = pl.read_parquet(tmp_path / "rules.parquet")
+    packs = table.filter(pl.col("rule") == "order_multiple")
+    assert packs.height == 2
+    assert packs["cost_per_year"][0] > 0
+    assert table["cost_per_year"].is_sorted(descending=True)
+    assert json.loads(pl.read_parquet_metadata(tmp_path / "rules.parquet")["orpr"])["last"] == "2019-04-30"
+    assert "order_multiple" in done.stdout
+
+
+def test_pareto_draws_the_trade_off_under_limits_and_marks_the_real_turnover(
+    orpr: Orpr, data: Path, tmp_path: Path
+) -> None:
+    words = ("pareto", "--data", data, "--out", tmp_path / "points.parquet", "--points", 6, "--by-category")
+    done = orpr(*words)
+    assert done.returncode == 0, done.stderr
+    assert "calibrated" in done.stdout
+    free = pl.read_parquet(tmp_path / "points.parquet")
+    assert set(free["point"]) >= {"1", "calibrated", "calibrated by category"}
+    assert free.group_by("point").len()["len"].unique().to_list() == [4]
+    free_record = json.loads(pl.read_parquet_metadata(tmp_path / "points.parquet")["orpr"])
+    assert free_record["turnover_source"] == "replayed incumbent"
+    place = pl.read_parquet(data / "items.parquet")["location_id"][0]
+    pl.DataFrame({"location_id": [place], "volume": [150.0]}).write_parquet(data / "limits.parquet")
+    assert orpr(*words).returncode == 0
+    bound = pl.read_parquet(tmp_path / "points.parquet").filter(location_id=place)
+    assert bound["inventory_days"].max() < free.filter(location_id=place)["inventory_days"].max()
+    pl.DataFrame({"location_id": [place], "volume": [0.0]}).write_parquet(data / "limits.parquet")
+    impossible = orpr(*words)
+    assert impossible.returncode == 2
+    assert f"location_capacity[{place}]" in impossible.stderr
 
 
 def test_check_says_what_is_in_a_dataset(orpr: Orpr, data: Path) -> None:
@@ -198,7 +240,8 @@ def test_backtest_prints_every_row_and_writes_its_page(orpr: Orpr, data: Path, t
     result = json.loads((tmp_path / "results" / "backtest-bakery.json").read_text())
     methods = {row["method"] for row in result["table"]}
     assert methods == {"OR hindsight", "clairvoyant", "OR label", "PTO normal 14", "PTO normal 28", "PTO gamma 14",
-                       "PTO gamma 28", "BM_50", "BM_85", "incumbent", "GBM plain", "GBM strong", "DL"}  # fmt: skip
+                       "PTO gamma 28", "PTO gamma, DL forecast", "BM_50", "BM_85", "incumbent", "GBM plain", "GBM strong",
+                       "DL"}  # fmt: skip
     costs = {row["method"]: row["total_cost"] for row in result["table"]}
     assert costs["clairvoyant"] == min(costs.values())
     assert all(name in done.stdout for name in ("GBM strong", "clairvoyant", "DL"))
@@ -242,7 +285,8 @@ def test_import_makes_a_dataset_that_trains_and_scores(orpr: Orpr, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "command", ["import", "check", "label", "train", "backtest", "export", "score", "serve", "key", "demo"]
+    "command",
+    ["import", "check", "label", "rules", "pareto", "train", "backtest", "export", "score", "serve", "key", "demo"],
 )
 def test_every_command_explains_itself(orpr: Orpr, command: str) -> None:
     done = orpr(command, "--help")

@@ -172,6 +172,44 @@ def test_a_bad_cell_sets_only_its_own_series_aside(
     assert_same(panel, read_panel(written(tmp_path / "good", drop)))
 
 
+def with_masks(tables: Tables, masks: list[Any]) -> None:
+    """The demand table with these masks in its first rows and none in the others."""
+    column = pl.Series("oos_mask", masks + [None] * (tables["demand"].height - len(masks)), strict=False)
+    tables["demand"] = tables["demand"].with_columns(column)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_hours_out_of_stock_are_read_to_the_bit_and_unknown_where_empty(tmp_path: Path, suffix: str) -> None:
+    masks = [0, 1, 2**23 + 1, 2**24 - 1, 2**24 - 2]
+    panel = read_panel(written(tmp_path, lambda _, tables: with_masks(tables, masks), suffix))
+    assert panel.oos_mask is not None
+    assert panel.oos_mask.dtype == np.int32
+    np.testing.assert_array_equal(panel.oos_mask[0, :6], [*masks, -1])
+    assert (panel.oos_mask[1:] == -1).all()
+    np.testing.assert_array_equal(panel.take(np.array([2, 0])).oos_mask, panel.oos_mask[[2, 0]])
+    assert read_panel(written(tmp_path / "none", lambda _, tables: None)).oos_mask is None
+
+
+@pytest.mark.parametrize("mask", [2.0**24, -1.0, 0.5, float("nan"), float("inf")])
+def test_a_mask_of_other_hours_than_a_day_has_is_named(tmp_path: Path, mask: float) -> None:
+    folder = written(tmp_path, lambda _, tables: with_masks(tables, [0.0, mask]), "parquet")
+    line = f"demand.parquet, column oos_mask, row 2: {mask}: must be a whole number from 0 to 16777215"
+    assert refusal(folder) == line
+    aside: list[Problem] = []
+    assert read_panel(folder, set_aside=aside).items.item_id.tolist() == ["b", "c"]
+    assert [str(problem) for problem in aside] == [line]
+
+
+def test_a_week_has_no_hours(tmp_path: Path) -> None:
+    def change(settings_: dict[str, Any], tables: Tables) -> None:
+        settings_["period_days"] = 7
+        tables["demand"] = tables["demand"].filter(pl.col("date").dt.day().is_in([1, 8]))
+        with_masks(tables, [0])
+
+    expected = "demand.csv, column oos_mask: 7: hours belong to days, so it takes period_days of 1"
+    assert refusal(written(tmp_path, change)) == expected
+
+
 @pytest.mark.parametrize("stem", ["demand", "items"])
 def test_a_missing_file_is_named(tmp_path: Path, stem: str) -> None:
     written(tmp_path, lambda _, tables: _ignore(tables.pop(stem)))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.clock import responsible_periods
+from simulator.metrics import unit_totals
 from simulator.ordering import FIXED, ORDER_UP_TO, ORDERING_MODES
 from simulator.rollout import World, follow, opening_stock, replay_world, rollout
 from simulator.step import State, advance, place_order
-from simulator.sweep import sweep
+from simulator.sweep import Weights, replay, replay_totals, sweep, sweep_chunks
 from tests.panels import make_panel, make_rules, no_rules
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -34,11 +36,13 @@ def random_world(rng: np.random.Generator, series: int, periods: int) -> World:
 @given(SEEDS)
 def test_stock_in_equals_stock_out_plus_stock_held(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    world = random_world(rng, 5, 30)
-    record = rollout(world, follow(rng.integers(0, 20, (5, 30)) * 1.0))
+    world, _ = any_world(rng)
+    record = rollout(world, follow(rng.integers(0, 20, world.demand.shape) * 1.0))
     opening = world.initial.on_hand[:, None]
     np.testing.assert_allclose(
-        opening + record.received.cumsum(axis=1), record.sales.cumsum(axis=1) + record.on_hand, atol=1e-9
+        opening + record.received.cumsum(axis=1),
+        (record.sales + record.wasted).cumsum(axis=1) + record.on_hand,
+        atol=1e-9,
     )
     np.testing.assert_allclose(record.sales + record.lost_sales, world.demand, atol=1e-12)
     assert (record.on_hand >= 0).all()
@@ -125,11 +129,6 @@ def test_the_gradient_of_cost_reaches_the_order_that_caused_it() -> None:
     np.testing.assert_array_equal(order.grad.numpy(), [1.0, -10.0])
 
 
-def test_an_order_is_responsible_from_its_arrival_to_the_next_arrival() -> None:
-    assert list(responsible_periods(10, 2, 3)) == [12, 13, 14]
-    assert responsible_periods(10, 2, 3).stop == responsible_periods(13, 2, 3).start
-
-
 TEXTBOOK = [
     (4, 1, 12, 4.163), (4, 2, 16, 4.639), (4, 3, 20, 4.975), (4, 4, 25, 5.198),
     (9, 1, 13, 5.548), (9, 2, 19, 6.316), (9, 3, 23, 6.864), (9, 4, 28, 7.271),
@@ -172,11 +171,8 @@ def test_rollout_and_sweep_agree_on_a_textbook_case() -> None:
     np.testing.assert_allclose(record.lost_sales.sum(axis=1), table.lost_sales[:, 0])
 
 
-@settings(max_examples=60, deadline=None)
-@given(SEEDS, st.sampled_from(ORDERING_MODES), st.sampled_from(["up", "nearest", "down"]))
-def test_the_sweep_kernel_equals_a_rollout_of_every_candidate(seed: int, mode: str, rounding: str) -> None:
-    """Every option at once, each bound off in about half of the series."""
-    rng = np.random.default_rng(seed)
+def any_world(rng: np.random.Generator, rounding: str = "up") -> tuple[World, np.ndarray]:
+    """Every option at once, each off in about half of the series; with rates. All values are eighths: exact in float32."""
     series, periods = 5, 24
 
     def sometimes(values: np.ndarray, otherwise: float) -> np.ndarray:
@@ -189,18 +185,110 @@ def test_the_sweep_kernel_equals_a_rollout_of_every_candidate(seed: int, mode: s
         min_stock=sometimes(rng.integers(1, 9, series), 0.0),
         max_stock=sometimes(rng.integers(2, 25, series), np.inf),
     )  # fmt: skip
-    initial = State(rng.integers(0, 9, series) * 1.0, rng.integers(0, 5, (series, int(rng.integers(4, 8)))) * 1.0)
-    review = rng.integers(1, 5, series)
-    due = np.arange(periods)[None, :] % review[:, None] == rng.integers(0, 4, series)[:, None] % review[:, None]
-    world = World(rng.poisson(3.0, (series, periods)) * 0.5, due, rng.integers(1, 5, series), rules, initial)
+    life = sometimes(rng.integers(1, 9, series), 0).astype(np.int64)
+    perishing = rng.random() < 0.7
+    if perishing:
+        rules = dataclasses.replace(rules, keep_days=np.where(life > 0, life + 2.0, np.inf))
+    crossing = rng.random() < 0.5  # a lead time of its own for every order: a later one may overtake
+    lead = rng.integers(1, 6, (series, periods) if crossing else series)
+    pipeline = rng.integers(0, 5, (series, int(rng.integers(1, 8)))) * 1.0
     rate = rng.integers(0, 16, (series, periods)) / 8
+    world = World(
+        rng.poisson(3.0, (series, periods)) * 0.5, rng.random((series, periods)) < 0.5, lead, rules,
+        State(rng.integers(0, 9, series) * 1.0, pipeline), life if perishing else None, rate if perishing else None,
+    )  # fmt: skip
+    return world, rate
+
+
+@settings(max_examples=80, deadline=None)
+@given(SEEDS, st.sampled_from(ORDERING_MODES), st.sampled_from(["up", "nearest", "down"]), st.booleans())
+def test_the_sweep_kernel_equals_a_rollout_of_every_candidate(
+    seed: int, mode: str, rounding: str, double: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    world, rate = any_world(rng, rounding)
+    weights = Weights(rng.uniform(0, 4, world.demand.shape), rng.uniform(0, 4, world.demand.shape))
     days = np.array([0.0, 0.25, 1.0, 3.5, 20.0])
-    table = sweep(world, rate, days, mode)
+    table = sweep(world, rate, days, mode, weights=weights, dtype=np.float64 if double else np.float32)
+    close = {"atol": 1e-9} if double else {"atol": 1e-3, "rtol": 1e-4}
     for v, day in enumerate(days):
         record = rollout(world, follow(day * rate), mode)
-        np.testing.assert_allclose(table.stock[:, v], record.on_hand.sum(axis=1), atol=1e-9)
-        np.testing.assert_allclose(table.lost_sales[:, v], record.lost_sales.sum(axis=1), atol=1e-9)
-        np.testing.assert_array_equal(table.stockout_periods[:, v], (record.lost_sales > 1e-6).sum(axis=1))
+        for found, expected in (
+            (table.stock, record.on_hand), (table.lost_sales, record.lost_sales), (table.wasted, record.wasted),
+            (table.stockout_periods, record.lost_sales > 1e-6), (table.stock_value, weights.stock * record.on_hand),
+            (table.lost_value, weights.lost * record.lost_sales),
+        ):  # fmt: skip
+            np.testing.assert_allclose(found[:, v], expected.sum(axis=1), **close)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.sampled_from(ORDERING_MODES), st.sampled_from(["up", "nearest", "down"]))
+def test_the_compiled_replay_equals_the_rollout_step_by_step(seed: int, mode: str, rounding: str) -> None:
+    rng = np.random.default_rng(seed)
+    world, rate = any_world(rng, rounding)
+    targets = rate * rng.integers(0, 9, rate.shape)
+    used = replay(world, targets * 0 + 30, mode)  # whatever stood in the memory is written over
+    for one, other in zip(replay(world, targets, mode, out=used), rollout(world, follow(targets), mode), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.sampled_from(ORDERING_MODES), st.sampled_from(["up", "nearest", "down"]), st.booleans())
+def test_totals_without_a_trajectory_equal_the_trajectorys(seed: int, mode: str, rounding: str, simple: bool) -> None:
+    """With packs alone series walk side by side, otherwise one by one."""
+    rng = np.random.default_rng(seed)
+    world, rate = any_world(rng, rounding)
+    if simple:
+        rules = make_rules(5, order_multiple=rng.choice([0, 1, 2.5], 5))
+        world = world._replace(rules=rules, shelf_life=None, daily_rate=None)
+    targets = rate * rng.integers(0, 9, rate.shape)
+    expected = unit_totals(rollout(world, follow(targets), mode))
+    for one, other in zip(replay_totals(world, targets, mode), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+@settings(max_examples=10, deadline=None)
+@given(SEEDS)
+def test_a_sweep_in_chunks_equals_the_whole(seed: int) -> None:
+    world, rate = any_world(np.random.default_rng(seed))
+    days = np.array([0.0, 1.0, 5.0])
+    whole = sweep(world, rate, days, "order_up_to")
+    for rows, part in sweep_chunks(world, rate, days, "order_up_to", rows=2):
+        for one, other in zip(whole, part, strict=True):
+            np.testing.assert_array_equal(one[rows], other)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS)
+def test_perishable_stock_goes_out_sold_or_wasted_and_never_older_than_its_life(seed: int) -> None:
+    """Against a queue of single units, each with the period it came in."""
+    rng = np.random.default_rng(seed)
+    periods, life = 30, int(rng.integers(1, 6))
+    world = World(
+        rng.poisson(3.0, (1, periods)) * 1.0, rng.random((1, periods)) < 0.6, np.array([2]), no_rules(1),
+        State(np.array([4.0]), np.zeros((1, 2))), np.array([life]),
+    )  # fmt: skip
+    record = rollout(world, follow(rng.integers(0, 20, (1, periods)) * 1.0))
+    queue = [-1] * 4
+    for t in range(periods):
+        queue += [t] * int(record.received[0, t])
+        sold = min(len(queue), int(world.demand[0, t]))
+        queue = queue[sold:]
+        fresh = [came for came in queue if t < came + life - 1]
+        assert record.sales[0, t] == sold
+        assert record.wasted[0, t] == len(queue) - len(fresh)
+        queue = fresh
+        assert record.on_hand[0, t] == len(queue)
+
+
+def test_a_later_order_may_overtake_an_earlier_one() -> None:
+    world = World(
+        np.zeros((1, 6)), np.array([[True, True, False, False, False, False]]), np.array([[4, 1, 1, 1, 1, 1]]),
+        no_rules(1), State(np.zeros(1), np.zeros((1, 1))),
+    )  # fmt: skip
+    record = rollout(world, follow(np.array([[5.0, 8.0, 0, 0, 0, 0]])))
+    np.testing.assert_array_equal(record.order_quantity[0], [5, 3, 0, 0, 0, 0])  # what is on its way counts
+    np.testing.assert_array_equal(record.received[0], [0, 0, 3, 0, 5, 0])
 
 
 def test_an_unknown_ordering_mode_is_refused_by_sweep_and_rollout() -> None:

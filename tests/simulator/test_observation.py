@@ -24,6 +24,7 @@ from simulator.observation import (
 )
 from simulator.panel import Panel
 from simulator.rollout import opening_stock
+from simulator.schedule import review_schedule
 from tests.panels import make_panel, random_panel
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -75,7 +76,7 @@ def test_changing_what_may_not_be_read_changes_nothing_at_t(seed: int, t: int, d
     for rule in (
         lambda p: pto_normal(p, decided, 14), lambda p: pto_gamma(p, decided, 28), lambda p: incumbent(p, decided),
         lambda p: demand_quantile(p, decided, 0.85, 28), lambda p: opening_stock(p, t + 1),
-        lambda p: p.review_due(decided),
+        lambda p: review_schedule(p, decided).due,
     ):  # fmt: skip
         np.testing.assert_array_equal(rule(panel), rule(other))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,54 @@ def order(raw: float, position: float = 0.0, *, rounding: str = "up", **rules: f
     """The quantity ordered and the names of the constraints that bit."""
     made = constrain(np.array([raw]), np.array([position]), make_rules(1, rounding=rounding, **rules))
     return float(made.order_quantity[0]), bitten(made)
+
+
+@pytest.mark.parametrize(
+    ("raw", "position", "multiple", "rules", "quantity", "bit"),
+    [
+        (30.0, 2.0, 0.0, {"keep_days": 5.0}, 8.0, ["shelf_life_days"]),  # 2 a day for 5 days, 2 are there
+        (6.0, 2.0, 0.0, {"keep_days": 5.0}, 6.0, []),
+        (6.0, 12.0, 0.0, {"keep_days": 5.0}, 0.0, ["shelf_life_days"]),
+        (30.0, 2.0, 12.0, {"keep_days": 5.0}, 12.0, ["order_multiple", "shelf_life_days"]),  # a whole pack or none ever
+        (30.0, 2.0, 0.0, {"keep_days": np.inf}, 30.0, []),
+        (30.0, 2.0, 0.0, {"keep_days": 1.0, "min_stock": 6.0}, 4.0, ["min_stock", "shelf_life_days"]),
+        (30.0, 2.0, 0.0, {"orderable": False}, 0.0, ["orderable_until"]),
+        (0.0, 2.0, 0.0, {"orderable": False}, 0.0, []),
+        (30.0, 2.0, 0.0, {"orderable": True}, 30.0, []),
+    ],
+)  # fmt: skip
+def test_shelf_life_caps_what_is_asked_for_and_a_phased_out_item_is_not_ordered(
+    raw: float, position: float, multiple: float, rules: dict[str, Any], quantity: float, bit: list[str]
+) -> None:
+    base = make_rules(1, order_multiple=multiple, min_stock=rules.pop("min_stock", 0.0))
+    made_rules = replace(base, **{name: np.array([value]) for name, value in rules.items()})
+    made = constrain(np.array([raw]), np.array([position]), made_rules, np.array([2.0]))
+    assert made.order_quantity[0] == quantity
+    assert bitten(made) == bit
+
+
+def test_a_rate_of_zero_and_stock_that_keeps_make_no_number_that_is_none() -> None:
+    rules = replace(make_rules(2), keep_days=np.array([np.inf, 4.0]))
+    made = constrain(np.array([3.0, 3.0]), np.zeros(2), rules, np.zeros(2))
+    assert made.order_quantity.tolist() == [3.0, 0.0]
+
+
+def test_the_rules_of_a_panel_hold_its_shelf_lives_and_last_order_dates() -> None:
+    panel = make_panel(
+        np.ones((3, 5)),
+        items={
+            "shelf_life_days": [np.nan, 4, 2],
+            "lead_time_days": 3,
+            "orderable_until": ["", "2024-01-03", "2024-01-02"],
+        },
+    )
+    rules = rules_of(panel, on=date(2024, 1, 3))
+    assert rules.keep_days is not None
+    assert rules.keep_days.tolist() == [np.inf, 3 + 4 - 1, 3 + 2 - 1]
+    assert rules.orderable is not None
+    assert rules.orderable.tolist() == [True, True, False]
+    assert rules_of(panel).orderable is None
+    assert rules_of(make_panel(np.ones((1, 5)))).keep_days is None
 
 
 def bitten(made: Order) -> list[str]:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.panel import Panel
+from simulator.schedule import review_schedule
 from tests.panels import make_panel, random_panel
 
 
@@ -31,7 +32,9 @@ def test_dropping_the_oldest_history_moves_no_order_day(dropped: int, days: int,
         items={"review_period_days": rng.integers(1, 40, 5), "review_offset_days": rng.integers(0, 40, 5)},
     )  # fmt: skip
     later = without_oldest(panel, dropped)
-    np.testing.assert_array_equal(later.review_due(range(70 - dropped)), panel.review_due(range(70))[:, dropped:])
+    np.testing.assert_array_equal(
+        review_schedule(later, range(70 - dropped)).due, review_schedule(panel, range(70)).due[:, dropped:]
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -43,7 +46,7 @@ def test_reviews_come_exactly_once_in_a_review_period(review: int, offset: int, 
         np.ones((1, 80)), period_days=days, start=start, review_origin=start + timedelta(days=origin),
         items={"review_period_days": review, "review_offset_days": offset},
     )  # fmt: skip
-    due = np.flatnonzero(panel.review_due(range(80))[0])
+    due = np.flatnonzero(review_schedule(panel, range(80)).due[0])
     assert (np.diff(due) == -(-review // days)).all()
     first = (panel.date_of(int(due[0])) - panel.review_origin).days - offset
     assert first % (-(-review // days) * days) < days
@@ -53,7 +56,7 @@ def test_the_review_formula_of_the_input_format_holds_to_the_day() -> None:
     panel = make_panel(
         np.ones((1, 30)), review_origin=date(2023, 12, 30), items={"review_period_days": 7, "review_offset_days": 3}
     )
-    due = panel.review_due(range(30))[0]
+    due = review_schedule(panel, range(30)).due[0]
     for t in range(30):
         assert due[t] == (((panel.date_of(t) - panel.review_origin).days - 3) % 7 == 0)
 
@@ -64,7 +67,7 @@ def test_lead_and_review_times_round_up_to_whole_periods() -> None:
     )
     assert panel.lead_periods.tolist() == [1, 1, 2]
     assert panel.review_periods.tolist() == [1, 2, 2]
-    assert panel.protection_periods.tolist() == [1, 2, 3]
+    assert review_schedule(panel, range(1)).protection[:, 0].tolist() == [1, 2, 3]
 
 
 def test_dates_and_periods_are_each_others_inverse() -> None:
@@ -93,6 +96,8 @@ def test_arrays_of_different_shapes_are_refused_by_name() -> None:
     panel = make_panel(np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"price has shape \(2, 4\), units_sold has \(2, 3\)"):
         replace(panel, price=np.ones((2, 4), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"oos_mask has shape \(2, 4\), units_sold has \(2, 3\)"):
+        replace(panel, oos_mask=np.zeros((2, 4), dtype=np.int32))
     with pytest.raises(ValueError, match="items has 1 series, units_sold has 2"):
         replace(panel, items=panel.items.take(np.array([0])))
     with pytest.raises(ValueError, match="period_days must be at least 1, got 0"):

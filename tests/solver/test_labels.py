@@ -10,12 +10,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from simulator.baselines import incumbent
-from simulator.clock import responsible_periods
+from simulator.metrics import waste_cost
 from simulator.ordering import ORDERING_MODES, constrain, raw_order_quantity, rules_of
 from simulator.panel import F64, Panel
 from simulator.rates import panel_rates
 from simulator.rollout import replay_world
-from simulator.step import advance, place_order
+from simulator.schedule import review_schedule
+from simulator.step import advance, perishing, place_order
 from solver.labels import best_days, cost_curves, epochs_of, history_window, label_demand, with_offset
 from tests.panels import make_panel, random_panel
 
@@ -30,26 +31,30 @@ def replayed_cost(
     alone = panel.take(np.array([n]))
     rules = rules_of(alone)
     world = replay_world(alone, window, rules)
+    rates = panel_rates(panel).daily_rate[[n]]
     targets = incumbent(panel, window)[[n]]  # the incumbent's service target belongs to the whole category
-    lead, review = int(alone.lead_periods[0]), int(alone.review_periods[0])
-    counted = responsible_periods(t, lead, review)
-    state, cost = world.initial, 0.0
+    schedule = review_schedule(alone, window)
+    k = t - window.start
+    counted = range(t + schedule.lead_time[0, k], t + schedule.protection[0, k] + 1)
+    life = alone.shelf_life_periods
+    state, cost = perishing(world.initial, life), 0.0
     for k, period in enumerate(window):
-        state, outcome = advance(state, demand[[n], period])
+        state, outcome = advance(state, demand[[n], period], life)
         if period in counted:
             held = float(outcome.on_hand[0]) * panel.items.holding_cost_per_day[n] * panel.period_days
             cost += held + float(outcome.lost_sales[0]) * panel.items.lost_sale_cost[n]
+            cost += float(outcome.wasted[0]) * waste_cost(alone.items)[0]
         if world.review_due[0, k]:
             own = period == t
             target = np.array([days * rate]) if own else targets[:, k]
             raw = raw_order_quantity(target, state.inventory_position, mode if own else "order_up_to")
-            order = constrain(raw, state.inventory_position, rules).order_quantity
-            state = place_order(state, order, world.lead_time)
+            order = constrain(raw, state.inventory_position, rules, rates[:, period]).order_quantity
+            state = place_order(state, order, world.lead_time[:, k])
     return cost
 
 
 def labelled_panel(rng: np.random.Generator, days: int = 1) -> Panel:
-    """Five series with packs, minimums and shelves, in any mix of lead and review times."""
+    """Five series with packs, minimums, shelves, shelf lives and order days, in any mix of lead and review times."""
     count = 5
     return random_panel(
         rng, count, 70, period_days=days, quantity=str(rng.choice(["discrete", "continuous"])),
@@ -58,6 +63,10 @@ def labelled_panel(rng: np.random.Generator, days: int = 1) -> Panel:
             "max_order_qty": rng.choice([np.nan, 20], count), "min_stock": rng.choice([np.nan, 3], count),
             "max_stock": rng.choice([np.nan, 25], count),
             "lead_time_days": rng.integers(1, 6, count) * days, "review_period_days": rng.integers(1, 5, count) * days,
+            "shelf_life_days": rng.choice([np.nan, 1, 3, 8], count) * days, "unit_cost": rng.choice([np.nan, 2], count),
+            "order_weekdays": rng.choice(["", "14", "246"], count) if days == 1 else "",
+            "delivery_weekdays": rng.choice(["", "135"], count) if days == 1 else "",
+            "order_cutoff_days": rng.choice([np.nan, 2], count) if days == 1 else np.nan,
         },
     )  # fmt: skip
 
@@ -73,7 +82,7 @@ def test_a_cost_curve_equals_a_full_replay_with_that_one_order_replaced(
     window = range(30, 66)
     epochs = epochs_of(panel, panel_rates(panel), window, recovered=recovered)
     curves = cost_curves(panel, epochs, DAYS, ordering_mode=mode)
-    demand, _ = label_demand(panel, recovered=recovered)
+    demand, _ = label_demand(panel, recovered=recovered, before=window.stop)
     assert curves.shape == (len(epochs.series), len(DAYS))
     for e in rng.permutation(len(epochs.series))[:6]:
         for v, day in enumerate(DAYS):
@@ -107,12 +116,11 @@ def test_an_epoch_ends_before_its_window_does(seed: int) -> None:
     panel = labelled_panel(np.random.default_rng(seed))
     window = range(20, 50)
     epochs = epochs_of(panel, panel_rates(panel), window)
-    due = panel.review_due(range(70))
+    schedule = review_schedule(panel, range(70))
     for n, t in zip(epochs.series, epochs.period, strict=True):
-        counted = responsible_periods(int(t), int(panel.lead_periods[n]), int(panel.review_periods[n]))
         assert t >= window.start
-        assert counted.stop <= window.stop
-        assert due[n, t]
+        assert t + schedule.protection[n, t] + 1 <= window.stop
+        assert schedule.due[n, t]
 
 
 @settings(max_examples=10, deadline=None)
@@ -144,14 +152,26 @@ def test_unknown_demand_between_order_and_outcome_leaves_the_epoch_out() -> None
 
 
 def test_labels_meet_demand_recovered_from_stock_outs_and_not_the_sales_that_were_left() -> None:
-    sold, stock, opened = np.full((1, 10), 2.0), np.ones((1, 10)), np.ones((1, 10))
-    stock[0, 3], stock[0, 4] = 0.5, 0.1
+    sold, stock, opened = np.full((1, 30), 2.0), np.ones((1, 30)), np.ones((1, 30))
+    sold[0, 0] = stock[0, 0] = 0.0
+    sold[0, 13], stock[0, 13] = 1.0, 0.5
     sold[0, 5], opened[0, 5] = 0.0, 0.0
     panel = make_panel(sold, in_stock=stock, open=opened)
     demand, known = label_demand(panel, recovered=True)
-    np.testing.assert_allclose(demand[0, [2, 3, 5]], [2, 4, 0])
-    np.testing.assert_array_equal(np.flatnonzero(~known[0]), [4])  # hardly in stock; a closed day is known
+    np.testing.assert_allclose(demand[0, [2, 13, 5]], [2, 2, 0], rtol=0.05)
+    np.testing.assert_array_equal(np.flatnonzero(~known[0]), [0])  # before it was ever in stock; a closed day is known
     np.testing.assert_allclose(label_demand(panel, recovered=False)[0], sold)
+
+
+def test_labels_are_the_same_whether_their_demand_is_asked_for_once_or_every_time() -> None:
+    panel = labelled_panel(np.random.default_rng(3))
+    window, rates = range(20, 50), panel_rates(panel)
+    for recovered in (True, False):
+        demand = label_demand(panel, recovered=recovered, before=50)
+        one = epochs_of(panel, rates, window, recovered=recovered)
+        two = epochs_of(panel, rates, window, demand=demand)
+        for name, column in one._asdict().items():
+            np.testing.assert_array_equal(column, getattr(two, name), err_msg=name)
 
 
 def test_shifting_the_calendar_through_a_cycle_makes_every_period_a_decision_once() -> None:

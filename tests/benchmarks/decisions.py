@@ -1,0 +1,49 @@
+"""The service's decision path against the bare ONNX run of the same batch, in process and with a warm cache."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from orpr.progress import Report
+from service.features import FeatureRows, MemoryCache
+from service.loading import load_panel
+from service.policy import Policy, resolve_bundle
+from service.recommender import Recommender
+from service.schemas import RecommendationItem
+from service.settings import Settings
+from service.store import Store
+from simulator.canonical import read_panel
+from simulator.observation import Observer
+from tests.benchmarks.rows import OURS, Contestant, Measured, race
+
+SAMPLE = Path(__file__).parents[2] / "simulator" / "sample"
+BATCHES = (1, 84)  # one series, and every series of the sample
+
+
+def decisions(repeats: int, report: Report) -> list[Measured]:
+    """One request of each size."""
+    panel = read_panel(SAMPLE)
+    policy = Policy(resolve_bundle("champion", 1))
+    observer = Observer(panel, policy.spec)
+    keys = list(zip(panel.items.item_id, panel.items.location_id, strict=True))
+    rows: list[Measured] = []
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(database_url=f"sqlite:///{folder}/bench.db")
+        store = Store(settings.database_url)
+        load_panel(store, panel, "bench", draw_stock=True)
+        recommender = Recommender(settings, store, FeatureRows(store, MemoryCache()), lambda: policy)
+        for count in BATCHES:
+            asked = [RecommendationItem(item_id=i, location_id=p, on_hand=9.0) for i, p in keys[:count]]
+            observation = observer.observe(np.arange(count), np.full(count, panel.last_recorded))
+            contestants = [
+                Contestant(OURS, lambda a=asked: recommender.answer(a, None), count,  # type: ignore[misc]
+                           "the whole decision: items, features, network, rules, decisions written to the store."),
+                Contestant("bare ONNX", lambda o=observation: policy.answer(o), count,  # type: ignore[misc]
+                           "the network alone, on features that are ready: the floor."),
+            ]  # fmt: skip
+            rows += race(f"decision path, {count} series, warm cache", "decisions", contestants, repeats, report)
+        store.close()
+    return rows

@@ -1,0 +1,203 @@
+"""Draws the report's figures from the values that are stored beside them. Computes nothing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+POLICY, BASE_STOCK, LABEL, DEMAND = "#c03d3e", "#3a6ea5", "#5f8f4e", "#8a8a8a"
+COLOURS = (POLICY, BASE_STOCK, LABEL)
+HOLDING, LOST, WASTED = "#4c78a8", "#e45756", "#8c6d31"
+DPI = 100
+
+
+@contextmanager
+def _picture(path: Path, rows: int, columns: int, size: tuple[float, float], **sharing: Any) -> Iterator[Any]:
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, **sharing)
+    try:
+        yield axes
+        for axis in axes.flat:
+            axis.spines[["top", "right"]].set_visible(False)
+        _save(figure, path)
+    finally:
+        plt.close(figure)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """As PNG with 128 colours: a third of the size, and nothing to see of it."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, format="png")
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def draw_costs(case: dict[str, Any], path: Path) -> None:
+    """Holding, stock-out and waste cost of each method as stacked bars."""
+    rows = case["table"][::-1]
+    names = [row["method"] + (" *" if row["hindsight"] else "") for row in rows]
+    holding = np.array([row["holding_cost"] for row in rows]) / 1000
+    lost = np.array([row["stockout_cost"] for row in rows]) / 1000
+    wasted = np.array([row["waste_cost"] for row in rows]) / 1000
+    with _picture(path, 1, 1, (9, 0.36 * len(rows) + 1.4)) as axes:
+        axis = axes[0, 0]
+        axis.barh(names, holding, color=HOLDING, label="holding")
+        axis.barh(names, lost, left=holding, color=LOST, label="lost sales")
+        if wasted.any():
+            axis.barh(names, wasted, left=holding + lost, color=WASTED, label="waste")
+        for at, row in enumerate(rows):
+            axis.text(
+                holding[at] + lost[at] + wasted[at], at, f"  {row['against_or'] - 1:+.1%}", va="center", fontsize=8
+            )
+        for tick, row in zip(axis.get_yticklabels(), rows, strict=True):
+            tick.set_fontweight("bold" if row["method"] == case["policy"] else "normal")
+        axis.set_xlabel(f"cost over the window, thousand {case['currency']} (label: total against OR hindsight)")
+        axis.set_title(f"{case['dataset']}, {case['first']} to {case['last']}   (* reads the window)", fontsize=11)
+        axis.margins(x=0.1)
+        axis.legend(loc="upper right", frameon=False)
+
+
+def draw_segments(figure: dict[str, Any], path: Path) -> None:
+    """Figure 2: for each segment and method the middle 80 % as a line, the middle half as a bar, the median as a dot."""
+    segments, methods = figure["segments"], figure["methods"]
+    with _picture(path, 1, 2, (10, 4.2), sharex=True) as axes:
+        for axis, key, title in zip(
+            axes[0], ("days", "beyond"), ("inventory days", "days beyond the protection interval"), strict=True
+        ):
+            for k, method in enumerate(methods):
+                place = np.arange(len(segments)) + (k - (len(methods) - 1) / 2) * 0.24
+                spreads = [segment["methods"][method][key] for segment in segments]
+                known = [(x, s) for x, s in zip(place, spreads, strict=True) if s]
+                at, found = [x for x, _ in known], [s for _, s in known]
+                colour = COLOURS[k]
+                axis.vlines(at, [s["p10"] for s in found], [s["p90"] for s in found], color=colour, lw=1.2)
+                axis.vlines(at, [s["p25"] for s in found], [s["p75"] for s in found], color=colour, lw=7, alpha=0.55)
+                axis.plot(at, [s["p50"] for s in found], "o", color="white", mec=colour, ms=5, label=method)
+            labels = [f"{segment['segment']}\n{segment['series']}" for segment in segments]
+            axis.set_xticks(range(len(segments)), labels)
+            axis.set_title(title, fontsize=10)
+            axis.grid(axis="y", color="#e5e5e5", lw=0.6)
+            axis.set_axisbelow(True)
+        axes[0, 1].axhline(0, color="#999999", lw=0.8)
+        axes[0, 0].set_ylabel("days")
+        axes[0, 0].set_xlabel("segment, and its number of series")
+        axes[0, 1].set_xlabel("segment, and its number of series")
+        axes[0, 0].legend(frameon=False, fontsize=8)
+
+
+def draw_cycles(figure: dict[str, Any], path: Path) -> None:
+    """Figure 3: days above, demand below; one line a year, the last in full colour, the window shaded."""
+    years = figure["years"]
+    weeks = np.arange(len(years[-1]["demand_index"]))
+    with _picture(path, 2, 1, (10, 6), sharex=True, height_ratios=(2, 1)) as axes:
+        above, below = axes[:, 0]
+        for age, year in enumerate(reversed(years)):
+            name = f"to {year['last']}"
+            fade = 0.9 / (age + 1) ** 0.7
+            style = {"lw": 2.0 if age == 0 else 1.2, "alpha": fade}
+            if sum(value is not None for value in year["demand_index"]) > 1:
+                _line(above, weeks, year["days"]["OR epoch label"], LABEL, f"OR epoch label, {name}", **style)
+                _line(below, weeks, year["demand_index"], DEMAND, name, **style)
+        for method, colour in zip(
+            [m for m in years[-1]["days"] if m != "OR epoch label"], (POLICY, BASE_STOCK), strict=False
+        ):
+            _line(above, weeks, years[-1]["days"][method], colour, f"{method}, inside the window", lw=2.2)
+        known = [week for week in weeks if any(year["demand_index"][week] is not None for year in years)]
+        below.set_xlim(known[0] - 1, len(weeks))
+        first = len(weeks) - figure["window_weeks"]
+        for axis in (above, below):
+            axis.axvspan(max(first, 0) - 0.5, len(weeks) - 0.5, color="#f3efe2", zorder=0)
+            axis.grid(axis="y", color="#e5e5e5", lw=0.6)
+        above.set_ylabel("mean inventory days")
+        below.set_ylabel("demand index")
+        above.set_title("Shaded: the window", fontsize=10)
+        above.legend(frameon=False, fontsize=8, ncols=2)
+        below.legend(frameon=False, fontsize=8, ncols=4)
+        begin = date.fromisoformat(years[-1]["first"])
+        shown = weeks[known[0] :: 4 if len(known) > 26 else 1]
+        below.set_xticks(shown, [(begin + timedelta(weeks=int(w))).strftime("%d %b") for w in shown], fontsize=8)
+        below.set_xlabel("week that begins on (dates of the last year)")
+
+
+def draw_promotions(figure: dict[str, Any], path: Path) -> None:
+    """Figure 4: demand, targets, stock, and the shares of high and low targets, by day from the promotion's start."""
+    days, methods = figure["days"], list(figure["stock_days"])
+    with _picture(path, 2, 2, (10, 6.8), sharex=True) as axes:
+        (demand, target), (shares, stock) = axes
+        _smoothed(demand, days, figure["demand"], "#444444", "demand")
+        demand.set_ylabel("times usual demand")
+        demand.set_title("demand", fontsize=10)
+        for method, colour in zip(methods, COLOURS, strict=False):
+            _line(target, days, figure["target_days"][method], colour, method, lw=2)
+            _smoothed(stock, days, figure["stock_days"][method], colour, method)
+        _line(target, days, figure["target_days"]["OR epoch label"], "#333333", "OR epoch label", lw=1.5, ls="--")
+        target.set_title("target stock in force (axis does not begin at 0)", fontsize=10)
+        stock.set_title("stock left at the day's end", fontsize=10)
+        for axis in (target, stock):
+            axis.set_ylabel("days of usual demand")
+            axis.legend(frameon=False, fontsize=8, ncols=2)
+        for axis in (demand, stock):
+            axis.set_ylim(bottom=0)
+        for axis in (demand, target, stock):
+            axis.grid(axis="y", color="#e5e5e5", lw=0.6)
+        target.margins(y=0.25)
+        _stacked_shares(shares, figure)
+        for axis in axes.flat:
+            _shade_promotion(axis, figure)
+        for axis in axes[1]:
+            axis.set_xlabel("days from the promotion's first day")
+
+
+def _smoothed(axis: Axes, days: list[int], values: list[float | None], colour: str, name: str) -> None:
+    """Each day thinly, and the mean of the seven days around it, which takes the weekday out."""
+    known = np.array([np.nan if v is None else v for v in values])
+    width = 7 // (days[1] - days[0])
+    if width < 3:
+        axis.plot(days, known, color=colour, label=name, lw=2)
+        return
+    axis.plot(days, known, color=colour, lw=0.8, alpha=0.45)
+    mean = np.convolve(known, np.ones(width) / width, "valid")
+    axis.plot(days[width // 2 : len(days) - width // 2], mean, color=colour, label=name, lw=2.2)
+
+
+def _stacked_shares(axis: Axes, figure: dict[str, Any]) -> None:
+    """The lightest shade is the highest target, as in the paper's figure."""
+    shades = ("#3b0f0f", "#7c2a2a", "#c03d3e", "#e59a8f", "#f8ddd6")
+    steps = figure["share_steps"]
+    names = [f"below {steps[0]:g}", *(f"{a:g} to {b:g}" for a, b in pairwise(steps)),
+             f"above {steps[-1]:g}"]  # fmt: skip
+    floor = np.zeros(len(figure["days"]))
+    width = figure["days"][1] - figure["days"][0]
+    for share, shade, name in zip(figure["target_shares"], shades, names, strict=True):
+        axis.bar(figure["days"], share, width, bottom=floor, color=shade, label=name)
+        floor += np.array(share)
+    axis.set_ylim(0, 1)
+    axis.set_ylabel("share of promotions")
+    axis.set_title(f"{figure['shares_of']}: target over its own mean of these days", fontsize=10)
+    axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=5, frameon=False, handlelength=1)
+
+
+def _shade_promotion(axis: Axes, figure: dict[str, Any]) -> None:
+    """Days on which more than half of the promotions run."""
+    on = [day for day, share in zip(figure["days"], figure["promoted_share"], strict=True) if share > 0.5 and day >= 0]
+    if on:
+        width = figure["days"][1] - figure["days"][0]
+        axis.axvspan(on[0] - width / 2, on[-1] + width / 2, color="#f3e6b8", alpha=0.5, zorder=0)
+        for edge in (on[0] - width / 2, on[-1] + width / 2):
+            axis.axvline(edge, color="#b8a040", lw=0.8)
+
+
+def _line(axis: Axes, x: Sequence[Any] | Any, y: list[float | None], colour: str, name: str, **style: Any) -> None:
+    axis.plot(x, [np.nan if v is None else v for v in y], color=colour, label=name, **style)
