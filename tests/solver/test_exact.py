@@ -75,6 +75,15 @@ def test_too_little_time_is_not_called_impossible() -> None:
         solve_exact(tables, 0.5, time_limit_s=1e-9)
 
 
+def test_a_choice_that_breaks_a_bound_by_less_than_the_solvers_tolerance_is_not_taken() -> None:
+    """Beside a loss of a million, HiGHS cannot tell a loss of 1 from a bound of 0.9999."""
+    tables = random_tables(np.random.default_rng(0), 1, 3)._replace(
+        stock_value=np.array([[0.0, 1.0, 5.0]]), loss_value=np.array([[1e6, 1.0, 0.0]]), sale_value=np.array([1e6])
+    )
+    assert solve_exact(tables, 1 - 0.9999e-6).choice.tolist() == [2]
+    assert solve_exact(tables, 1 - 1.0001e-6).choice.tolist() == [1]
+
+
 def test_the_strictest_level_that_is_possible_is_solved() -> None:
     """The bound then leaves no slack at all, at any scale of money."""
     for scale in (1e-3, 1.0, 1e7):
