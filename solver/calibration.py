@@ -126,13 +126,13 @@ def calibrate_by_category(
     Raises:
         ValueError: where a category has no target.
     """
-    names = np.unique(category.astype(str))
+    names = np.unique(category.astype(str)).tolist()
     missing = [name for name in names if name not in target_turnover_days]
     if missing:
         raise ValueError(f"target_turnover_days has none for {', '.join(map(repr, missing))}")
     choice = np.zeros(len(category), dtype=np.int64)
     reached, alphas = {}, {}
-    for name in names.tolist():
+    for name in names:
         rows = np.flatnonzero(category == name)
         part = _take(tables, rows)
         found = calibrate(part, target_turnover_days[name], period_days, tolerance=tolerance, rounds=rounds)

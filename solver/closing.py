@@ -25,13 +25,13 @@ from solver.executors import Ask
 from solver.solution import chosen_sum, holds, relative_gap, usage_of
 
 FIRST_CORE = 128  # series
-PER_BOUND = 16  # series more for every bound
+PER_BOUND = 12  # series more for every bound
 PER_ROW = 8  # series that every row gets at least, so that a small row can be met
 GROWTH = 4
 PUSH, MOST_PUSHES = 1.5, 40  # factor on the multipliers of broken rows, and how often
 MOST_COLUMNS = 60_000  # binaries that HiGHS is given to improve a choice that stands
 LEAST_GAP = 1e-9  # what a gap of zero means in floats
-SHARE = 0.25  # of the gap, left for HiGHS to stop at
+SHARE = 0.5  # of the gap, left for HiGHS to stop at
 
 
 class Core(NamedTuple):

@@ -66,17 +66,17 @@ def build(
 
     Args:
         stock_value: (N, V) objective.
-        families: bounds; every constraint is named `family[row]`.
+        families: bounds; every constraint is named by family, row and the row's name, of which PuLP keeps letters.
         allowed: (N, V) candidates that may be chosen; all where None.
     """
     problem = pulp.LpProblem("inventory_days", pulp.LpMinimize)
     x = choice_variables(problem, np.ones(stock_value.shape, dtype=bool) if allowed is None else allowed)
     problem += stock_objective(stock_value, x), "stock_value"
     for i, constraint in enumerate(one_choice_each(x)):
-        problem += constraint, f"one_choice[{i}]"
+        problem += constraint, f"one_choice_{i}"
     for family in families:
         for m, constraint in enumerate(family_rows(family, x)):
-            problem += constraint, family.label(m)
+            problem += constraint, f"{family.name}_{m}_{family.row_names[m]}"
     return problem, x
 
 

@@ -53,7 +53,7 @@ class Effort:
     """
 
     gap: float = 1e-6
-    time_limit_s: float = 20.0
+    time_limit_s: float = 10.0
 
     def __post_init__(self) -> None:
         if self.gap < 0 or self.time_limit_s <= 0:
@@ -175,7 +175,7 @@ class Lagrangian:
 
 def solve_lagrangian(
     tables: CandidateTables, alpha_loss: float, families: Sequence[Family] = (), *, gap: float = 1e-6,
-    time_limit_s: float = 20.0, executor: Executor | None = None,
+    time_limit_s: float = 10.0, executor: Executor | None = None,
 ) -> Solution:  # fmt: skip
     """`Lagrangian` for one service level; arguments and errors are its own."""
     return Lagrangian(tables, families, executor).solve(alpha_loss, Effort(gap, time_limit_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -13,22 +14,13 @@ from hypothesis import strategies as st
 from simulator.ordering import ORDERING_MODES, inventory_days_grid, rules_of
 from simulator.rates import panel_rates
 from simulator.rollout import follow, replay_world, rollout
-from solver.calibration import calibrate, turnover_days
-from solver.candidates import CandidateTables, candidate_tables
-from solver.exact import LabelInfeasible, least_loss, solution_of, solve_exact
+from solver.candidates import candidate_tables
+from solver.constraints import location_capacity, lost_sales_bound
+from solver.exact import solve_exact
 from solver.formulation import build
-from tests.panels import make_panel, random_panel
-
-
-def random_tables(rng: np.random.Generator, series: int, candidates: int) -> CandidateTables:
-    """More days: more stock, less lost. Whole numbers, so that ties happen."""
-    stock = np.sort(rng.integers(0, 12, (series, candidates)), axis=1) * 1.0
-    loss = np.sort(rng.integers(0, 9, (series, candidates)), axis=1)[:, ::-1] * 1.0
-    demand = rng.integers(1, 9, series) * 1.0
-    return CandidateTables(
-        days=np.arange(candidates) * 1.0, stock_value=stock, loss_value=loss, stock_units=stock,
-        stockout_periods=np.ceil(loss / 3), total_cost=stock + loss, demand_units=demand, sale_value=loss[:, 0] + demand, periods=5,
-    )  # fmt: skip
+from solver.solution import LabelInfeasible, LabelUnsolved
+from tests.panels import random_panel
+from tests.tables import random_tables
 
 
 @settings(max_examples=40, deadline=None)
@@ -51,16 +43,36 @@ def test_the_model_equals_brute_force(seed: int, alpha_loss: float) -> None:
     assert found.stock_value == pytest.approx(min(feasible))
     assert found.loss_value <= bound
     assert found.alpha_loss == alpha_loss
+    assert found.bound <= found.stock_value <= found.bound + 1e-6
     np.testing.assert_array_equal(found.inventory_days, tables.days[found.choice])
 
 
 def test_an_impossible_service_level_is_refused_with_what_is_lost_and_what_may_be() -> None:
     tables = random_tables(np.random.default_rng(0), 3, 3)
     tables = tables._replace(loss_value=tables.loss_value + 2.0, sale_value=np.array([10.0, 10.0, 10.0]))
-    least = least_loss(tables)
+    least = float(tables.loss_value.min(axis=1).sum())
     assert least >= 6
-    with pytest.raises(LabelInfeasible, match=f"lost_sales: at least {least:.6g} is lost, the bound is 3$"):
+    message = f"lost_sales[all]: needs at least {least:.6g}, the bound is 3 ({least - 3:.6g} short)"
+    with pytest.raises(LabelInfeasible, match=f"^{re.escape(message)}$"):
         solve_exact(tables, 0.9)
+
+
+def test_bounds_that_fail_only_together_are_named_with_what_is_missing() -> None:
+    """No lost sales takes both series to their second candidate: mean stock 2 and 4 at one place."""
+    tables = random_tables(np.random.default_rng(0), 2, 2)._replace(
+        stock_units=np.array([[0.0, 10.0], [0.0, 20.0]]), loss_value=np.array([[3.0, 0.0], [5.0, 0.0]])
+    )
+    place = np.array(["here", "here"], dtype=object)
+    assert solve_exact(tables, 1.0, [location_capacity(tables, place, {"here": 6.0})]).choice.tolist() == [1, 1]
+    message = "location_capacity[here]: needs at least 6, the bound is 5 (1 short) while lost_sales holds"
+    with pytest.raises(LabelInfeasible, match=f"^{re.escape(message)}$"):
+        solve_exact(tables, 1.0, [location_capacity(tables, place, {"here": 5.0})])
+
+
+def test_too_little_time_is_not_called_impossible() -> None:
+    tables = random_tables(np.random.default_rng(0), 200, 12)
+    with pytest.raises(LabelUnsolved, match="HiGHS found no choice in 1e-09 s"):
+        solve_exact(tables, 0.5, time_limit_s=1e-9)
 
 
 def test_the_strictest_level_that_is_possible_is_solved() -> None:
@@ -68,21 +80,33 @@ def test_the_strictest_level_that_is_possible_is_solved() -> None:
     for scale in (1e-3, 1.0, 1e7):
         tables = random_tables(np.random.default_rng(1), 6, 5)
         tables = tables._replace(loss_value=tables.loss_value * scale / 3, sale_value=tables.sale_value * scale / 3)
-        strictest = 1 - least_loss(tables) / float(tables.sale_value.sum())
-        found = solve_exact(tables, strictest, gap=0.0)
-        assert found.loss_value == pytest.approx(least_loss(tables))
+        least = float(tables.loss_value.min(axis=1).sum())
+        found = solve_exact(tables, 1 - least / float(tables.sale_value.sum()), gap=0.0)
+        assert found.loss_value == pytest.approx(least)
 
 
 @pytest.mark.parametrize("alpha_loss", [-0.1, 1.1])
 def test_a_share_outside_zero_to_one_is_refused(alpha_loss: float) -> None:
     with pytest.raises(ValueError, match="alpha_loss must lie between 0 and 1, got"):
-        build(random_tables(np.random.default_rng(0), 2, 2), alpha_loss)
+        solve_exact(random_tables(np.random.default_rng(0), 2, 2), alpha_loss)
 
 
-def test_every_constraint_of_the_model_has_a_name() -> None:
-    problem, choices = build(random_tables(np.random.default_rng(0), 2, 3), 0.5)
-    assert [constraint.name for constraint in problem.constraints()] == ["one_choice_0", "one_choice_1", "lost_sales"]
+def test_every_constraint_of_the_model_has_a_name_of_its_own() -> None:
+    tables = random_tables(np.random.default_rng(0), 2, 3)
+    place = np.array(["DC 1", "DC-1"], dtype=object)
+    capacity = location_capacity(tables, place, {"DC 1": 1.0, "DC-1": 2.0})
+    problem, choices = build(tables.stock_value, [lost_sales_bound(tables, 0.5), capacity])
+    assert [constraint.name for constraint in problem.constraints()] == [
+        "one_choice_0", "one_choice_1", "lost_sales_0_all", "location_capacity_0_DC_1", "location_capacity_1_DC_1",
+    ]  # fmt: skip
     assert [len(row) for row in choices] == [3, 3]
+
+
+def test_a_candidate_that_is_not_allowed_is_not_chosen() -> None:
+    tables = random_tables(np.random.default_rng(0), 2, 3)
+    allowed = np.array([[False, True, True], [True, False, False]])
+    _, choices = build(tables.stock_value, [lost_sales_bound(tables, 0.5)], allowed)
+    assert [sorted(row) for row in choices] == [[1, 2], [0]]
 
 
 @pytest.mark.parametrize("mode", ORDERING_MODES)
@@ -112,22 +136,3 @@ def test_replaying_a_window_label_reproduces_its_stock_and_loss(mode: str) -> No
     money += panel.items.lost_sale_cost * record.lost_sales.sum(axis=1)
     np.testing.assert_allclose(tables.total_cost[rows, label.choice], money, rtol=1e-5)
     np.testing.assert_allclose(tables.demand_units, (record.sales + record.lost_sales).sum(axis=1))
-
-
-def test_calibration_hits_the_turnover_asked_for() -> None:
-    rng = np.random.default_rng(0)
-    panel = make_panel(rng.poisson(rng.uniform(1, 9, (20, 1)), (20, 120)))
-    window = range(40, 120)
-    tables = candidate_tables(panel, panel_rates(panel), window, inventory_days_grid()[:60], rules_of(panel))
-    for wanted in (2.0, 3.0):
-        found = calibrate(tables, wanted, panel.period_days)
-        assert turnover_days(tables, found, panel.period_days) == pytest.approx(wanted, rel=0.01)
-        stock = sum(tables.stock_units[n, v] for n, v in enumerate(found.choice))
-        assert turnover_days(tables, found, 1) == pytest.approx((stock / 80) / (tables.demand_units.sum() / 80))
-
-
-def test_a_turnover_out_of_reach_gives_the_closest_there_is() -> None:
-    tables = random_tables(np.random.default_rng(0), 3, 4)
-    lowest = turnover_days(tables, solution_of(tables, np.zeros(3, dtype=np.int64), 0.0), 1)
-    found = calibrate(tables, 0.0, 1, rounds=8)
-    assert turnover_days(tables, found, 1) == pytest.approx(lowest)
