@@ -24,14 +24,14 @@ from solver.exact import ask_highs
 from solver.executors import Ask
 from solver.solution import chosen_sum, holds, relative_gap, usage_of
 
-FIRST_CORE = 128  # series
-PER_BOUND = 12  # series more for every bound
+FIRST_CORE = 192  # series
+PER_BOUND = 16  # series more for every bound
 PER_ROW = 8  # series that every row gets at least, so that a small row can be met
 GROWTH = 4
 PUSH, MOST_PUSHES = 1.5, 40  # factor on the multipliers of broken rows, and how often
-MOST_COLUMNS = 60_000  # binaries that HiGHS is given to improve a choice that stands
+MOST_SERIES, MOST_COLUMNS = 10_000, 20_000  # a core that HiGHS is given to prove that nothing better exists
 LEAST_GAP = 1e-9  # what a gap of zero means in floats
-SHARE = 0.5  # of the gap, left for HiGHS to stop at
+SHARE, GOOD = 0.25, 0.9  # of the gap: what HiGHS may leave, and how far above the dual's value is near enough
 
 
 class Core(NamedTuple):
@@ -53,7 +53,7 @@ def close(
     ask: Ask, stock_value: F32 | F64, families: Sequence[Family], multipliers: F64, value: float, *, gap: float,
     deadline: float, doubt: Callable[[], None],
 ) -> Closing:  # fmt: skip
-    """A choice that holds every bound, its core grown until the gap is met, all that matters is in it, or time is up.
+    """A choice that holds every bound, its core grown until the gap is met, growth is of no use, or time is up.
 
     Args:
         ask: the shards.
@@ -70,24 +70,37 @@ def close(
     best, objective = (first, base) if holds(families, first) else (None, np.inf)
     bound, flips = value, min(FIRST_CORE + PER_BOUND * len(multipliers), max(len(first) // 2, 1))
     unit = max(gap, LEAST_GAP) * max(abs(value), LEAST_GAP)
-    regrets, complete = 0, False  # the first core is by flips alone
-    while relative_gap(objective, bound) > gap and not complete and (regrets == 0 or time.monotonic() < deadline):
-        core = core_of(ask, stock_value, families, multipliers, first, flips, regrets, objective - value)
-        if best is not None and core.allowed.sum() > MOST_COLUMNS:
-            break
-        left = deadline - time.monotonic()
-        limit = left if core.reach >= objective - value else left / 2
-        chosen, core_bound = _close_core(stock_value, families, first, core, unit, limit)
+    regrets, useful = 0, True  # the first core is by flips alone
+    while relative_gap(objective, bound) > gap and useful and (regrets == 0 or time.monotonic() < deadline):
+        core = _core(ask, stock_value, families, multipliers, first, flips, regrets, objective - value)
+        complete = core.reach >= objective - value
+        limit = (deadline - time.monotonic()) * (1.0 if complete else 0.5)
+        good = (value - base) / unit + GOOD
+        chosen, core_bound = _close_core(stock_value, families, first, core, unit, good, limit)
         bound = max(bound, min(base + unit * core_bound, value + core.reach))
-        if chosen is not None and chosen_sum(stock_value, chosen) < objective and holds(families, chosen):
+        better = chosen is not None and chosen_sum(stock_value, chosen) < objective and holds(families, chosen)
+        if chosen is not None and better:
             best, objective = chosen, chosen_sum(stock_value, chosen)
         if best is None and regrets == 0:
             doubt()
             best = pushed(ask, stock_value, families, multipliers)
             objective = np.inf if best is None else chosen_sum(stock_value, best)
-        complete = core.reach >= objective - value
+        stuck = regrets > 0 and chosen is not None and not better
+        useful = core.reach < objective - value and not stuck
         regrets = max(regrets, flips) * GROWTH
     return Closing(best, bound)
+
+
+def _core(
+    ask: Ask, stock_value: F32 | F64, families: Sequence[Family], multipliers: F64, first: I64, flips: int, regrets: int,
+    wanted: float,
+) -> Core:  # fmt: skip
+    """After the first core: all that can matter, where that is not too much for HiGHS, else the nearest `regrets`."""
+    if regrets:
+        whole = core_of(ask, stock_value, families, multipliers, first, flips, MOST_SERIES, wanted)
+        if whole.reach >= wanted and whole.allowed.sum() <= MOST_COLUMNS:
+            return whole
+    return core_of(ask, stock_value, families, multipliers, first, flips, regrets, wanted)
 
 
 def core_of(
@@ -142,7 +155,13 @@ def pushed(ask: Ask, stock_value: F32 | F64, families: Sequence[Family], multipl
 
 
 def _close_core(
-    stock_value: F32 | F64, families: Sequence[Family], first: I64, core: Core, unit: float, time_limit_s: float
+    stock_value: F32 | F64,
+    families: Sequence[Family],
+    first: I64,
+    core: Core,
+    unit: float,
+    good: float,
+    time_limit_s: float,
 ) -> tuple[I64 | None, float]:
     """All series' choice and the core's lower bound, in `unit` above the first choices' objective."""
     series, kept = core.series, first[core.series]
@@ -155,7 +174,7 @@ def _close_core(
         part = family._replace(coefficients=family.coefficients[series], rows=family.rows[series])
         others = usage_of(family, first) - usage_of(part, kept)
         inside.append(part._replace(bounds=family.bounds - others))
-    answer = ask_highs(above, inside, core.allowed, gap_abs=SHARE, time_limit_s=max(time_limit_s, 0.1))
+    answer = ask_highs(above, inside, core.allowed, gap_abs=SHARE, good=good, time_limit_s=max(time_limit_s, 0.1))
     if answer.choice is None:
         return None, answer.bound
     chosen = first.copy()

@@ -61,20 +61,21 @@ def solve_exact(
 
 def ask_highs(
     stock_value: F32 | F64, families: Sequence[Family], allowed: Bools | None = None, *, gap_rel: float = 0.0,
-    gap_abs: float = 0.0, time_limit_s: float,
+    gap_abs: float = 0.0, good: float = -np.inf, time_limit_s: float,
 ) -> Answer:  # fmt: skip
-    """Build the model and solve it; a choice that is returned holds every bound.
+    """Build the model and solve it until a gap is reached or an objective is `good`; a choice returned holds every bound.
 
     HiGHS holds a bound to a tolerance of its own. Where its choice does not hold ours, the model is solved once more
     with the bounds drawn in by twice that tolerance.
     """
-    answer = _solve(stock_value, families, allowed, gap_rel, gap_abs, time_limit_s)
+    limits = {"gapRel": gap_rel, "gapAbs": gap_abs, "objective_target": good, "timeLimit": time_limit_s}
+    answer = _solve(stock_value, families, allowed, limits)
     if answer.choice is None or holds(families, answer.choice):
         return answer
     drawn_in = [
         family._replace(bounds=family.bounds - 2 * SLACK * np.abs(family.coefficients).max()) for family in families
     ]
-    again = _solve(stock_value, drawn_in, allowed, gap_rel, gap_abs, time_limit_s)
+    again = _solve(stock_value, drawn_in, allowed, limits)
     kept = again.choice is not None and holds(families, again.choice)
     return Answer(again.choice if kept else None, answer.bound)
 
@@ -83,7 +84,7 @@ def least_excess(families: Sequence[Family], time_limit_s: float) -> LabelInfeas
     """The error for families that cannot hold together: the first that fails beside the ones before it, and by how much."""
     for count in range(2, len(families) + 1):
         problem, _, excess = build_elastic(families[:count])
-        _run(problem, 1e-6, 0.0, time_limit_s)
+        _run(problem, {"gapRel": 1e-6, "timeLimit": time_limit_s})
         if problem.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
             break
         last = families[count - 1]
@@ -95,11 +96,10 @@ def least_excess(families: Sequence[Family], time_limit_s: float) -> LabelInfeas
 
 
 def _solve(
-    stock_value: F32 | F64, families: Sequence[Family], allowed: Bools | None, gap_rel: float, gap_abs: float,
-    time_limit_s: float,
-) -> Answer:  # fmt: skip
+    stock_value: F32 | F64, families: Sequence[Family], allowed: Bools | None, limits: dict[str, float]
+) -> Answer:
     problem, x = build(stock_value, families, allowed)
-    _run(problem, gap_rel, gap_abs, time_limit_s)
+    _run(problem, limits)
     if problem.sol_status == pulp.LpSolutionInfeasible:
         return Answer(None, np.inf)
     bound = float(problem.solverModel.getInfo().mip_dual_bound)
@@ -108,13 +108,9 @@ def _solve(
     return Answer(_chosen(x), bound)
 
 
-def _run(problem: pulp.LpProblem, gap_rel: float, gap_abs: float, time_limit_s: float) -> None:
-    problem.solve(
-        pulp.HiGHS(
-            msg=False, gapRel=gap_rel, gapAbs=gap_abs, timeLimit=time_limit_s, threads=1,
-            mip_feasibility_tolerance=SLACK, primal_feasibility_tolerance=SLACK,
-        )
-    )  # fmt: skip
+def _run(problem: pulp.LpProblem, limits: dict[str, float]) -> None:
+    tolerances = {"mip_feasibility_tolerance": SLACK, "primal_feasibility_tolerance": SLACK}
+    problem.solve(pulp.HiGHS(msg=False, threads=1, **tolerances, **limits))
 
 
 def _chosen(x: Choices) -> I64:

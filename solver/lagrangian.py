@@ -36,7 +36,7 @@ from solver.solution import (
 COLD, WARM, HARDEST = 0.03, 0.005, 0.003  # softness of the first pass from nowhere, from known multipliers, and at last
 COOLING = 0.4
 MOST_TRIALS = 6  # of one step's length
-ENOUGH = 1e-2  # of what an average series costs: a step that promises less is the last
+ENOUGH = 1e-3  # of what an average series costs: a step that promises less is the last
 PRECISE = 1e-6  # of a shortage: what is worth a pass
 FARTHEST = 1e3
 PATIENCE = 3  # steps in a row that gained less

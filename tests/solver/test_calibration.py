@@ -62,11 +62,11 @@ def test_calibration_stays_under_further_bounds() -> None:
 
 
 def test_every_category_gets_its_own_turnover() -> None:
-    tables, _, category = market_tables(np.random.default_rng(3), 600, 40, periods=60)
-    category = np.array([name[: len("category 1")] for name in category], dtype=object)
-    targets = {name: 3.0 + 0.2 * n for n, name in enumerate(sorted(set(category)))}
+    tables, _, _ = market_tables(np.random.default_rng(3), 400, 40, periods=60)
+    category = np.array([f"category {n % 4}" for n in range(400)], dtype=object)
+    targets = {name: 3.0 + 0.5 * n for n, name in enumerate(sorted(set(category)))}
     found = calibrate_by_category(tables, category, targets, 1)
-    rows = np.arange(600)
+    rows = np.arange(400)
     for name, wanted in targets.items():
         inside = category == name
         stock = tables.stock_units[rows, found.choice][inside].sum()

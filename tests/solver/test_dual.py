@@ -58,6 +58,27 @@ def test_the_dual_is_below_every_optimum_and_below_its_tangents(seed: int) -> No
     assert value <= best + 1e-6
 
 
+def test_the_compiled_pass_equals_numpy() -> None:
+    _, stock, families = drawn(8, 40, 5)
+    shard = shard_of(stock, families)
+    mu, softness = np.random.default_rng(1).exponential(1.0, shard.row_count), 0.05
+    inside = (shard.rows[:, :, None] == np.arange(shard.row_count)).astype(np.float64)  # (N, K, M)
+    spent = np.einsum("nkm,nkv->nvm", inside, shard.packed[:, 1:])
+    reduced = shard.packed[:, 0] + spent @ mu
+    least = reduced.min(axis=1, keepdims=True)
+    scale = softness * shard.spread[:, :1]
+    weights = np.exp((least - reduced) / scale)
+    weights /= weights.sum(axis=1, keepdims=True)
+    mean = np.einsum("nv,nvm->nm", weights, spent)
+    away = (spent - mean[:, None]) * np.sqrt(weights / scale)[:, :, None]
+    total = shard.sums(mu, softness, 0).sum(axis=0)
+    assert total[0] == pytest.approx(least.sum())
+    first = spent[np.arange(40), shard.choices(mu)].sum(axis=0)
+    np.testing.assert_allclose(total[1 : 1 + len(mu)], first)
+    curvature = np.einsum("nvm,nvl->ml", away, away)
+    np.testing.assert_allclose(total[1 + len(mu) :].reshape(len(mu), -1), curvature, atol=1e-6 * curvature.max())
+
+
 def test_curvature_tells_how_usage_falls() -> None:
     """Over many series the slope of usage between two multipliers is near the curvature in between."""
     rng = np.random.default_rng(0)
