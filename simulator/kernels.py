@@ -181,7 +181,7 @@ def sweep_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                         lost_value[n, v] += gone[v] * weight_lost[n, t]
                 if due[n, t]:
                     place(days, rate[n, t], left, on_order, rule, rounding, fixed, c, order)
-                    slot = (t + lead[n, t]) % ring_length
+                    slot = (t + lead[n, t * min(lead.shape[1] - 1, 1)]) % ring_length
                     arrives[slot] = True
                     for v in range(candidates):
                         ring[slot, v] += order[v]
@@ -197,6 +197,7 @@ def _walk(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """One series through all periods; arrays are (T,), `received` holds the opening pipeline."""
     have, young = opening, opening
     least = whole_packs(rule.least, rule.multiple, 0, c)
+    target_step, lead_step = min(targets.shape[0] - 1, 1), min(lead.shape[0] - 1, 1)  # 0 where one number is for all
     for t in range(demand.shape[0]):
         arriving, wanted = received[t], demand[t]
         left = have + arriving - wanted
@@ -216,7 +217,7 @@ def _walk(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
         order = c.zero
         if due[t]:
             position = have + coming
-            raw = targets[t] if fixed else max(targets[t] - position, c.zero)
+            raw = targets[t * target_step] if fixed else max(targets[t * target_step] - position, c.zero)
             if simple:
                 order = raw if raw > c.slack * (c.one + position) else c.zero
                 if rule.multiple > c.zero:
@@ -225,8 +226,8 @@ def _walk(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 sellable = rule.keep * rate[t] if rule.keep < np.inf else rule.keep
                 order = constrained(raw, position, sellable, rule, least, rounding, c)
             coming += order
-            if t + lead[t] < demand.shape[0]:
-                received[t + lead[t]] += order
+            if t + lead[t * lead_step] < demand.shape[0]:
+                received[t + lead[t * lead_step]] += order
         ordered[t] = order
 
 
@@ -262,11 +263,26 @@ def replay_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compile
 # Inlined before compilation, or its loop over series would not become vector instructions.
 @numba.njit(inline="always", **OPTIONS)  # type: ignore[untyped-decorator]
 def _walk_together(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    first, count, demand, due, targets, lead, on_hand0, pipeline0, multiples, fixed, ring_length, c, stock, lost, empty
+    first,
+    count,
+    demand,
+    due,
+    targets,
+    lead,
+    on_hand0,
+    pipeline0,
+    multiples,
+    fixed,
+    ring_length,
+    c,
+    stock,
+    lost,
+    empty,
+    asked,
 ):
     """Up to LANES series side by side, with nothing but packs, rounded up, to constrain their orders."""
-    scratch = np.zeros((10, LANES), demand.dtype)
-    have, on_order, wanted, target, may, order, held, missed, short, multiple = scratch
+    scratch = np.zeros((11, LANES), demand.dtype)
+    have, on_order, wanted, target, may, order, held, missed, short, whole_demand, multiple = scratch
     ring = np.zeros((ring_length, LANES), demand.dtype)
     packed = False
     for b in range(count):
@@ -278,9 +294,10 @@ def _walk_together(  # type: ignore[no-untyped-def]  # pragma: no cover - compil
             on_order[b] += pipeline0[first + b, j]
     counts = c.zero if fixed else c.one  # whether the position is deducted
     slot = 0
+    target_step, lead_step = min(targets.shape[1] - 1, 1), min(lead.shape[1] - 1, 1)  # 0 where one number is for all
     for t in range(demand.shape[1]):
         for b in range(count):
-            wanted[b], target[b] = demand[first + b, t], targets[first + b, t]
+            wanted[b], target[b] = demand[first + b, t], targets[first + b, t * target_step]
             may[b] = c.one if due[first + b, t] else c.zero
         arriving = ring[slot]
         for b in range(LANES):
@@ -290,6 +307,7 @@ def _walk_together(  # type: ignore[no-untyped-def]  # pragma: no cover - compil
             held[b] += have[b]
             missed[b] += gone
             short[b] += c.one if gone > c.least_lost else c.zero
+            whole_demand[b] += wanted[b]
             on_order[b] -= arriving[b]
             arriving[b] = c.zero
             position = have[b] + on_order[b]
@@ -302,17 +320,18 @@ def _walk_together(  # type: ignore[no-untyped-def]  # pragma: no cover - compil
                 order[b] = whole if multiple[b] > c.zero else order[b]
         for b in range(count):
             on_order[b] += order[b]
-            arrival = slot + lead[first + b, t]  # a division would take longer than all the rest
+            arrival = slot + lead[first + b, t * lead_step]  # a division would take longer than all the rest
             ring[arrival if arrival < ring_length else arrival - ring_length, b] += order[b]
         slot = slot + 1 if slot + 1 < ring_length else 0
     for b in range(count):
         stock[first + b], lost[first + b], empty[first + b] = held[b], missed[b], short[b]
+        asked[first + b] = whole_demand[b]
 
 
 @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def totals_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     demand, due, targets, rate, lead, on_hand0, pipeline0, rules, life, rounding, fixed, c, ring_length,
-    stock, lost, empty, wasted,
+    stock, lost, empty, wasted, asked,
 ):  # fmt: skip
     series, periods = demand.shape
     for group in numba.prange((series + LANES - 1) // LANES):
@@ -324,7 +343,7 @@ def totals_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compile
         if simple:
             _walk_together(
                 first, count, demand, due, targets, lead, on_hand0, pipeline0, rules.multiple, fixed, ring_length, c,
-                stock, lost, empty,
+                stock, lost, empty, asked,
             )  # fmt: skip
             wasted[first : first + count] = 0
         else:
@@ -338,7 +357,7 @@ def totals_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compile
                     life[n], rounding, fixed, c, on_hand, sales, missed, received, ordered, thrown,
                 )  # fmt: skip
                 stock[n], lost[n], wasted[n] = on_hand.sum(), missed.sum(), thrown.sum()
-                empty[n] = (missed > c.least_lost).sum()
+                empty[n], asked[n] = (missed > c.least_lost).sum(), demand[n].sum()
 
 
 @numba.njit(parallel=True, **OPTIONS)  # type: ignore[untyped-decorator]

@@ -73,7 +73,7 @@ def _inputs(world: World, dtype: type) -> dict[str, Any]:
     return {
         "demand": as_array(world.demand, dtype),
         "due": as_array(world.review_due, np.bool_),
-        "lead": as_array(np.broadcast_to(world.lead_time.reshape(shape[0], -1), shape), np.int32),
+        "lead": as_array(world.lead_time.reshape(shape[0], -1), np.int32),
         "on_hand0": as_array(world.initial.on_hand, dtype),
         "pipeline0": as_array(world.initial.pipeline, dtype),
         "rules": rule_arrays(world.rules, dtype, perishable=world.daily_rate is not None),
@@ -129,7 +129,7 @@ def replay(world: World, targets: F64, ordering_mode: str, *, out: Trajectory | 
 
     Args:
         world: demand and rules.
-        targets: (N, T) target stock in units (`order_up_to`) or units to order (`fixed`).
+        targets: (N, T) target stock in units (`order_up_to`) or units to order (`fixed`); (N,) where they never change.
         ordering_mode: `order_up_to` or `fixed`.
         out: a trajectory of the same shape to write into; new memory costs as much as the replay itself.
     """
@@ -142,14 +142,14 @@ def replay(world: World, targets: F64, ordering_mode: str, *, out: Trajectory | 
 
 def replay_totals(world: World, targets: F64, ordering_mode: str) -> UnitTotals:
     """`unit_totals(replay(...))` without keeping what happened in between: twice as fast and flat in memory."""
-    stock, lost, empty, wasted = totals = np.empty((4, world.demand.shape[0]))
+    stock, lost, empty, wasted, demand = totals = np.empty((5, world.demand.shape[0]))
     totals_kernel(*_replayed(world, targets, ordering_mode), world.pipeline_length + 1, *totals)
-    return UnitTotals(stock, lost, empty, wasted, world.demand.sum(axis=1), world.demand.shape[1])
+    return UnitTotals(stock, lost, empty, wasted, demand, world.demand.shape[1])
 
 
 def _replayed(world: World, targets: F64, ordering_mode: str) -> tuple[Any, ...]:
     given = _inputs(world, np.float64)
-    wanted = as_array(targets, np.float64)
+    wanted = as_array(targets.reshape(len(world.demand), -1), np.float64)
     rate = wanted if world.daily_rate is None else as_array(world.daily_rate, np.float64)
     return (
         given["demand"], given["due"], wanted, rate, given["lead"], given["on_hand0"], given["pipeline0"],

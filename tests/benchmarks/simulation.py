@@ -133,7 +133,7 @@ def plain_sweep(world: World, rate: F64, days: F64, series: int) -> Callable[[],
 
 def compiled_totals(replay: Replay) -> Callable[[], Totals]:
     """Our fastest replay of one rule, on one core."""
-    world, targets = replay_world(replay), targets_of(replay)
+    world, targets = replay_world(replay), replay.target_stock
 
     def run() -> Totals:
         with one_core():

@@ -245,6 +245,10 @@ def test_totals_without_a_trajectory_equal_the_trajectorys(seed: int, mode: str,
     expected = unit_totals(rollout(world, follow(targets), mode))
     for one, other in zip(replay_totals(world, targets, mode), expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-9)
+    level = targets[:, 0]
+    expected = unit_totals(rollout(world, follow(np.repeat(level[:, None], rate.shape[1], axis=1)), mode))
+    for one, other in zip(replay_totals(world, level, mode), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
 
 
 @settings(max_examples=10, deadline=None)

@@ -67,7 +67,7 @@ def test_an_in_stock_rate_is_a_share_of_series_and_periods() -> None:
     family = category_in_stock_rate(BY_HAND, PLACE, {"a": 0.9, "b": 0.5})
     np.testing.assert_allclose(family.bounds, [0.1, 0.5])
     np.testing.assert_allclose(usage_of(family, FEW), [6 / 8, 1 / 4])
-    with pytest.raises(ValueError, match=r"in_stock_rate of .a. must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"in_stock_rate of 'a' must lie between 0 and 1, got 1\.5"):
         category_in_stock_rate(BY_HAND, PLACE, {"a": 1.5})
 
 
