@@ -92,8 +92,8 @@ def close(
 
 
 def _core(
-    ask: Ask, stock_value: F32 | F64, families: Sequence[Family], multipliers: F64, first: I64, flips: int, regrets: int,
-    wanted: float,
+    ask: Ask, stock_value: F32 | F64, families: Sequence[Family], multipliers: F64, first: I64, flips: int,
+    regrets: int, wanted: float,
 ) -> Core:  # fmt: skip
     """After the first core: all that can matter, where that is not too much for HiGHS, else the nearest `regrets`."""
     if regrets:
@@ -104,8 +104,8 @@ def _core(
 
 
 def core_of(
-    ask: Ask, stock_value: F32 | F64, families: Sequence[Family], multipliers: F64, first: I64, flips: int, regrets: int,
-    wanted: float,
+    ask: Ask, stock_value: F32 | F64, families: Sequence[Family], multipliers: F64, first: I64, flips: int,
+    regrets: int, wanted: float,
 ) -> Core:  # fmt: skip
     """The series nearest to another choice, and those of their candidates that are.
 
@@ -141,7 +141,7 @@ def core_of(
 
 
 def pushed(ask: Ask, stock_value: F32 | F64, families: Sequence[Family], multipliers: F64) -> I64 | None:
-    """Some choice that holds every bound: the multipliers of broken rows are raised until none is broken, or given up."""
+    """Some choice that holds every bound: multipliers of broken rows are raised until none is broken, or given up."""
     bounds = np.concatenate([family.bounds for family in families])
     priced = multipliers
     for _ in range(MOST_PUSHES):
@@ -185,7 +185,7 @@ def _close_core(
 def _distances(
     stock_value: F32 | F64, families: Sequence[Family], multipliers: F64, series: I64, first: I64
 ) -> tuple[F64, F64, Bools]:
-    """(n, V) each: regret and flip of every candidate of some series, as in `Seconds`, and whether it repeats the last."""
+    """(n, V) each: regret and flip of some series' candidates, as in `Seconds`, and which repeat the one before."""
     reduced = stock_value[series].astype(np.float64)
     repeated = np.zeros(reduced.shape, dtype=bool)
     repeated[:, 1:] = reduced[:, 1:] == reduced[:, :-1]

@@ -28,7 +28,7 @@ FAR = 36.0  # exp(-36) is below what a sum of 90 weights can feel
 
 
 class Seconds(NamedTuple):
-    """Every series' first choice and how near it is to another; candidates equal to the first in all coefficients do not count."""
+    """Every series' first choice and how near it is to another one; a candidate with the same coefficients is no other."""
 
     choice: I64  # (n,) candidate of least reduced value
     regret: F64  # (n,) least reduced value of another candidate above it; infinite where there is none
@@ -74,7 +74,7 @@ class Shard(NamedTuple):
         return self._seconds(multipliers).choice
 
     def near(self, multipliers: F64, flips: int, regrets: int, per_row: int) -> Near:
-        """The series nearest to another choice: `flips` by flip, `regrets` by regret, and `per_row` by flip in every row."""
+        """The series nearest to another choice: `flips` by flip, `regrets` by regret, `per_row` by flip in each row."""
         seconds = self._seconds(multipliers)
         kept = np.union1d(
             smallest(seconds.flip, self.rows, self.row_count, flips, per_row),
@@ -129,7 +129,7 @@ def row_starts(families: Sequence[Family]) -> list[int]:
 
 
 def smallest(score: F64, rows: I64, row_count: int, count: int, per_row: int) -> I64:
-    """Places of the `count` smallest finite scores and of the `per_row` smallest in every row; earlier ones among equals."""
+    """Places of the `count` smallest finite scores and of the `per_row` smallest in every row; the earlier of equals."""
     order = np.argsort(score, kind="stable")
     order = order[: np.searchsorted(score[order], np.inf)]
     wanted = np.arange(len(order)) < count

@@ -63,7 +63,7 @@ def ask_highs(
     stock_value: F32 | F64, families: Sequence[Family], allowed: Bools | None = None, *, gap_rel: float = 0.0,
     gap_abs: float = 0.0, good: float = -np.inf, time_limit_s: float,
 ) -> Answer:  # fmt: skip
-    """Build the model and solve it until a gap is reached or an objective is `good`; a choice returned holds every bound.
+    """Build and solve the model until a gap is reached or an objective is `good`; a choice returned holds every bound.
 
     HiGHS holds a bound to a tolerance of its own. Where its choice does not hold ours, the model is solved once more
     with the bounds drawn in by twice that tolerance.
@@ -81,7 +81,7 @@ def ask_highs(
 
 
 def least_excess(families: Sequence[Family], time_limit_s: float) -> LabelInfeasible:
-    """The error for families that cannot hold together: the first that fails beside the ones before it, and by how much."""
+    """The error for families that cannot hold together: the first that fails beside those before it, by how much."""
     for count in range(2, len(families) + 1):
         problem, _, excess = build_elastic(families[:count])
         _run(problem, {"gapRel": 1e-6, "timeLimit": time_limit_s})
