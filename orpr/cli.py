@@ -1,6 +1,6 @@
 """The `orpr` command. Every command imports its package when called, so that serving never loads torch.
 
-Exit codes: 0 done, 1 the work failed, 2 the input or the call is wrong (one line on stderr, nothing written).
+Exit codes: 0 done, 1 the work failed, 2 the input is wrong (one line on stderr, nothing written) or the call (its usage).
 """
 
 from __future__ import annotations
@@ -134,8 +134,11 @@ def import_lines(
 def check(data: Data) -> None:
     """Read a dataset and say what is wrong with it, or what is in it."""
     from simulator.canonical import read_panel
+    from simulator.stock import read_inventory, read_limits, read_orders
 
     panel = read_panel(data)
+    for also in (read_inventory, read_orders, read_limits):
+        also(panel, data)
     known = panel.units_sold == panel.units_sold
     typer.echo(
         f"{panel.name}: {panel.series_count} series, {panel.date_of(0)} to {panel.date_of(panel.last_recorded)}, "
@@ -195,7 +198,7 @@ def pareto(
 
     A `limits` file in the dataset bounds volume and budget of its locations.
     """
-    from orpr.trade_off import screen_table, trade_off, write_trade_off
+    from orpr.trade_off import category_table, screen_table, trade_off, write_trade_off
     from simulator.canonical import read_panel
 
     panel = read_panel(data)
@@ -204,6 +207,8 @@ def pareto(
     if out is not None:
         write_trade_off(found, panel, out)
     SCREEN.print(screen_table(found, panel.currency))
+    if found.by_category is not None:
+        SCREEN.print(category_table(found.by_category))
 
 
 @app.command()

@@ -27,6 +27,8 @@ from solver.labels import LabelHistory, best_days, cost_curves, epochs_from, his
 
 PERIODS_IN_A_FILE = 60_000  # series x periods; with a curve for each, some tens of megabytes
 FILES = "labels-*.parquet"
+SETTINGS = ("grid", "ordering_mode", "replayed", "quantity", "period_days", "currency", "code")
+ROOMS = ("simulator/*.py", "solver/labels.py", "solver/curves.py")  # the code that labels follow from
 
 
 class Labelled(NamedTuple):
@@ -56,14 +58,17 @@ def write_labels(
     if out.is_file():
         raise ValueError(f"out: {out} is a file, labels are a folder of files")
     window, grid = history_window(panel, end), inventory_days_grid()
+    if len(window) < 2:
+        raise ValueError(f"out: nothing to label before {panel.date_of(end)}, the history begins on {panel.date_of(0)}")
     replayed = replayed_history(panel, panel_rates(panel), window, recovered=recovered)
     provenance = {
         "data_sha256": folder_hash(data), "commit": code_commit(), "grid": grid.tolist(),
         "ordering_mode": ORDER_UP_TO, "before": panel.date_of(end).isoformat(),
         "replayed": "recovered" if recovered else "sales",
         "incumbent": "gamma base stock at the category's service target", "currency": panel.currency,
+        "quantity": panel.quantity, "period_days": panel.period_days, "code": _code_fingerprint(),
     }  # fmt: skip
-    rows = max(PERIODS_IN_A_FILE // max(len(window), 1), 1)
+    rows = max(PERIODS_IN_A_FILE // (1 << len(window).bit_length()), 1)  # a day more does not move series between files
     starts = range(0, panel.series_count, rows)
     written, labels, kept = set(), 0, 0
     for step, start in enumerate(starts):
@@ -76,7 +81,8 @@ def write_labels(
         written.add(path)
         labels, kept = labels + count, kept + (not fresh)
     for path in set(out.glob(FILES)) - written:  # of a run over more series, or other ones
-        path.unlink()
+        if _record(path) is not None:
+            path.unlink()
     progress("label", len(starts), len(starts))
     return Labelled(labels, len(starts), kept)
 
@@ -87,7 +93,7 @@ def _write_file(
     """How many labels the file holds, and whether it had to be written."""
     schedule = review_schedule(part, window)
     mine = {
-        **{key: provenance[key] for key in ("grid", "ordering_mode", "replayed")},
+        **{key: provenance[key] for key in SETTINGS},
         "items": _items_fingerprint(part), "first": part.date_of(window.start).isoformat(),
         "periods": _period_fingerprints(replayed, schedule),
     }  # fmt: skip
@@ -127,6 +133,23 @@ def _labels(part: Panel, window: range, replayed: LabelHistory, schedule: Schedu
     ).sort("item_id", "location_id", "as_of")
 
 
+def _code_fingerprint() -> str:
+    """Of the sources that labels follow from: mended code makes them anew."""
+    root, digest = Path(__file__).parent.parent, hashlib.blake2b(digest_size=16)
+    for path in sorted(path for pattern in ROOMS for path in root.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """What a label file was made from; None where it is none of ours."""
+    try:
+        record = json.loads(pl.read_parquet_metadata(path)["orpr"])
+    except (OSError, KeyError, ValueError, pl.exceptions.PolarsError):
+        return None
+    return record if isinstance(record, dict) and "periods" in record else None
+
+
 def _items_fingerprint(part: Panel) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, column in sorted(vars(part.items).items()):
@@ -145,13 +168,10 @@ def _period_fingerprints(replayed: LabelHistory, schedule: Schedule) -> list[str
 
 def _reusable(path: Path, mine: dict[str, Any]) -> tuple[tuple[int, dict[str, Any]] | None, int]:
     """The labels that stand in the file with their record, and for how many periods they still hold."""
-    try:
-        theirs = json.loads(pl.read_parquet_metadata(path)["orpr"])
-        count = int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    except (OSError, KeyError, ValueError, pl.exceptions.PolarsError):
-        return None, 0  # no file, or none of ours
-    if any(theirs.get(key) != mine[key] for key in mine if key != "periods"):
+    theirs = _record(path)
+    if theirs is None or any(theirs.get(key) != mine[key] for key in mine if key != "periods"):
         return None, 0
+    count = int(pl.scan_parquet(path).select(pl.len()).collect().item())
     pairs = zip(mine["periods"], theirs["periods"], strict=False)
     same = next(
         (t for t, (one, other) in enumerate(pairs) if one != other), min(len(mine["periods"]), len(theirs["periods"]))

@@ -55,6 +55,7 @@ def trade_off(panel: Panel, data: Path, days: int, points: int, progress: Progre
 
     Raises:
         LabelInfeasible: where the limits cannot be held.
+        ValueError: for `by_category` together with limits.
     """
     window, rates, rules = test_window(panel, days), panel_rates(panel), rules_of(panel)
     rate = replayed_rates(rates, window)
@@ -63,6 +64,10 @@ def trade_off(panel: Panel, data: Path, days: int, points: int, progress: Progre
     tables = candidate_tables(panel, rates, window, inventory_days_grid(), rules, world=world)
     turnover = Turnover(panel, window, world, read_inventory(panel, data))
     families = limit_families(panel, tables, world, read_limits(panel, data))
+    if families and by_category:
+        raise ValueError(
+            "by_category cannot be combined with a limits file: the limits hold for all categories together"
+        )
     solve = partial(Lagrangian(tables, families).solve)
     progress("levels", 1, 3)
     found = pareto_set(tables, panel.period_days, points=points, solve=solve)
@@ -123,6 +128,16 @@ def write_trade_off(found: TradeOff, panel: Panel, out: Path) -> None:
             )
         )  # fmt: skip
     write_whole({out: pl.concat(tables)}, {"orpr": json.dumps(found.record)})
+
+
+def category_table(found: CategoryCalibration) -> Table:
+    """The level of each category."""
+    table = Table(title="calibrated by category")
+    for name in ("category", "alpha_loss", "turnover days"):
+        table.add_column(name, justify="left" if name == "category" else "right")
+    for name, days in found.turnover_days.items():
+        table.add_row(name, f"{found.alpha_loss[name]:.4f}", f"{days:.2f}")
+    return table
 
 
 def screen_table(found: TradeOff, currency: str) -> Table:

@@ -174,7 +174,7 @@ def read_history(folder: Path | str, *, set_aside: list[Problem] | None = None) 
         items, demand = items.join(keys, on=KEY, how="anti"), demand.join(keys, on=KEY, how="anti")
     if items.is_empty() or demand.is_empty():
         raise DataError(problems)
-    return assemble(settings, items, demand, _read_calendar(folder))
+    return assemble(settings, items, demand, _read_calendar(folder, set(items["location_id"])))
 
 
 def assemble(
@@ -245,17 +245,22 @@ def _dense_demand(
     return dense
 
 
-def _read_calendar(folder: Path) -> pl.DataFrame | None:
+def _read_calendar(folder: Path, places: set[str]) -> pl.DataFrame | None:
     found = read_table(folder, "calendar")
     if found is None:
         return None
     file, table = found
     check_columns(file, table, ["date"], CALENDAR_COLUMNS)
     table = cast(file, table, "date", pl.Date(), "a date, YYYY-MM-DD")
+    empty = offences(file, table, "date", pl.col("date").is_null(), "must not be empty")
+    if empty:
+        raise DataError(empty)
     for column in [c for c in (*CALENDAR_FLAGS, *SUPPLIER_FLAGS) if c in table.columns]:
         table = cast(file, table, column, pl.Boolean(), "true or false")
     if "location_id" in table.columns:
         table = cast(file, table, "location_id", pl.String(), "text")
+        if places and table.height and not table["location_id"].is_in(sorted(places)).any():
+            raise fail(file, "location_id", "no item is at any of these locations", table["location_id"][0])
     return table
 
 

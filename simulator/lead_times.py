@@ -30,7 +30,8 @@ def draw_lead_times(panel: Panel, history: LeadTimeHistory, periods: range, rng:
     """(N, T) periods that the order placed at the end of each period would take, drawn from what orders took.
 
     A series with fewer than eight received orders before the window draws from its category's, then from all of them;
-    without any, every order takes its planned time. Only orders placed before the window are drawn from.
+    without any, every order takes its planned time. Only orders placed before the window are drawn from. What they took
+    holds their waits for delivery days already, so calendars are not added once more.
 
     Args:
         panel: the dataset.
@@ -39,6 +40,7 @@ def draw_lead_times(panel: Panel, history: LeadTimeHistory, periods: range, rng:
         rng: source of the draws.
     """
     planned = review_schedule(panel, periods).lead_time
+    item = panel.lead_periods[:, None]
     past = history.order_day < panel.start_day + periods.start * panel.period_days
     series = history.series[past]
     ratio = history.lead_time_days[past] / np.maximum(panel.items.lead_time_days[series], 1)
@@ -52,4 +54,4 @@ def draw_lead_times(panel: Panel, history: LeadTimeHistory, periods: range, rng:
     for n in range(panel.series_count):
         pool = own[n] if len(own[n]) >= OWN_ORDERS else pools.get(category[n], ratio)
         drawn[n] = rng.choice(pool, planned.shape[1])
-    return np.maximum(np.round(planned * drawn), 1).astype(np.int64)
+    return np.maximum(np.round(item * drawn), 1).astype(np.int64)

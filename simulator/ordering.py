@@ -91,12 +91,12 @@ def rules_of(panel: Panel, rounding: str = "up", *, on: date | None = None) -> O
     Args:
         panel: the dataset.
         rounding: how a quantity meets its multiple.
-        on: where given, items whose `orderable_until` lies before it can no longer be ordered. A replay leaves it out:
+        on: where given, items whose `orderable_until` lies before it, or before the order day that it is the cut-off of, can no longer be ordered. A replay leaves it out:
             its calendar of order days ends there by itself.
     """
     items = panel.items
     multiple = np.where(items.order_multiple > 0, items.order_multiple, 1.0 if panel.discrete else 0.0)
-    life = panel.shelf_life_periods
+    life, cutoff = panel.shelf_life_periods, np.nan_to_num(items.order_cutoff_days)
     keep = (panel.lead_periods + life - 1.0) * panel.period_days
     return OrderRules(
         min_order_qty=np.nan_to_num(items.min_order_qty),
@@ -105,7 +105,7 @@ def rules_of(panel: Panel, rounding: str = "up", *, on: date | None = None) -> O
         min_stock=np.nan_to_num(items.min_stock),
         max_stock=np.where(items.max_stock > 0, items.max_stock, np.inf),
         keep_days=np.where(life > 0, keep, np.inf) if (life > 0).any() else None,
-        orderable=None if on is None else panel.orderable_until_day >= (on - EPOCH).days,
+        orderable=None if on is None else panel.orderable_until_day >= (on - EPOCH).days + cutoff,
         rounding=rounding,
     )
 

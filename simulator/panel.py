@@ -210,6 +210,7 @@ def test_window(panel: Panel, test_days: int) -> range:
     start = stop - test_days // panel.period_days
     if not 0 < start < stop:
         raise ValueError(
-            f"test_days must leave history before the window, got {test_days} of {stop * panel.period_days}"
+            f"the window must have at least one period and leave history before it, got {test_days} of "
+            f"{stop * panel.period_days} days"
         )
     return range(start, stop)

@@ -70,7 +70,7 @@ def rollout(world: World, policy: Policy, ordering_mode: str = ORDER_UP_TO) -> T
     state = world.initial._replace(pipeline=np.pad(world.initial.pipeline, ((0, 0), (0, missing))))
     if world.shelf_life is not None:
         state = perishing(state, world.shelf_life)
-    lead_time = np.broadcast_to(world.lead_time.reshape(shape[0], -1), shape)
+    lead_time = np.broadcast_to(as_columns(world.lead_time), shape)
     for t in range(shape[1]):
         state, outcome = advance(state, world.demand[:, t], world.shelf_life)
         record.on_hand[:, t], record.sales[:, t] = outcome.on_hand, outcome.sales
@@ -85,6 +85,11 @@ def rollout(world: World, policy: Policy, ordering_mode: str = ORDER_UP_TO) -> T
             state = place_order(state, order, lead_time[:, t])
             record.order_quantity[:, t] = order
     return record
+
+
+def as_columns(numbers: Any) -> Any:
+    """(N, 1) of one number for each series, (N, T) as it is."""
+    return numbers[:, None] if numbers.ndim == 1 else numbers
 
 
 def follow(targets: F64) -> Policy:

@@ -55,7 +55,7 @@ def perishing(state: State, shelf_life: Array) -> State:
         shelf_life: (N,) periods in which a received unit can be sold; 0 where it keeps for ever.
     """
     xp = array_namespace(state.on_hand)
-    remembered = max(int(xp.max(shelf_life)) - 1, 1)
+    remembered = max(int(xp.max(shelf_life)) - 1, 1) if shelf_life.shape[0] else 1
     older = xp.zeros((state.on_hand.shape[0], remembered - 1), dtype=state.on_hand.dtype)
     return state._replace(recent=xp.concat([state.on_hand[:, None], older], axis=1))
 

@@ -149,6 +149,7 @@ def read_limits(panel: Panel, folder: Path) -> Limits | None:
     problems: list[Problem] = []
     table = cast(file, table, "location_id", pl.String(), "text")
     place = pl.col("location_id")
+    problems += offences(file, table, "location_id", place.is_null(), "must not be empty")
     problems += offences(file, table, "location_id", ~place.is_in(sorted(set(panel.items.location_id))),
                          "no item is there")  # fmt: skip
     problems += offences(file, table, "location_id", ~place.is_first_distinct(), "the location stands here twice")

@@ -15,7 +15,7 @@ from simulator.kernels import Constants, Rules, replay_kernel, sweep_kernel, tot
 from simulator.metrics import LEAST_LOST, UnitTotals
 from simulator.ordering import FIXED, ORDERING_MODES, ROUNDINGS, SLACK, OrderRules
 from simulator.panel import F64
-from simulator.rollout import Trajectory, World
+from simulator.rollout import Trajectory, World, as_columns
 
 
 class SweepTable(NamedTuple):
@@ -73,7 +73,7 @@ def _inputs(world: World, dtype: type) -> dict[str, Any]:
     return {
         "demand": as_array(world.demand, dtype),
         "due": as_array(world.review_due, np.bool_),
-        "lead": as_array(world.lead_time.reshape(shape[0], -1), np.int32),
+        "lead": as_array(as_columns(world.lead_time), np.int32),
         "on_hand0": as_array(world.initial.on_hand, dtype),
         "pipeline0": as_array(world.initial.pipeline, dtype),
         "rules": rule_arrays(world.rules, dtype, perishable=world.daily_rate is not None),
@@ -101,6 +101,8 @@ def sweep(
     shape = (world.demand.shape[0], len(days))
     valued = shape if weights is not None else (0, shape[1])
     table = SweepTable(*(np.empty(shape if k < 4 else valued, dtype) for k in range(6)))
+    if not shape[0]:
+        return table
     rate = as_array(daily_rate, dtype)
     weighing = Weights(rate, rate) if weights is None else Weights(*(as_array(w, dtype) for w in weights))
     sweep_kernel(
@@ -135,7 +137,7 @@ def replay(world: World, targets: F64, ordering_mode: str, *, out: Trajectory | 
     """
     shape = world.demand.shape
     record = Trajectory(*(np.empty(shape) for _ in Trajectory._fields)) if out is None else out
-    record = record._replace(wasted=np.zeros(shape))  # written only where something perishes
+    record.wasted[:] = 0  # written only where something perishes
     replay_kernel(*_replayed(world, targets, ordering_mode), *record)
     return record
 
@@ -149,7 +151,7 @@ def replay_totals(world: World, targets: F64, ordering_mode: str) -> UnitTotals:
 
 def _replayed(world: World, targets: F64, ordering_mode: str) -> tuple[Any, ...]:
     given = _inputs(world, np.float64)
-    wanted = as_array(targets.reshape(len(world.demand), -1), np.float64)
+    wanted = as_array(as_columns(targets), np.float64)
     rate = wanted if world.daily_rate is None else as_array(world.daily_rate, np.float64)
     return (
         given["demand"], given["due"], wanted, rate, given["lead"], given["on_hand0"], given["pipeline0"],

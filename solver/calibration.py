@@ -20,6 +20,7 @@ from solver.solution import LabelInfeasible, Solution
 
 Solve = Callable[[float], Solution]  # alpha_loss -> labels; raises LabelInfeasible
 NARROW = 1e-9  # levels nearer than this are one
+FINE = 1e-3  # of the levels' range: how near to the strictest level that bounds allow the trade-off ends
 EFFORT = Effort(gap=1e-4, time_limit_s=5.0)  # of each solve in a search: turnover is wanted to a percent
 
 
@@ -179,14 +180,25 @@ def pareto_set(
 
 
 def _strictest_solution(solve: Solve, alphas: list[float]) -> Solution:
-    """The solution at the last of two levels, which is lowered by halves where further bounds do not allow it."""
-    while True:
+    """The solution at the last of two levels, which is lowered where further bounds do not allow it.
+
+    Halving finds the strictest level that they do allow, to `FINE` of the interval; it becomes the last one.
+    """
+    loosest, strictest_level = alphas
+    try:
+        return solve(strictest_level)
+    except LabelInfeasible:
+        low, high, found = loosest, strictest_level, None
+    while found is None or high - low > FINE * (strictest_level - loosest):
+        middle = (low + high) / 2
         try:
-            return solve(alphas[1])
+            found, low = solve(middle), middle
         except LabelInfeasible:
-            alphas[1] = (alphas[0] + alphas[1]) / 2
-            if alphas[1] - alphas[0] < NARROW:
+            high = middle
+            if high - loosest < NARROW:
                 raise
+    alphas[1] = low
+    return found
 
 
 def _undominated(points: list[ParetoPoint]) -> list[ParetoPoint]:

@@ -46,10 +46,13 @@ def _with_items(panel: Panel, **columns: object) -> Panel:
 
 
 def _more_order_days(panel: Panel) -> Iterator[Panel]:
-    """One weekday more where weekdays are given, whichever is best; else a review period one period shorter."""
+    """One weekday more where weekdays are given, whichever is best, used every week; else a shorter review period."""
     items = panel.items
     given = np.array([bool(days) for days in items.order_weekdays])
-    shorter = np.where(given, items.review_period_days, (panel.review_periods - 1) * panel.period_days)
+    often = np.array([7 // (len(set(days)) + 1) if days else 7 for days in items.order_weekdays])
+    shorter = np.where(
+        given, np.minimum(items.review_period_days, often), (panel.review_periods - 1) * panel.period_days
+    )
     shorter = np.maximum(shorter, panel.period_days)
     if not given.any():
         yield _with_items(panel, review_period_days=shorter)
@@ -66,7 +69,7 @@ def _earlier(panel: Panel) -> Iterator[Panel]:
 
 def _has_order_days(panel: Panel) -> Bools:
     given = np.array([days != "" for days in panel.items.order_weekdays])
-    all_week = np.array([days == WEEK for days in panel.items.order_weekdays])
+    all_week = np.array([set(days) == set(WEEK) for days in panel.items.order_weekdays])
     return np.asarray(np.where(given, ~all_week, panel.review_periods > 1))
 
 
@@ -80,7 +83,7 @@ RELAXATIONS = {
     "max_order_qty": Relaxation(
         "no maximum", lambda p: np.nan_to_num(p.items.max_order_qty) > 0, _without("max_order_qty", np.nan)
     ),
-    "order_day": Relaxation("an order day more, or a review period a period shorter", _has_order_days, _more_order_days),
+    "order_day": Relaxation("an order weekday more, or a review period a period shorter", _has_order_days, _more_order_days),
     "lead_time_days": Relaxation("a period less", lambda p: p.lead_periods > 1, _earlier),
 }  # fmt: skip
 

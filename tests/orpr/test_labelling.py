@@ -93,6 +93,29 @@ def test_other_costs_or_fewer_series_leave_nothing_old_behind(panel: Panel, tmp_
     assert everything(tmp_path / "labels").equals(everything(tmp_path / "whole"))
 
 
+def test_other_settings_or_other_code_make_labels_anew(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label(panel, tmp_path / "labels", 145)
+    discrete = replace(panel, quantity="discrete")
+    assert label(discrete, tmp_path / "labels", 145).kept == 0
+    assert label(discrete, tmp_path / "labels", 145).kept > 0
+    monkeypatch.setattr(orpr.labelling, "ROOMS", ("simulator/*.py",))
+    assert label(discrete, tmp_path / "labels", 145).kept == 0
+
+
+def test_series_stay_in_their_file_while_a_history_grows_and_foreign_files_are_left_alone(
+    panel: Panel, tmp_path: Path
+) -> None:
+    label(panel, tmp_path / "labels", 130)
+    files = sorted(path.name for path in (tmp_path / "labels").iterdir())
+    (tmp_path / "labels" / "labels-mine.parquet").write_bytes(b"not ours")
+    label(panel, tmp_path / "labels", 150)
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == sorted([*files, "labels-mine.parquet"])
+    with pytest.raises(ValueError, match="nothing to label before"):
+        label(panel, tmp_path / "none", 1)
+
+
 def test_each_file_says_what_it_was_made_from(panel: Panel, tmp_path: Path) -> None:
     label(panel, tmp_path / "labels", 145)
     for path in (tmp_path / "labels").glob("*.parquet"):

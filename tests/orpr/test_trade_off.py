@@ -11,6 +11,7 @@ from simulator.panel import Panel
 from simulator.rates import panel_rates
 from simulator.rollout import follow, replay_world, rollout
 from simulator.stock import Limits
+from solver.calibration import pareto_set
 from solver.candidates import CandidateTables, candidate_tables
 from solver.lagrangian import Lagrangian
 from solver.solution import LabelInfeasible
@@ -56,6 +57,21 @@ def test_no_limits_are_no_bounds(panel: Panel, tables: CandidateTables) -> None:
     world = replay_world(panel, WINDOW, rules_of(panel))
     assert limit_families(panel, tables, world, None) == []
     assert limit_families(panel, tables, world, Limits({}, {})) == []
+
+
+def test_the_trade_off_under_limits_reaches_the_strictest_level_that_they_allow(
+    panel: Panel, tables: CandidateTables
+) -> None:
+    world = replay_world(panel, WINDOW, rules_of(panel))
+    free = Lagrangian(tables).solve(0.9)
+    (loose,) = limit_families(panel, tables, world, Limits({}, {"b": 1e9}))
+    spent = float(loose.coefficients[np.arange(6), free.choice][3:].sum())
+    families = limit_families(panel, tables, world, Limits({}, {"b": spent}))
+    solve = Lagrangian(tables, families).solve
+    last = pareto_set(tables, 1, points=5, solve=solve)[-1].solution.alpha_loss
+    assert last >= 0.9 - 0.002
+    with pytest.raises(LabelInfeasible):
+        solve(last + 0.005)
 
 
 def test_a_budget_holds_in_the_labels_or_is_refused_by_name(panel: Panel, tables: CandidateTables) -> None:

@@ -32,6 +32,8 @@ BAD = [
     ("items", cell(1, "holding_cost_per_day", None), ["items.parquet", "holding_cost_per_day", "row 2", "not be empty"]),
     ("demand", lambda t: t.rename({"promotion": "promotoin"}), ["demand.parquet", "promotoin", "is promotion meant?"]),
     ("items", lambda t: t.with_columns(colour=pl.lit("red")), ["items.parquet", "colour", "not known", "shelf_life_days"]),
+    ("calendar", cell(0, "date", None), ["calendar.parquet", "date", "row 1", "not be empty"]),
+    ("calendar", lambda t: t.with_columns(location_id=pl.lit("S 17")), ["calendar.parquet", "location_id", "S 17", "no item is at"]),
     ("calendar", lambda t: t.rename({"holiday": "vacation"}), ["calendar.parquet", "vacation", "not known"]),
     ("items", lambda t: t.with_columns(order_weekdays=pl.lit("0")), ["order_weekdays", "row 1", "from 1 (Monday)"]),
     ("items", lambda t: t.with_columns(shelf_life_days=pl.lit(0.5)), ["shelf_life_days", "row 1", "0.5", "whole number"]),

@@ -208,7 +208,7 @@ def test_pareto_draws_the_trade_off_under_limits_and_marks_the_real_turnover(
     words = ("pareto", "--data", data, "--out", tmp_path / "points.parquet", "--points", 6, "--by-category")
     done = orpr(*words)
     assert done.returncode == 0, done.stderr
-    assert "calibrated" in done.stdout
+    assert "calibrated by category" in done.stdout
     free = pl.read_parquet(tmp_path / "points.parquet")
     assert set(free["point"]) >= {"1", "calibrated", "calibrated by category"}
     assert free.group_by("point").len()["len"].unique().to_list() == [4]
@@ -216,6 +216,8 @@ def test_pareto_draws_the_trade_off_under_limits_and_marks_the_real_turnover(
     assert free_record["turnover_source"] == "replayed incumbent"
     place = pl.read_parquet(data / "items.parquet")["location_id"][0]
     pl.DataFrame({"location_id": [place], "volume": [150.0]}).write_parquet(data / "limits.parquet")
+    assert "by_category cannot be combined with a limits file" in orpr(*words).stderr
+    words = words[:-1]
     assert orpr(*words).returncode == 0
     bound = pl.read_parquet(tmp_path / "points.parquet").filter(location_id=place)
     assert bound["inventory_days"].max() < free.filter(location_id=place)["inventory_days"].max()

@@ -285,6 +285,15 @@ def test_perishable_stock_goes_out_sold_or_wasted_and_never_older_than_its_life(
         assert record.on_hand[0, t] == len(queue)
 
 
+def test_no_series_at_all_is_no_error() -> None:
+    world, rate = any_world(np.random.default_rng(0))
+    none = world.take(np.array([], dtype=np.int64))
+    assert replay(none, rate[:0], "order_up_to").on_hand.shape == (0, 24)
+    assert replay_totals(none, rate[:0, 0], "order_up_to").stock.shape == (0,)
+    assert sweep(none, rate[:0], np.array([1.0]), "order_up_to").stock.shape == (0, 1)
+    assert rollout(none, follow(rate[:0])).sales.shape == (0, 24)
+
+
 def test_a_later_order_may_overtake_an_earlier_one() -> None:
     world = World(
         np.zeros((1, 6)), np.array([[True, True, False, False, False, False]]), np.array([[4, 1, 1, 1, 1, 1]]),

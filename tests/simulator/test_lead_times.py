@@ -40,6 +40,15 @@ def test_a_series_with_few_orders_draws_from_its_category_relative_to_its_plan()
     assert (drawn[3] == 3).all()
 
 
+def test_waits_for_delivery_days_are_not_counted_twice() -> None:
+    panel = make_panel(
+        np.ones((1, 60)), start=date(1970, 1, 1),
+        items={"lead_time_days": 1, "order_weekdays": "2", "delivery_weekdays": "1", "review_period_days": 7},
+    )  # fmt: skip
+    past = history([0] * 10, list(range(10)), [6] * 10)  # a day on the way, five until Monday
+    assert (draw_lead_times(panel, past, range(20, 60), np.random.default_rng(0)) == 6).all()
+
+
 def test_orders_of_the_window_itself_are_not_drawn_from() -> None:
     past = history([0] * 9 + [0] * 9, [*range(9), *range(30, 39)], [2] * 9 + [9] * 9)
     assert (draw_lead_times(PANEL, past, range(20, 60), np.random.default_rng(0))[0] == 2).all()

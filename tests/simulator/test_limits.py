@@ -32,6 +32,7 @@ def test_limits_are_read_by_location_and_empty_cells_are_no_limit(tmp_path: Path
     ("columns", "message"),
     [
         ({"location_id": ["a", "c"], "volume": [1, 2]}, "limits.csv, column location_id, row 2: 'c': no item is there"),
+        ({"location_id": ["a", None], "volume": [1, 2]}, "limits.csv, column location_id, row 2: must not be empty"),
         ({"location_id": ["a", "a"], "volume": [1, 2]}, "column location_id, row 2: 'a': the location stands here twice"),
         ({"location_id": ["a"], "budget": [-3]}, "limits.csv, column budget, row 1: -3.0: must be a number of at least 0"),
         ({"location_id": ["a"], "budget": ["much"]}, "limits.csv, column budget, row 1: 'much': must be a number"),

@@ -79,6 +79,10 @@ def test_the_rules_of_a_panel_hold_its_shelf_lives_and_last_order_dates() -> Non
     assert rules.keep_days.tolist() == [np.inf, 3 + 4 - 1, 3 + 2 - 1]
     assert rules.orderable is not None
     assert rules.orderable.tolist() == [True, True, False]
+    cut_off = replace(panel, items=replace(panel.items, order_cutoff_days=np.array([0.0, 1.0, 0.0])))
+    ended = rules_of(cut_off, on=date(2024, 1, 3)).orderable
+    assert ended is not None
+    assert ended.tolist() == [True, False, False]  # its order day would be the 4th
     assert rules_of(panel).orderable is None
     assert rules_of(make_panel(np.ones((1, 5)))).keep_days is None
 

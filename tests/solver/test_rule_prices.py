@@ -56,10 +56,16 @@ def test_the_price_is_the_difference_of_two_cheapest_replays_a_year(
     kinds = [relaxed] if column != "order_weekdays" else ["123456", "123467"]
     after = []
     for kind in kinds:
-        values = np.full(6, kind, dtype=getattr(panel.items, column).dtype)
+        values = np.full(6, kind, dtype=getattr(panel.items, column).dtype)  # reviewed daily, so only weekdays count
         after.append(cost_by_replay(replace(panel, items=replace(panel.items, **{column: values})), initial))
     price = price_of_a_rule(panel, panel_rates(panel), WINDOW, GRID, rule)
     np.testing.assert_allclose(price, (before - np.min(after, axis=0)) * 365 / 70, rtol=1e-4, atol=1e-3)
+
+
+def test_a_weekday_more_is_an_order_more_a_week() -> None:
+    panel = panel_with(order_weekdays="1", review_period_days=7)
+    weekly = price_of_a_rule(panel, panel_rates(panel), WINDOW, GRID, "order_day")
+    assert (weekly > 50).all()  # a smaller stock for half a week instead of a whole one
 
 
 def test_rules_cost_money_and_a_series_without_one_has_no_price() -> None:
