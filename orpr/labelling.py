@@ -59,7 +59,7 @@ def write_labels(
         raise ValueError(f"out: {out} is a file, labels are a folder of files")
     window, grid = history_window(panel, end), inventory_days_grid()
     if len(window) < 2:
-        raise ValueError(f"out: nothing to label before {panel.date_of(end)}, the history begins on {panel.date_of(0)}")
+        raise ValueError(f"nothing to label before {panel.date_of(end)}, the history begins on {panel.date_of(0)}")
     replayed = replayed_history(panel, panel_rates(panel), window, recovered=recovered)
     provenance = {
         "data_sha256": folder_hash(data), "commit": code_commit(), "grid": grid.tolist(),

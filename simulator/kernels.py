@@ -263,23 +263,9 @@ def replay_kernel(  # type: ignore[no-untyped-def]  # pragma: no cover - compile
 # Inlined before compilation, or its loop over series would not become vector instructions.
 @numba.njit(inline="always", **OPTIONS)  # type: ignore[untyped-decorator]
 def _walk_together(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    first,
-    count,
-    demand,
-    due,
-    targets,
-    lead,
-    on_hand0,
-    pipeline0,
-    multiples,
-    fixed,
-    ring_length,
-    c,
-    stock,
-    lost,
-    empty,
-    asked,
-):
+    first, count, demand, due, targets, lead, on_hand0, pipeline0, multiples, fixed, ring_length, c,
+    stock, lost, empty, asked,
+):  # fmt: skip
     """Up to LANES series side by side, with nothing but packs, rounded up, to constrain their orders."""
     scratch = np.zeros((11, LANES), demand.dtype)
     have, on_order, wanted, target, may, order, held, missed, short, whole_demand, multiple = scratch

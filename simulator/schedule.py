@@ -3,8 +3,8 @@
 The base rule is the review period from an absolute origin. On top of it a series may have weekdays on which orders are
 taken and goods received, days on which suppliers are closed, and a cut-off in days before the order day. A review that
 falls on a day without orders moves to the next one with; a receipt moves to the next delivery day; of orders that would
-come together only the last is placed. All of it follows
-from absolute dates, so cutting off old history moves no order day. This module knows nothing of quantities.
+come together only the last is placed. All of it follows from absolute dates, so cutting off old history moves no order
+day. This module knows nothing of quantities.
 """
 
 from __future__ import annotations

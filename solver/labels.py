@@ -2,8 +2,8 @@
 
 An **epoch label** belongs to one series and one review at the end of period t: what the single order placed there
 would have cost for every candidate, from the stock that the incumbent's replay left, over the periods that the order
-is responsible for (t + lead .. t + lead + review - 1, or from this receipt to the next where calendars move them). A label is hindsight: it reads the future on purpose and is
-never an input of anything that decides.
+is responsible for (t + lead .. t + lead + review - 1, or from this receipt to the next where calendars move them). A
+label is hindsight: it reads the future on purpose and is never an input of anything that decides.
 """
 
 from __future__ import annotations
@@ -121,8 +121,7 @@ def _young(world: World, record: Trajectory, n: I64, t: I64, first: I64, steps: 
     if world.shelf_life is None:
         return np.full((len(n), len(steps)), np.inf)
     life = world.shelf_life[n][:, None]
-    others = record.received.copy()
-    others = np.pad(np.cumsum(others, axis=1), ((0, 0), (2, 0)))
+    others = np.pad(np.cumsum(record.received, axis=1), ((0, 0), (2, 0)))
     others[:, 1:] += world.initial.on_hand[:, None]  # the opening stock came in the period before the first
     # Column j holds what came in before period j - 1; the order's own receipt is taken out again where it lies inside.
     last = first[:, None] + steps

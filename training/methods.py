@@ -67,9 +67,10 @@ def replay_of(panel: Panel, periods: range, demand: str = "sales") -> Replay:
     """
     if demand not in REPLAYED:
         raise ValueError(f"replay must be one of {', '.join(REPLAYED)}, got {demand!r}")
-    rates, wanted = panel_rates(panel), replayed_demand(panel, demand)[0]
+    rates = panel_rates(panel)
     world = replay_world(panel, periods, rules_of(panel), daily_rate=replayed_rates(rates, periods))
-    world = world._replace(demand=wanted[:, periods.start : periods.stop])
+    if demand == "recovered":  # a world replays sales by itself
+        world = world._replace(demand=replayed_demand(panel, demand)[0][:, periods.start : periods.stop])
     return Replay(panel, periods, rates, world, demand)
 
 

@@ -49,12 +49,6 @@ class Contestant(NamedTuple):
     note: str = ""
 
 
-def median_seconds(work: Callable[[], Any], repeats: int = 7) -> float:
-    """Median wall time after one warm-up."""
-    work()
-    return statistics.median(_seconds(work) for _ in range(repeats))
-
-
 def race(
     work: str, unit: str, contestants: Sequence[Contestant], repeats: int, report: Report,
     agree: Callable[[str, Any], None] | None = None,
