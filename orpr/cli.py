@@ -36,17 +36,19 @@ SAMPLE = Path(__file__).parent.parent / "simulator" / "sample"
 
 @app.command()
 def train(
-    data: Data,
+    data: Annotated[list[Path], typer.Option(help="Folder of a canonical dataset; repeat to learn from several.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle to write; its name is the policy's version.")],
     start_from: Annotated[
         str | None, typer.Option("--from", help="Bundle, version or alias to adapt instead of starting anew.")
     ] = None,
     config: Annotated[str, typer.Option(help="A shipped recipe (default, tiny) or a TOML file.")] = "default",
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
-    test_days: Annotated[int, typer.Option(help="Keep the last days out of training, to test on.")] = 0,
+    test_days: Annotated[
+        list[int] | None, typer.Option(help="Keep the last days out, to test on; once, or once for each --data.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:
-    """Label a history, pretrain a policy on it in three stages, and export the bundle.
+    """Label histories, pretrain a policy on them, align it, and export the bundle.
 
     Everything is read up to the cut-off only: the last recorded period, or `--test-days` before it.
     """
@@ -54,20 +56,27 @@ def train(
     from simulator.canonical import read_panel
     from simulator.panel import test_window
     from training.config import load_config
-    from training.run import named_config, train_bundle
+    from training.run import Dataset, named_config, train_bundle
 
     recipe = load_config(named_config(config), seed=seed, threads=threads)
-    panel = read_panel(data)
-    end = test_window(panel, test_days).start if test_days else panel.last_recorded + 1
+    kept_out = test_days or [0]
+    if len(kept_out) not in (1, len(data)):
+        raise ValueError(
+            f"test-days must be given once or {len(data)} times, once for each --data; got {len(kept_out)}"
+        )
+    datasets = []
+    for folder, days in zip(data, kept_out * (len(data) if len(kept_out) == 1 else 1), strict=True):
+        panel = read_panel(folder)
+        end = test_window(panel, days).start if days else panel.last_recorded + 1
+        datasets.append(Dataset(panel, end, folder_hash(folder)))
     base = None
     if start_from is not None:
         from service.policy import resolve_bundle
 
-        base = resolve_bundle(start_from, panel.period_days)
+        base = resolve_bundle(start_from, datasets[0].panel.period_days)
     with progress_bars() as report:
         trained = train_bundle(
-            panel, recipe, end, out, commit=code_commit(), data_hash=folder_hash(data), command=command_line(),
-            start_from=base,
+            datasets, recipe, out, commit=code_commit(), command=command_line(), start_from=base,
             progress=lambda stage, step, steps, loss: report(
                 stage, step, steps, f"loss {loss:.4f}" if loss == loss else ""  # noqa: PLR0124 - NaN is no loss
             ),

@@ -104,12 +104,14 @@ def _check_names(sources: list[Source]) -> None:
 
 
 def _check_cut_off(source: Source, panel: Panel, window: range) -> None:
+    """A policy must not have seen the window. Of datasets that it was not trained on its contract says nothing."""
     if not isinstance(source.loaded, Policy):
         return
-    cut_off = date.fromisoformat(source.loaded.contract["training_cut_off"])
-    if cut_off >= panel.date_of(window.start):
+    seen = source.loaded.contract["training_cut_offs"].get(panel.name)
+    if seen is not None and date.fromisoformat(seen) >= panel.date_of(window.start):
         raise ValueError(
-            f"policy {source.run} was trained up to {cut_off}, the window starts on {panel.date_of(window.start)}"
+            f"policy {source.run} was trained on {panel.name} up to {seen}, "
+            f"the window starts on {panel.date_of(window.start)}"
         )
 
 
@@ -127,6 +129,6 @@ def _about(source: Source) -> dict[str, Any]:
     config = manifest["config"]
     return {
         "kind": "bundle", "version": source.loaded.version, "seed": config["seed"], "config": config["name"],
-        "training_cut_off": manifest["training_cut_off"], "commit": manifest["commit"],
+        "training_cut_offs": manifest["training_cut_offs"], "commit": manifest["commit"],
         "parameters": manifest["parameters"], "command": manifest.get("command"),
     }  # fmt: skip

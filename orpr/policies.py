@@ -5,8 +5,9 @@ A Python function gets one dict of what may be seen at the end of a period and a
     def decide(seen):
         return {"inventory_days": 1.5 * (seen["lead_time_days"] + seen["review_period_days"])}
 
-`seen` holds the fields of `simulator.observation.FIELDS`, each (B,) or (B, length), NaN where unknown, and besides
-`item_id` and `location_id` (B,) texts, `on_hand` and `on_order` (B,) units. The answer holds `inventory_days` (B,) with
+`seen` holds the fields of `simulator.observation.FIELDS`, each (B,) or (B, length), NaN where unknown: among them the
+stock `on_hand` (B,) and the open orders `on_order` (B, horizon) by period of arrival; besides, `item_id` and
+`location_id` (B,) texts. The answer holds `inventory_days` (B,) with
 or without `daily_rate` (B,) units a day (ours where absent), or `target_stock` (B,) units, which wins over both.
 """
 
@@ -87,22 +88,19 @@ def _named(spec: str) -> tuple[str, str]:
 
 
 def _bundle_decides(policy: Policy) -> tuple[Decide, Decide]:
-    """The bundle's own targets, and the base stock on its forecast; the graph runs once for both."""
-    known: dict[int, tuple[F64, F64]] = {}
+    """The bundle's own targets, and the base stock on its forecast, which no stock changes: the graph runs once."""
+    known: dict[int, F64] = {}
 
-    def both(observer: Observer, rows: I64, t: int) -> tuple[F64, F64]:
+    def own(observer: Observer, rows: I64, t: int, state: State) -> F64:
+        periods = np.full(len(rows), t)
+        answer = policy.answer(observer.observe(rows, periods, state))
+        known[t] = forecast_base_stock(observer.panel, rows, periods, answer.forecast)
+        return answer.inventory_days.astype(np.float64) * answer.daily_rate
+
+    def on_forecast(observer: Observer, rows: I64, t: int, state: State) -> F64:
         if t not in known:
-            periods = np.full(len(rows), t)
-            answer = policy.answer(observer.observe(rows, periods))
-            target = answer.inventory_days.astype(np.float64) * answer.daily_rate
-            known[t] = (target, forecast_base_stock(observer.panel, rows, periods, answer.forecast))
+            own(observer, rows, t, state)
         return known[t]
-
-    def own(observer: Observer, rows: I64, t: int, _state: State) -> F64:
-        return both(observer, rows, t)[0]
-
-    def on_forecast(observer: Observer, rows: I64, t: int, _state: State) -> F64:
-        return both(observer, rows, t)[1]
 
     return own, on_forecast
 
@@ -143,9 +141,8 @@ def _file_module(path: Path) -> object:
 def _seen_decide(name: str, function: SeenPolicy) -> Decide:
     def decide(observer: Observer, rows: I64, t: int, state: State) -> F64:
         items, day = observer.panel.items, observer.panel.date_of(t)
-        seen: dict[str, Any] = dict(observer.observe(rows, np.full(len(rows), t)))
+        seen: dict[str, Any] = dict(observer.observe(rows, np.full(len(rows), t), state))
         seen |= {"item_id": items.item_id[rows], "location_id": items.location_id[rows]}
-        seen |= {"on_hand": state.on_hand.copy(), "on_order": np.asarray(state.on_order)}
         try:
             answer = function(seen)
         except Exception as error:

@@ -19,6 +19,7 @@ from simulator.ordering import ORDER_UP_TO, rules_of
 from simulator.panel import I64, Panel
 from simulator.rates import rate_sources
 from simulator.schedule import review_schedule
+from simulator.step import State
 
 CHUNK = 512
 
@@ -67,7 +68,8 @@ def score(
         parts: list[PolicyAnswer] = []
         for at in range(0, len(rows), CHUNK):
             chunk = rows[at : at + CHUNK]
-            parts.append(policy.answer(observer.observe(chunk, np.full(len(chunk), t))))
+            stock = State(panel.on_hand[chunk], panel.open_orders[chunk])
+            parts.append(policy.answer(observer.observe(chunk, np.full(len(chunk), t), stock)))
             progress("score", min(at + CHUNK, len(rows)), len(rows))
         answer = answer_of(PolicyAnswer(*(np.concatenate(column) for column in zip(*parts, strict=True))))
         answer = _with_baseline_beyond_horizon(answer, observer, rows, t)

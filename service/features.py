@@ -25,7 +25,7 @@ from service.store import Series, Store
 from simulator.canonical import assemble
 from simulator.contract import contract_id, interface
 from simulator.observation import (
-    FIELDS,
+    HISTORY_FIELDS,
     Observation,
     ObservationSpec,
     Observer,
@@ -126,7 +126,7 @@ class FeatureRows:
         self.hits = self.misses = 0
 
     def observe(self, series: Sequence[Series], as_of: date) -> tuple[Observation, list[str]]:
-        """Observations of `series` at the end of `as_of`, and where each one's rate comes from.
+        """Observations of `series` at the end of `as_of`, without stock, and where each one's rate comes from.
 
         Raises:
             RuntimeError: when no dataset is loaded.
@@ -193,7 +193,9 @@ def _one_unknown_row(items: pl.DataFrame, as_of: date, schema: pl.Schema) -> pl.
 
 def row_size(spec: ObservationSpec) -> int:
     """Bytes of one packed row."""
-    lengths = (int(np.prod(field_shape(field, spec), dtype=int)) * np.dtype(field.dtype).itemsize for field in FIELDS)
+    lengths = (
+        int(np.prod(field_shape(field, spec), dtype=int)) * np.dtype(field.dtype).itemsize for field in HISTORY_FIELDS
+    )
     return 1 + sum(lengths)
 
 
@@ -201,7 +203,7 @@ def pack(observation: Observation, sources: list[str]) -> list[bytes]:
     """One blob per decision: the rate's source, then the fields in their order, little endian as in memory."""
     return [
         bytes([RATE_SOURCES.index(source)])
-        + b"".join(np.ascontiguousarray(observation[field.name][n]).tobytes() for field in FIELDS)
+        + b"".join(np.ascontiguousarray(observation[field.name][n]).tobytes() for field in HISTORY_FIELDS)
         for n, source in enumerate(sources)
     ]
 
@@ -211,7 +213,7 @@ def unpack(blobs: list[bytes], spec: ObservationSpec) -> tuple[Observation, list
     observation: Observation = {}
     table = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), row_size(spec))
     at = 1
-    for field in FIELDS:
+    for field in HISTORY_FIELDS:
         shape = field_shape(field, spec)
         dtype = np.dtype(field.dtype)
         width = int(np.prod(shape, dtype=int)) * dtype.itemsize

@@ -26,10 +26,12 @@ from service.schemas import AppliedOverride, ItemAnswer, Recommendation, Recomme
 from service.settings import Settings
 from service.store import Series, Store
 from simulator.canonical import assemble
-from simulator.observation import beyond_horizon
+from simulator.observation import ObservationSpec, beyond_horizon, with_state
 from simulator.ordering import rules_of
 from simulator.panel import F32, Panel
 from simulator.schedule import lead_and_review, review_schedule
+from simulator.step import State
+from simulator.stock import arrival_slots
 
 CLOSED_DAYS_AROUND = 182  # days before and after as_of in which suppliers' closed days may move its order or receipt
 
@@ -38,8 +40,12 @@ class Stock(NamedTuple):
     """What one answer rests on, units."""
 
     on_hand: float
-    on_order: float
+    arrivals: list[tuple[date, float]]  # of open orders
     source: str
+
+    @property
+    def on_order(self) -> float:
+        return sum(quantity for _, quantity in self.arrivals)
 
 
 class Look(NamedTuple):
@@ -113,7 +119,7 @@ class Recommender:
         return Look(
             period_days=spec.period_days,
             history={name: observation[name][0] for name in ("units_sold", "promotion", "holiday")},
-            forecast=policy.answer(observation).forecast[0],
+            forecast=policy.answer(with_state(observation, spec, None)).forecast[0],
             open_orders=self._store.orders([series])[series],
             lead_periods=int(lead[0]),
             next_review=panel.date_of(t + int(due[0])) if len(due) else None,
@@ -161,14 +167,13 @@ class Recommender:
         found: list[Stock | Problem] = []
         for item in requested:
             key = (item.item_id, item.location_id)
+            arrivals = orders.get(key, [])
             if item.open_orders is not None:
-                on_order = sum(order.quantity for order in item.open_orders)
-            else:
-                on_order = sum(quantity for _, quantity in orders.get(key, []))
+                arrivals = [(order.arrival_date, order.quantity) for order in item.open_orders]
             if item.on_hand is not None:
-                found.append(Stock(item.on_hand, on_order, "request"))
+                found.append(Stock(item.on_hand, arrivals, "request"))
             elif key in stored and stored[key][0] == day:
-                found.append(Stock(stored[key][1], on_order, "store (drawn)" if stored[key][2] else "store"))
+                found.append(Stock(stored[key][1], arrivals, "store (drawn)" if stored[key][2] else "store"))
             else:
                 known = f"the stored stock is of {stored[key][0]}" if key in stored else "none is stored"
                 detail = f"on_hand: not given for {item.item_id} at {item.location_id} at the end of {day}, and {known}"
@@ -181,6 +186,7 @@ class Recommender:
         items = panel.items
         series = [(items.item_id[n], items.location_id[n]) for n in rows]
         observation, sources = self._features.observe(series, day)
+        observation = with_state(observation, policy.spec, _state(stock, day, policy.spec))
         spans = responsible_dates(panel, np.array(rows), day)
         overrides = self._overrides(panel, rows, spans)
         decisions = decide(
@@ -198,6 +204,16 @@ class Recommender:
     def _overrides(self, panel: Panel, rows: list[int], spans: list[Span]) -> list[Override | None]:
         stored = self._store.overrides_between(min(s[0] for s in spans), max(s[1] for s in spans))
         return [matching_override(stored, panel, row, span) for row, span in zip(rows, spans, strict=True)]
+
+
+def _state(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
+    """The stock as the simulator keeps it; arrivals beyond the horizon stand in one more column."""
+    pipeline = np.zeros((len(stock), spec.horizon + 1))
+    for n, one in enumerate(stock):
+        days = np.array([(arrival - day).days for arrival, _ in one.arrivals], dtype=np.int64)
+        slots = np.minimum(arrival_slots(days, spec.period_days), spec.horizon)
+        np.add.at(pipeline[n], slots, [quantity for _, quantity in one.arrivals])
+    return State(np.array([one.on_hand for one in stock]), pipeline)
 
 
 def _rows_of(panel: Panel) -> dict[Series, int]:

@@ -27,10 +27,12 @@ from simulator.rates import (
     rate_sources,
 )
 from simulator.schedule import lead_and_review
+from simulator.step import State
 
 __all__ = [
-    "FIELDS", "HASH_SEED", "RATE_SOURCES", "Evidence", "Field", "Observation", "ObservationSpec", "Observer", "Rates",
-    "daily_rate", "evidence", "field_shape", "hash_bucket", "panel_rates", "rate_sources", "text_fields", "visible",
+    "FIELDS", "HASH_SEED", "HISTORY_FIELDS", "RATE_SOURCES", "STATE_FIELDS", "Evidence", "Field", "Observation",
+    "ObservationSpec", "Observer", "Rates", "daily_rate", "evidence", "field_shape", "hash_bucket", "panel_rates",
+    "rate_sources", "text_fields", "visible", "with_state",
 ]  # fmt: skip
 
 HASH_SEED = "orpr-1"
@@ -80,13 +82,13 @@ class Field(NamedTuple):
     """One input of the policy's graph."""
 
     name: str
-    length: str  # "" a number per series, else "history", "history+horizon" or a count
+    length: str  # "" a number per series, else "history", "horizon", "history+horizon" or a count
     dtype: str
     unit: str
     meaning: str
 
 
-FIELDS = (
+HISTORY_FIELDS = (
     Field("units_sold", "history", "float32", "units", "sales of each period up to as_of"),
     Field("in_stock", "history", "float32", "share", "share of the selling time in stock"),
     Field("price", "history+horizon", "float32", "currency/unit", "effective price; ahead as far as known"),
@@ -111,6 +113,11 @@ FIELDS = (
     Field("name_tokens", str(NAME_TOKENS), "int64", "hash bucket", "words of the product name; 0 is padding"),
     Field("codes", str(len(CODES)), "int64", "hash bucket", "hashed " + ", ".join(CODES) + "; 0 is unknown"),
 )
+STATE_FIELDS = (
+    Field("on_hand", "", "float32", "units", "stock at the end of as_of, before ordering"),
+    Field("on_order", "horizon", "float32", "units", "open orders by the period ahead in which they can be sold"),
+)
+FIELDS = HISTORY_FIELDS + STATE_FIELDS
 
 Observation = dict[str, np.ndarray]  # Field.name -> (B,) or (B, length)
 
@@ -121,6 +128,8 @@ def field_shape(field: Field, spec: ObservationSpec) -> tuple[int, ...]:
         return ()
     if field.length == "history":
         return (spec.history,)
+    if field.length == "horizon":
+        return (spec.horizon,)
     if field.length == "history+horizon":
         return (spec.history + spec.horizon,)
     return (int(field.length),)
@@ -205,8 +214,14 @@ class Observer:
             "expected_turnover_days": items.expected_turnover_days,
         }
 
-    def observe(self, rows: I64, periods: I64) -> Observation:
-        """The observation of `rows` at the ends of `periods`, both (B,); the fields are `FIELDS` in order."""
+    def observe(self, rows: I64, periods: I64, state: State | None = None) -> Observation:
+        """What is seen of `rows` at the ends of `periods`, both (B,); the fields are `FIELDS` in order.
+
+        Args:
+            rows: series.
+            periods: as-of period of each.
+            state: their stock then, before ordering; unknown where None.
+        """
         t = np.clip(periods, 0, self.panel.period_count - 1)
         made: dict[str, np.ndarray] = dict(visible(self.panel, rows, periods, self.spec))
         made |= {name: column[rows].astype(np.float32) for name, column in self._numbers.items()}
@@ -218,4 +233,21 @@ class Observer:
         before = periods < 0  # nothing was known yet, not even of the peers
         made["prior_daily_rate"] = np.where(before, np.nan, self.rates.prior_daily_rate[rows, t]).astype(np.float32)
         made["sales_share"] = np.where(before, 0.0, self.rates.sales_share[rows, t]).astype(np.float32)
-        return {field.name: made[field.name] for field in FIELDS}
+        return with_state({field.name: made[field.name] for field in HISTORY_FIELDS}, self.spec, state)
+
+
+def with_state(observation: Observation, spec: ObservationSpec, state: State | None) -> Observation:
+    """The observation with its `STATE_FIELDS`; NaN where no stock is known.
+
+    Orders that arrive beyond the horizon are put into its last period: they count in the position all the same.
+    """
+    count = len(observation["as_of_day"])
+    on_hand = np.full(count, np.nan, dtype=np.float32)
+    on_order = np.full((count, spec.horizon), np.nan, dtype=np.float32)
+    if state is not None:
+        on_hand = np.asarray(state.on_hand, dtype=np.float32)
+        pipeline = np.asarray(state.pipeline, dtype=np.float32)
+        near = pipeline[:, : spec.horizon]
+        on_order = np.pad(near, ((0, 0), (0, spec.horizon - near.shape[1])))
+        on_order[:, -1] += pipeline[:, spec.horizon :].sum(axis=1)
+    return observation | {"on_hand": on_hand, "on_order": on_order}

@@ -109,6 +109,10 @@ class Rates(NamedTuple):
     sales_share: F64  # 0..1
     has_history: Bools  # whether the series itself was ever observed
 
+    def take(self, rows: I64) -> Rates:
+        """The same for some series only."""
+        return Rates(self.daily_rate[rows], self.prior_daily_rate[rows], self.sales_share[rows], self.has_history[rows])
+
 
 def panel_rates(panel: Panel) -> Rates:
     """`daily_rate` for every series and period at once, with the priors and shares it needs."""

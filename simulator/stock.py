@@ -177,6 +177,15 @@ def _read_state(found: tuple[str, pl.DataFrame] | None, panel: Panel, problems: 
     return on_hand
 
 
+def arrival_slots(days: I64, period_days: int) -> I64:
+    """Column of the pipeline for arrivals `days` after the first day of the as-of period.
+
+    Goods are sold from the start of the arrival date: in a longer period, from the first period that starts on or after it. An
+    overdue order arrives next period.
+    """
+    return np.asarray(np.maximum(-(-days // period_days) - 1, 0))
+
+
 def _read_open_orders(found: tuple[str, pl.DataFrame] | None, panel: Panel, t: int, problems: list[Problem]) -> F64:
     longest = int(panel.lead_periods.max(initial=1))
     if found is None:
@@ -191,9 +200,7 @@ def _read_open_orders(found: tuple[str, pl.DataFrame] | None, panel: Panel, t: i
     problems += offences(file, table, "arrival_date", late, f"lies more than {MOST_DAYS_AHEAD} days ahead")
     table = table.filter(arrival.is_not_null() & ~late & pl.col("quantity").is_not_null())
     table = table.join(_keys(panel), on=KEY, how="inner", maintain_order="left")
-    # Sold from the start of the arrival date: in a longer period, from the first period that starts on or after it.
-    days = (table["arrival_date"] - panel.start).dt.total_days().to_numpy()
-    slot: I64 = np.maximum(-(-days // panel.period_days) - (t + 1), 0)  # an overdue order arrives next period
+    slot = arrival_slots((table["arrival_date"] - panel.date_of(t)).dt.total_days().to_numpy(), panel.period_days)
     arrivals = np.zeros((panel.series_count, max(longest, int(slot.max(initial=0)) + 1)))
     np.add.at(arrivals, (table["n"].to_numpy(), slot), table["quantity"].to_numpy())
     return arrivals

@@ -28,6 +28,8 @@ class Epochs(NamedTuple):
     young: F64  # (E, R) units of earlier receipts that have not perished by the end of each responsible period
     daily_rate: F64  # (E,) units a day known at the end of t
     incumbent_days: F64  # (E,) the incumbent's target, in days
+    on_hand: F64  # (E,) units at the end of t
+    arriving: F64  # (E, L) units ordered before t that arrive in the periods after it
 
 
 def epoch_costs(

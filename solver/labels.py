@@ -113,7 +113,18 @@ def _epochs(
         young=_young(world, record, n, t, first, steps),
         daily_rate=rate[n, t],
         incumbent_days=targets[n, t] / rate[n, t],
+        on_hand=record.on_hand[n, t],
+        arriving=_arriving(record, n, t, first),
     )
+
+
+def _arriving(record: Trajectory, n: I64, t: I64, first: I64) -> F64:
+    """(E, L) what the epoch's order finds on its way: all receipts up to its own arrival but itself."""
+    slots = t[:, None] + 1 + np.arange(int((first - t).max(initial=1)))
+    inside = slots <= first[:, None]
+    received = record.received[n[:, None], np.minimum(slots, record.received.shape[1] - 1)]
+    own = np.where(slots == first[:, None], record.order_quantity[n, t][:, None], 0.0)
+    return np.asarray(np.where(inside, received - own, 0.0))
 
 
 def _young(world: World, record: Trajectory, n: I64, t: I64, first: I64, steps: I64) -> F64:

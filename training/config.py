@@ -81,6 +81,54 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class RolloutConfig(StageConfig):
+    """DirectBackprop through whole replays."""
+
+    epochs: float = 6.0
+    learning_rate: float = 5e-4
+    batch_size: int = 256  # stretches
+    episodes: int = 4096  # stretches of each copy of a dataset
+    variants: int = 3  # copies of a dataset, the first with its own lead times and costs
+    periods: int = 56  # length of a stretch
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self, "episodes", "variants", "periods")
+
+
+@dataclass(frozen=True)
+class AlignConfig(StageConfig):
+    """RLOO, Algorithm 1."""
+
+    epochs: float = 2.0
+    learning_rate: float = 2e-4
+    batch_size: int = 256  # decisions
+    samples: int = 60_000  # decisions in all
+    samples_per_state: int = 8  # k
+    horizon: int = 28  # H: periods from the order's arrival on
+    omega: float = 0.5  # of the rule reward; the simulator's gets the rest
+    alpha: float = 2.0  # of a change in the wrong direction
+    gamma: float = 1.0  # focal exponent
+    beta: float = 0.05  # of the KL to the policy before alignment
+    saving: float = 0.0  # of the simulated saving in days of lost sales, beside Pareto dominance; the paper has none
+    kl_limit: float = 0.5  # nats; above it alignment stops and the last kept weights stand
+    keep_every: int = 20  # steps
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self, "samples", "horizon", "kl_limit", "keep_every")
+        if self.samples_per_state < 2:
+            raise ValueError(f"samples_per_state must be at least 2, got {self.samples_per_state}")
+        if not 0 <= self.omega <= 1:
+            raise ValueError(f"omega must lie between 0 and 1, got {self.omega}")
+        if self.alpha <= 1:
+            raise ValueError(f"alpha must be above 1, got {self.alpha}")
+        for name in ("gamma", "beta", "saving"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything a training run depends on besides the data and the seed."""
 
@@ -91,8 +139,11 @@ class TrainConfig:
     forecast: StageConfig = field(default_factory=lambda: StageConfig(epochs=3.0))
     head: StageConfig = field(default_factory=lambda: StageConfig(epochs=1.0))
     joint: StageConfig = field(default_factory=lambda: StageConfig(epochs=5.0, learning_rate=5e-4))
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    align: AlignConfig = field(default_factory=lambda: AlignConfig(epochs=0.0))
     seed: int = 0
     threads: int = 2
+    mixed_precision: bool = True  # products of the encoders in bfloat16 while training; the bundle is float32
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the manifest."""

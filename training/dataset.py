@@ -1,26 +1,46 @@
-"""What the stages learn from: decisions of a panel's past, their cost curves and the demand that followed.
+"""What the stages learn from: decisions of panels' past, their cost curves and the demand that followed.
 
-Everything ends before `end`: a decision is taken in only if its responsible periods do, and future demand is cut
-there. The observations come from `simulator.observation`, the one code path that backtest and service use too.
+Everything of a panel ends before its `end`: a decision is taken in only if its responsible periods do, and future
+demand is cut there. The observations come from `simulator.observation`, the one code path that backtest and service
+use too; the stock in them is what a drawn base stock's replay left, so that the policy meets all kinds of states.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from simulator.observation import FIELDS, ObservationSpec, Observer, beyond_horizon, evidence, panel_rates
+from simulator.observation import FIELDS, ObservationSpec, Observer, Rates, beyond_horizon, evidence, panel_rates
 from simulator.ordering import inventory_days_grid
-from simulator.panel import F32, I64, Panel
-from solver.labels import cost_curves, epochs_of, history_window, label_demand, with_offset
+from simulator.panel import F32, F64, I64, Bools, Panel
+from simulator.step import State
+from solver.curves import Epochs
+from solver.labels import (
+    LabelHistory,
+    cost_curves,
+    epochs_from,
+    history_window,
+    label_demand,
+    replayed_history,
+    with_offset,
+)
 from training.config import LabelConfig
 
 DRAWN_REVIEWS = (1, 1, 2, 2, 3, 7)
-DRAWN_RATIOS = (0.7, 0.95)
+USUAL_RATIOS, WIDE_LOGITS = (0.75, 0.97), (0.4, 5.3)  # half of the drawn series each; the second is 0.6 to 0.995
+STOCK_SPREAD, DAY_SPREAD = 0.3, 0.1  # of the drawn base stocks around the incumbent's, in logs
+Progress = Callable[[int, int], None]
+
+
+class Past(NamedTuple):
+    """A panel and the period at which its test window starts."""
+
+    panel: Panel
+    end: int
 
 
 class Batch(NamedTuple):
@@ -34,75 +54,113 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Copy:
-    """One copy of the dataset: the real one, or one with drawn lead times, reviews and costs."""
+class Known:
+    """What is known of a panel before its end, for all its copies."""
 
+    panel: Panel
+    end: int
+    rates: Rates
+    demand: F64  # (N, T) what the labels replay
+    known: Bools  # (N, T) where
+    future: F32  # (N, T) demand to forecast, NaN where unknown
+
+    def take(self, rows: I64) -> Known:
+        """Some series only."""
+        return Known(
+            self.panel.take(rows),
+            self.end,
+            self.rates.take(rows),
+            self.demand[rows],
+            self.known[rows],
+            self.future[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One copy of a dataset: the real one, or one with drawn lead times, reviews and costs."""
+
+    source: Known  # of the copy's own series
     observer: Observer
     series: I64  # (E,)
     period: I64  # (E,)
+    on_hand: F32  # (E,) units
+    arriving: F32  # (E, L) units
     curves: F32  # (E, V)
     weight: F32  # (E,)
+    incumbent_days: F32  # (E,) days
+    targets: F64  # (N, T) units, the incumbent's from period `first` on
+    first: int
 
 
 class TrainingSet:
     """All decisions to learn from, and batches of them."""
 
     def __init__(
-        self, panel: Panel, config: LabelConfig, end: int, seed: int, money_power: float,
-        progress: Callable[[int, int], None] | None = None,
+        self, pasts: Sequence[Past], config: LabelConfig, seed: int, money_power: float, progress: Progress | None = None
     ) -> None:  # fmt: skip
         rng = np.random.default_rng(seed)
-        self.panel, self.end = panel, end
-        self.spec = ObservationSpec(panel.period_days)
+        lengths = {past.panel.period_days for past in pasts}
+        if len(lengths) != 1:
+            raise ValueError(f"datasets that are learnt from together must have one period_days, got {sorted(lengths)}")
+        self.spec = ObservationSpec(lengths.pop())
         self.grid = inventory_days_grid()
-        self.rates = panel_rates(panel)
-        found = evidence(panel.units_sold, panel.in_stock, panel.promotion * 0, panel.open)
-        self._future = np.where(found.seen >= 0.999, found.demand, np.nan).astype(np.float32)
-        self._future[:, end:] = np.nan
-        self._replayed = label_demand(panel, recovered=config.recovered_demand, before=end)
-        variants = [panel] + [draw_variant(panel, rng) for _ in range(config.drawn_variants)]
+        self.known = [known_of(past, recovered=config.recovered_demand) for past in pasts]
         self.copies: list[Copy] = []
-        for done, variant in enumerate(variants, 1):
-            self.copies.append(self._copy(variant, config, rng, money_power))
-            if progress is not None:
-                progress(done, len(variants))
-        if not any(len(copy.series) for copy in self.copies):
-            raise ValueError(f"{panel.name}: no decision before period {end} has a known outcome to learn from")
+        total = len(pasts) * (1 + config.drawn_variants)
+        for known in self.known:
+            for drawn in range(1 + config.drawn_variants):
+                part = known.take(_some_series(known, config.samples_per_variant, rng))
+                variant = draw_variant(part.panel, rng) if drawn else part.panel
+                self.copies.append(self._copy(replace(part, panel=variant), config, rng, money_power))
+                if progress is not None:
+                    progress(len(self.copies), total)
+        for known in self.known:
+            mine = [copy for copy in self.copies if copy.source.panel.name == known.panel.name]
+            if not any(len(copy.series) for copy in mine):
+                message = f"no decision before period {known.end} has a known outcome to learn from"
+                raise ValueError(f"{known.panel.name}: {message}")
 
     @property
     def size(self) -> int:
         return sum(len(copy.series) for copy in self.copies)
 
-    def _copy(self, variant: Panel, config: LabelConfig, rng: np.random.Generator, money_power: float) -> Copy:
+    def _copy(self, source: Known, config: LabelConfig, rng: np.random.Generator, money_power: float) -> Copy:
         """Every period becomes a decision: the review calendar is shifted through its whole cycle."""
-        window = history_window(variant, self.end)
-        series, period, curves = [], [], []
+        variant = source.panel
+        window = history_window(variant, source.end)
         shifts = range(0, int(variant.items.review_period_days.max()), variant.period_days)
         share = config.samples_per_variant / max(variant.series_count * len(window), 1)
+        history = replayed_history(variant, source.rates, window, demand=(source.demand, source.known))
+        parts: list[Epochs] = []
+        curves: list[F32] = []
         for shift in shifts:
-            epochs = epochs_of(with_offset(variant, shift), self.rates, window, demand=self._replayed)
+            epochs = epochs_from(with_offset(variant, shift), window, _drawn_stock(history, rng))
             # A series reviewed every day is seen in each shift; keep its share of one pass.
             repeat = len(shifts) / variant.review_periods[epochs.series]
             keep = rng.random(len(epochs.series)) < np.minimum(share, 1.0) / repeat
             keep &= ~beyond_horizon(variant, self.spec)[epochs.series]
             epochs = epochs._replace(**{k: v[keep] for k, v in epochs._asdict().items()})
-            if config.free_position:
-                lift = epochs.inventory_position  # nothing in the position: every target orders
-                epochs = epochs._replace(
-                    inventory_position=np.zeros_like(lift),
-                    stock_before_arrival=epochs.stock_before_arrival - lift,
-                )
-            costs = cost_curves(variant, epochs, self.grid)
+            now = history.target_stock[epochs.series, epochs.period - window.start]
+            epochs = epochs._replace(incumbent_days=now / epochs.daily_rate)
+            priced = free(epochs) if config.free_position else epochs
             unit = epochs.daily_rate * variant.items.lost_sale_cost[epochs.series]
-            series.append(epochs.series)
-            period.append(epochs.period)
-            curves.append((costs / np.maximum(unit, 1e-9)[:, None]).astype(np.float32))
-        rows, periods = np.concatenate(series), np.concatenate(period)
-        worth = self.rates.daily_rate[rows, periods] * variant.items.lost_sale_cost[rows]
+            cost = cost_curves(variant, priced, self.grid) / np.maximum(unit, 1e-9)[:, None]
+            curves.append(cost.astype(np.float32))
+            parts.append(epochs)
+        rows = np.concatenate([part.series for part in parts])
+        periods = np.concatenate([part.period for part in parts])
+        worth = source.rates.daily_rate[rows, periods] * variant.items.lost_sale_cost[rows]
         weight = worth**money_power
+        wide = max(part.arriving.shape[1] for part in parts)
+        arriving = [np.pad(part.arriving, ((0, 0), (0, wide - part.arriving.shape[1]))) for part in parts]
         return Copy(
-            Observer(variant, self.spec, self.rates), rows, periods, np.concatenate(curves),
+            source, Observer(variant, self.spec, source.rates), rows, periods,
+            np.concatenate([part.on_hand for part in parts]).astype(np.float32),
+            np.concatenate(arriving).astype(np.float32), np.concatenate(curves),
             (weight / max(weight.mean(), 1e-12)).astype(np.float32) if len(weight) else weight.astype(np.float32),
+            incumbent_days=np.concatenate([part.incumbent_days for part in parts]).astype(np.float32),
+            targets=history.target_stock, first=window.start,
         )  # fmt: skip
 
     def batches(self, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
@@ -118,19 +176,51 @@ class TrainingSet:
 
     def batch(self, copy: Copy, chosen: I64) -> Batch:
         """The decisions `chosen` of one copy."""
-        rows, periods = copy.series[chosen], copy.period[chosen]
-        observation = copy.observer.observe(rows, periods)
+        rows, periods, source = copy.series[chosen], copy.period[chosen], copy.source
+        observation = copy.observer.observe(rows, periods, State(copy.on_hand[chosen], copy.arriving[chosen]))
         ahead = periods[:, None] + 1 + np.arange(self.spec.horizon)
-        inside = ahead < self.panel.period_count
-        future = self._future[rows[:, None], np.minimum(ahead, self.panel.period_count - 1)]
-        scale = self.rates.daily_rate[rows, periods] * self.spec.period_days
+        count = source.panel.period_count
+        future = np.where(ahead < count, source.future[rows[:, None], np.minimum(ahead, count - 1)], np.float32(np.nan))
+        scale = source.rates.daily_rate[rows, periods] * self.spec.period_days
         return Batch(
             fields=tuple(torch.from_numpy(observation[field.name]) for field in FIELDS),
             curves=torch.from_numpy(copy.curves[chosen]),
             weight=torch.from_numpy(copy.weight[chosen]),
-            demand=torch.from_numpy(np.where(inside, future, np.float32(np.nan))),
+            demand=torch.from_numpy(future),
             scale=torch.from_numpy(scale.astype(np.float32)),
         )
+
+
+def known_of(past: Past, *, recovered: bool) -> Known:
+    """Rates, demand to replay and demand to forecast; nothing in the last two comes from `end` on."""
+    panel, end = past
+    found = evidence(panel.units_sold, panel.in_stock, panel.promotion * 0, panel.open)
+    future = np.where(found.seen >= 0.999, found.demand, np.nan).astype(np.float32)
+    future[:, end:] = np.nan
+    demand, known = label_demand(panel, recovered=recovered, before=end)
+    return Known(panel, end, panel_rates(panel), demand, known, future)
+
+
+def _some_series(known: Known, samples: int, rng: np.random.Generator) -> I64:
+    """Rows to copy: all of them, or so many that each still gives a handful of decisions."""
+    count = known.panel.series_count
+    most = max(samples // 5, 1)
+    return np.arange(count) if count <= most else np.sort(rng.permutation(count)[:most])
+
+
+def _drawn_stock(history: LabelHistory, rng: np.random.Generator) -> LabelHistory:
+    """The same history under a base stock that is drawn around the incumbent's, for other states to learn from."""
+    shape = history.target_stock.shape
+    usual, daily = rng.normal(0.0, STOCK_SPREAD, (shape[0], 1)), rng.normal(0.0, DAY_SPREAD, shape)
+    return history._replace(target_stock=history.target_stock * np.exp(usual + daily))
+
+
+def free(epochs: Epochs) -> Epochs:
+    """The epochs as if nothing stood in the position, so that every target orders and every curve has a slope."""
+    lift = epochs.inventory_position
+    return epochs._replace(
+        inventory_position=np.zeros_like(lift), stock_before_arrival=epochs.stock_before_arrival - lift
+    )
 
 
 def draw_variant(panel: Panel, rng: np.random.Generator) -> Panel:
@@ -139,7 +229,8 @@ def draw_variant(panel: Panel, rng: np.random.Generator) -> Panel:
     items, count, days = panel.items, panel.series_count, panel.period_days
     lead = rng.permutation(items.lead_time_days) if rng.random() < 0.5 else rng.integers(1, 11, count) * days
     review = rng.choice(DRAWN_REVIEWS, count) * days if days == 1 else items.review_period_days
-    ratio = rng.uniform(*DRAWN_RATIOS, count)
+    wide = 1 / (1 + np.exp(-rng.uniform(*WIDE_LOGITS, count)))
+    ratio = np.where(rng.random(count) < 0.5, rng.uniform(*USUAL_RATIOS, count), wide)
     holding = items.lost_sale_cost * (1 - ratio) / ratio / np.maximum(review, 1)
     return replace(
         panel,

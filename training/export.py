@@ -11,8 +11,9 @@ import json
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from simulator.contract import OUTPUTS, contract_id, interface
 from simulator.observation import FIELDS, Observation, Observer
 from simulator.panel import I64
+from simulator.step import State
 from training.checkpoint import save_weights
 from training.model import PolicyNetwork
 
@@ -58,25 +60,38 @@ class _Answers(nn.Module):
         return tuple(output)
 
 
-def golden_cases(observer: Observer, last: int) -> tuple[I64, I64]:
-    """Rows and periods of the cases: spread over the series, on history and before any history."""
-    count = min(GOLDEN_CASES, observer.panel.series_count * 4)
+class Case(NamedTuple):
+    """A dataset that golden cases may come from."""
+
+    observer: Observer
+    last: int  # last period
+
+
+def golden_cases(case: Case, count: int) -> tuple[I64, Observation]:
+    """Rows and observations: spread over the series, on history and before any, with stock and (one in eight) without."""
+    observer, last = case
+    count = min(count, observer.panel.series_count * 4)
+    rng = np.random.default_rng(0)
     rows = np.linspace(0, observer.panel.series_count - 1, count).astype(np.int64)
-    periods = np.linspace(0, last, count).astype(np.int64)
-    return rows, periods[np.random.default_rng(0).permutation(count)]
+    periods = np.linspace(0, last, count).astype(np.int64)[rng.permutation(count)]
+    rate, lead = observer.rates.daily_rate[rows, periods], observer.panel.lead_periods[rows]
+    slots = np.arange(int(lead.max(initial=1)))[None, :]
+    on_order = np.where(slots < lead[:, None] - 1, rate[:, None] * rng.uniform(0.0, 2.0, (count, slots.shape[1])), 0.0)
+    on_hand = np.where(np.arange(count) % 8 == 7, np.nan, rate * rng.uniform(0.0, 6.0, count))
+    on_order[np.isnan(on_hand)] = np.nan
+    return rows, observer.observe(rows, periods, State(on_hand, on_order))
 
 
 def export_bundle(
-    network: PolicyNetwork, observer: Observer, last: int, out: Path, manifest: dict[str, Any], report: dict[str, Any]
+    network: PolicyNetwork, cases: Sequence[Case], out: Path, manifest: dict[str, Any], report: dict[str, Any]
 ) -> None:
     """Write the bundle.
 
     Args:
         network: the trained policy.
-        observer: makes the golden cases.
-        last: last period that the golden cases may come from.
+        cases: the datasets that golden cases are made from, in equal parts.
         out: folder to make; its name is the policy's version. An existing bundle there is replaced.
-        manifest: provenance that is written beside hashes and contract id; `training_cut_off` and `commit` also enter
+        manifest: provenance that is written beside hashes and contract id; `training_cut_offs` and `commit` also enter
             the contract.
         report: metrics and curves of the training run.
 
@@ -85,10 +100,10 @@ def export_bundle(
     """
     check_destination(out)
     network.eval()
-    rows, periods = golden_cases(observer, last)
-    observation = observer.observe(rows, periods)
-    contract = interface(observer.spec.period_days) | {
-        "version": out.name, "training_cut_off": manifest["training_cut_off"], "commit": manifest["commit"],
+    made = [golden_cases(case, GOLDEN_CASES // len(cases)) for case in cases]
+    observation = {name: np.concatenate([seen[name] for _, seen in made]) for name in made[0][1]}
+    contract = interface(network.spec.period_days) | {
+        "version": out.name, "training_cut_offs": manifest["training_cut_offs"], "commit": manifest["commit"],
     }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -97,9 +112,12 @@ def export_bundle(
         expected = network_answers(network, observation)
         check_parity(staging / "policy.onnx", observation, expected)
         texts = {
-            f"text.{name}": np.array([str(text) for text in getattr(observer.panel.items, name)[rows]])
+            f"text.{name}": np.array(
+                [str(text) for case, (rows, _) in zip(cases, made, strict=True)
+                 for text in getattr(case.observer.panel.items, name)[rows]]
+            )
             for name in ("item_id", "location_id", "category", "parent_category", "region", "name")
-        }
+        }  # fmt: skip
         golden = {f"input.{name}": value for name, value in observation.items()} | texts
         golden |= {f"output.{name}": value for name, value in expected.items()}
         np.savez_compressed(staging / "golden.npz", **golden)  # type: ignore[arg-type]

@@ -5,7 +5,9 @@ head and a VAE-logits head (section 3.1.1 of the ORPR paper). Every scaling, log
 and is exported with it: callers hand over natural units and never see a normalised number. All quantities are taken
 relative to `daily_rate`, so a series multiplied by ten gets the same days.
 
-It does not know labels, losses or how stock moves.
+It has two halves. `read` looks at history, plans and attributes; `choose` at costs, lead time and the stock of the
+moment. Only the second depends on the state, so a simulation reads each decision once and then runs the small half
+over and over. One file, as the halves share every mask and scale. It does not know labels, losses or how stock moves.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from simulator.observation import FIELDS, ObservationSpec, daily_rate, evidence
+from simulator.observation import FIELDS, Evidence, ObservationSpec, daily_rate, evidence
 from training.config import ModelConfig
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+MIDDLE = len(QUANTILES) // 2
 PAST_CHANNELS = 8
 FUTURE_CHANNELS = 20
+WINDOWS = (7, 14, 28, 56, 91, 182, 364)  # days whose mean demand the history is summed up in
+SIGNALS = 2 * len(WINDOWS) + 10
+STOCK_SIGNALS = 5 * len(QUANTILES) + 4
 TINY = 1e-6
 START_SPREAD, START_CENTRE, START_SCALE = 0.06, 0.35, 20.0  # the first guess of the decision head, on 0..1
 
@@ -36,12 +42,23 @@ class PolicyOutput(NamedTuple):
     forecast: Tensor  # (B, H, Q) units a period
 
 
+class Context(NamedTuple):
+    """What `read` found; nothing in it depends on the stock or on costs."""
+
+    rate: Tensor  # (B,) units a day
+    sales: Tensor  # (B, width)
+    attributes: Tensor  # (B, width)
+    signals: Tensor  # (B, SIGNALS) what simple sums say of history and plans
+    scaled_forecast: Tensor  # (B, H, Q) periods of the daily rate
+
+
 class Latent(NamedTuple):
     """What training needs besides the output."""
 
     days: Tensor  # (B,) mean of the distribution over days, before it is put on the grid
     mean: Tensor  # (B, Z)
     log_variance: Tensor  # (B, Z)
+    logits: Tensor  # (B, V)
     scaled_forecast: Tensor  # (B, H, Q) periods of the daily rate
 
 
@@ -53,6 +70,11 @@ def _safe_log(value: Tensor) -> Tensor:
     return torch.log(torch.clamp(value, min=TINY))
 
 
+def _level(value: Tensor) -> Tensor:
+    """The log of something that may be nothing."""
+    return torch.log(value + 0.1)
+
+
 def _mlp(inside: int, hidden: int, outside: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inside, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, outside))
 
@@ -62,6 +84,11 @@ def _encoder(config: ModelConfig, layers: int) -> nn.TransformerEncoder:
         config.width, config.heads, 3 * config.width, config.dropout, "gelu", batch_first=True, norm_first=True
     )
     return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(config.width), enable_nested_tensor=False)
+
+
+def named(fields: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """The observation's fields by name."""
+    return dict(zip((field.name for field in FIELDS), fields, strict=True))
 
 
 class PolicyNetwork(nn.Module):
@@ -79,19 +106,22 @@ class PolicyNetwork(nn.Module):
         tokens = spec.recent // patch + spec.horizon // patch
         self.position = nn.Parameter(torch.randn(1, tokens, width) * 0.02)
         self.sales_encoder = _encoder(config, config.sales_layers)
+        self.pool = nn.Linear(width, 1)
+        self.signal_embed = nn.Linear(SIGNALS, width)
         self.code_embed = nn.Embedding(spec.code_buckets, width, padding_idx=0)
         self.name_embed = nn.Embedding(spec.name_buckets, width, padding_idx=0)
         self.number_embed = nn.Linear(8, width)
         self.attribute_encoder = _encoder(config, config.side_layers)
+        self.forecast_head = _mlp(3 * width, 2 * width, patch * len(QUANTILES), config.dropout)
         self.service_embed = nn.Linear(3, width)
         self.share_embed = nn.Linear(3, width)
-        self.cover_embed = nn.Linear(8, width)
+        self.signal_again = nn.Linear(SIGNALS, width)
+        self.stock_embed = nn.Linear(STOCK_SIGNALS, width)
         self.objective_encoder = _encoder(config, config.side_layers)
-        self.pool = nn.Linear(width, 1)
         self.weigh = nn.Linear(3 * width, 3)
         self.fuse = _mlp(3 * width, 2 * width, 2 * width, config.dropout)
-        self.forecast_head = _mlp(3 * width, 2 * width, patch * len(QUANTILES), config.dropout)
-        self.decision_head = _mlp(2 * width + len(QUANTILES) + 8, 2 * width, 2 * config.latent, config.dropout)
+        inside = 2 * width + STOCK_SIGNALS + SIGNALS + 3
+        self.decision_head = _mlp(inside, 2 * width, 2 * config.latent, config.dropout)
         self.to_logits = nn.Linear(config.latent, len(grid))
         self._start_from_the_forecast()
 
@@ -115,87 +145,123 @@ class PolicyNetwork(nn.Module):
             last.bias.zero_()
             last.bias[self.config.latent :] = -3.0
 
-    # ------------------------------------------------------------------------------------------------------- features
+    # ---------------------------------------------------------------------------------------------------------- masks
 
-    def _calendar(self, as_of_day: Tensor) -> Tensor:
-        """(B, H, 8) weekday and time of year of every period ahead."""
-        ahead = torch.arange(1, self.spec.horizon + 1, device=as_of_day.device) * self.spec.period_days
-        day = as_of_day[:, None] + ahead[None, :]
+    def _ahead(self, like: Tensor) -> Tensor:
+        return torch.arange(1, self.spec.horizon + 1, device=like.device)
+
+    def _intervals(self, x: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, H) flags: periods that the order has to last, those before it comes, those it is responsible for."""
+        ahead = self._ahead(x["lead_time_days"])[None, :]
+        days = self.spec.period_days
+        lead, review = x["lead_time_days"][:, None] / days, x["review_period_days"][:, None] / days
+        protection = (ahead < lead + review).to(torch.float32)
+        before = protection * (ahead < lead)
+        return protection, before, protection - before
+
+    def _calendar(self, as_of_day: Tensor) -> list[Tensor]:
+        """Eight (B, H) waves: weekday and time of year of every period ahead."""
+        day = as_of_day[:, None] + (self._ahead(as_of_day) * self.spec.period_days)[None, :]
         # Cycles are taken in whole numbers: float32 remainders of 20,000 days differ between runtimes in the third digit.
         week = torch.remainder(day + 3, 7).to(torch.float32) * (2 * torch.pi / 7)
         year = torch.remainder(day * 10_000, 3_652_425).to(torch.float32) * (2 * torch.pi / 3_652_425)
-        waves = [torch.sin(week), torch.cos(week), torch.sin(2 * week), torch.cos(2 * week)]
-        waves += [torch.sin(year), torch.cos(year), torch.sin(2 * year), torch.cos(2 * year)]
-        return torch.stack(waves, dim=-1)
+        return [wave(k * cycle) for cycle in (week, year) for k in (1, 2) for wave in (torch.sin, torch.cos)]
 
-    def _profile(self, demand: Tensor, weight: Tensor) -> Tensor:
-        """(B, patch) mean demand by weekday over the last eight weeks, shrunk toward one rate."""
-        weeks, patch = 8, self.spec.patch
-        recent = slice(-weeks * patch, None)
-        total = (demand * weight)[:, recent].reshape(-1, weeks, patch).sum(dim=1)
-        count = weight[:, recent].reshape(-1, weeks, patch).sum(dim=1)
-        return (total + 1.0) / (count + 1.0)
+    # ----------------------------------------------------------------------------------------------------------- read
 
-    def _sales_tokens(self, x: dict[str, Tensor], scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens (B, S, width), the weekday forecast (B, H) and last year's demand (B, H), in rates."""
-        spec, history = self.spec, self.spec.history
-        promotion, open_flag = x["promotion"], x["open"]
-        found = evidence(x["units_sold"], x["in_stock"], promotion[:, :history], open_flag[:, :history])
-        demand = torch.clamp(found.demand / scale[:, None], max=30.0)
-        price = x["price"]
-        known_price = ~torch.isnan(price)
-        recent_price = _finite(price)[:, history - spec.recent : history]
-        mean_price = recent_price.sum(dim=1) / known_price[:, history - spec.recent : history].sum(dim=1).clamp(min=1)
-        relative = torch.where(
-            known_price, _safe_log(_finite(price)) - _safe_log(mean_price)[:, None], torch.zeros_like(price)
-        ).clamp(-2.0, 2.0)
-        past = slice(history - spec.recent, history)
-        past_channels = torch.stack(
-            [
-                torch.log1p(demand)[:, past], found.seen[:, past], _finite(promotion)[:, past],
-                _finite(x["holiday"])[:, past], _finite(x["school_holiday"])[:, past],
-                1 - (open_flag == 0).to(torch.float32)[:, past], relative[:, past],
-                torch.isnan(x["units_sold"]).to(torch.float32)[:, past],
-            ],
-            dim=-1,
-        )  # fmt: skip
-        profile = self._profile(demand, found.weight).repeat(1, spec.horizon // spec.patch)
-        last_year, last_seen = demand[:, : spec.horizon], found.seen[:, : spec.horizon]
-        protection, responsible = self._intervals(x)
-        future = slice(history, None)
-        future_channels = torch.cat(
-            [
-                torch.stack(
-                    [
-                        torch.log1p(profile), torch.log1p(last_year), last_seen,
-                        _finite(promotion)[:, future], torch.isnan(promotion)[:, future].to(torch.float32),
-                        _finite(promotion)[:, : spec.horizon], _finite(x["holiday"])[:, future],
-                        _finite(x["holiday"])[:, : spec.horizon], _finite(x["school_holiday"])[:, future],
-                        1 - (open_flag == 0).to(torch.float32)[:, future], protection, responsible,
-                    ],
-                    dim=-1,
-                ),
-                self._calendar(x["as_of_day"]),
-            ],
-            dim=-1,
-        )  # fmt: skip
-        batch = demand.shape[0]
-        tokens = torch.cat(
-            [
-                self.past_embed(past_channels.reshape(batch, -1, PAST_CHANNELS * spec.patch)),
-                self.future_embed(future_channels.reshape(batch, -1, FUTURE_CHANNELS * spec.patch)),
-            ],
-            dim=1,
+    def read(self, x: dict[str, Tensor]) -> Context:
+        """What history, plans and attributes say; costs and stock are not looked at."""
+        history = self.spec.history
+        promotion, open_flag = x["promotion"][:, :history], x["open"][:, :history]
+        rate = daily_rate(
+            x["units_sold"], x["in_stock"], promotion, open_flag, x["prior_daily_rate"], self.spec.period_days
         )
-        return tokens + self.position, profile, torch.where(last_seen > 0, last_year, profile)
+        scale = self._scale(rate)
+        found = evidence(x["units_sold"], x["in_stock"], promotion, open_flag)
+        found = found._replace(demand=torch.clamp(found.demand / scale[:, None], max=30.0))
+        profile = self._profile(found)
+        ahead = [profile, found.demand[:, : self.spec.horizon], found.seen[:, : self.spec.horizon]]
+        signals = self._signals(x, found, ahead)
+        tokens = torch.cat([self._past(x, found), self._future(x, ahead)], dim=1) + self.position
+        sales = self.sales_encoder(tokens)
+        attributes = self.attribute_encoder(self._attribute_tokens(x, scale)).mean(dim=1)
+        pooled = (sales * torch.softmax(self.pool(sales), dim=1)).sum(dim=1) + self.signal_embed(signals)
+        scaled = self._forecast(sales, torch.cat([pooled, attributes], dim=-1), profile)
+        return Context(rate, pooled, attributes, signals, scaled)
 
-    def _intervals(self, x: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(B, H) flags: periods that the order has to last, and those it is responsible for."""
-        days = self.spec.period_days
-        ahead = torch.arange(1, self.spec.horizon + 1, device=x["lead_time_days"].device)
-        lead, review = x["lead_time_days"][:, None] / days, x["review_period_days"][:, None] / days
-        protection = (ahead[None, :] < lead + review).to(torch.float32)
-        return protection, protection * (ahead[None, :] >= lead).to(torch.float32)
+    def _scale(self, rate: Tensor) -> Tensor:
+        """(B,) units a period."""
+        return torch.clamp(rate * self.spec.period_days, min=TINY)
+
+    def _profile(self, found: Evidence) -> Tensor:
+        """(B, H) the initial forecast: mean demand by weekday over the last eight weeks, shrunk toward one rate."""
+        weeks, patch = 8, self.spec.patch
+        weight = found.weight[:, -weeks * patch :]
+        total = (found.demand[:, -weeks * patch :] * weight).reshape(-1, weeks, patch).sum(dim=1)
+        profile = (total + 1.0) / (weight.reshape(-1, weeks, patch).sum(dim=1) + 1.0)
+        return profile.repeat(1, self.spec.horizon // patch)
+
+    def _past(self, x: dict[str, Tensor], found: Evidence) -> Tensor:
+        """(B, S, width) the last 91 days."""
+        history = self.spec.history
+        past = slice(history - self.spec.recent, history)
+        price = x["price"]
+        known = ~torch.isnan(price)
+        mean_price = _finite(price)[:, past].sum(dim=1) / known[:, past].sum(dim=1).clamp(min=1)
+        relative = (_safe_log(_finite(price)) - _safe_log(mean_price)[:, None]).clamp(-2.0, 2.0) * known
+        channels = [
+            torch.log1p(found.demand)[:, past], found.seen[:, past], _finite(x["promotion"])[:, past],
+            _finite(x["holiday"])[:, past], _finite(x["school_holiday"])[:, past],
+            1 - (x["open"] == 0).to(torch.float32)[:, past], relative[:, past],
+            torch.isnan(x["units_sold"]).to(torch.float32)[:, past],
+        ]  # fmt: skip
+        embedded: Tensor = self.past_embed(self._patches(channels))
+        return embedded
+
+    def _future(self, x: dict[str, Tensor], expected: list[Tensor]) -> Tensor:
+        """(B, S, width) what is known of the periods ahead, and what the same season brought a year ago."""
+        horizon = self.spec.horizon
+        future = slice(self.spec.history, None)
+        profile, last_year, last_seen = expected
+        protection, _, responsible = self._intervals(x)
+        promotion, holiday = x["promotion"], x["holiday"]
+        channels = [
+            torch.log1p(profile), torch.log1p(last_year), last_seen,
+            _finite(promotion)[:, future], torch.isnan(promotion)[:, future].to(torch.float32),
+            _finite(promotion)[:, :horizon], _finite(holiday)[:, future], _finite(holiday)[:, :horizon],
+            _finite(x["school_holiday"])[:, future], 1 - (x["open"] == 0).to(torch.float32)[:, future],
+            protection, responsible, *self._calendar(x["as_of_day"]),
+        ]  # fmt: skip
+        embedded: Tensor = self.future_embed(self._patches(channels))
+        return embedded
+
+    def _patches(self, channels: list[Tensor]) -> Tensor:
+        """(B, S, C x patch) of C channels (B, S x patch)."""
+        return torch.stack(channels, dim=-1).reshape(channels[0].shape[0], -1, len(channels) * self.spec.patch)
+
+    def _signals(self, x: dict[str, Tensor], found: Evidence, expected: list[Tensor]) -> Tensor:
+        """(B, SIGNALS) means of the history over windows, how sure they are, and simple forecasts of the interval."""
+        protection, before, responsible = self._intervals(x)
+        profile, last_year, last_seen = expected
+        last_year = torch.where(last_seen > 0, last_year, profile)
+        columns = []
+        for days in WINDOWS:
+            recent = slice(-days // self.spec.period_days, None)
+            count = found.seen[:, recent].sum(dim=1)
+            mean = (found.demand * found.seen)[:, recent].sum(dim=1) / count.clamp(min=1.0)
+            columns += [_level(mean), torch.log1p(count) * 0.2]
+        for days in (28, 91):
+            recent = slice(-days // self.spec.period_days, None)
+            seen, demand = found.seen[:, recent], found.demand[:, recent]
+            count = seen.sum(dim=1).clamp(min=1.0)
+            mean = (demand * seen).sum(dim=1) / count
+            spread = torch.sqrt(((demand - mean[:, None]) ** 2 * seen).sum(dim=1) / count + TINY)
+            sold = ((demand > 0).to(torch.float32) * seen).sum(dim=1) / count
+            columns += [spread.clamp(max=10.0), sold]
+        columns += [_level((profile * protection).sum(dim=1)), _level((last_year * protection).sum(dim=1))]
+        columns += [_level((profile * responsible).sum(dim=1)), _level((last_year * responsible).sum(dim=1))]
+        columns += [torch.log1p(before.sum(dim=1)), torch.log1p(responsible.sum(dim=1))]
+        return torch.stack(columns, dim=-1)
 
     def _attribute_tokens(self, x: dict[str, Tensor], scale: Tensor) -> Tensor:
         """(B, 7, width) codes, name and numbers."""
@@ -218,39 +284,87 @@ class PolicyNetwork(nn.Module):
         )  # fmt: skip
         return torch.cat([self.code_embed(codes), name[:, None, :], self.number_embed(numbers)[:, None, :]], dim=1)
 
-    def _objective_tokens(self, x: dict[str, Tensor], cover: Tensor) -> Tensor:
-        """(B, 3, width) service, share and cover."""
+    def _forecast(self, sales: Tensor, known: Tensor, profile: Tensor) -> Tensor:
+        """(B, H, Q) non-crossing quantiles of demand a period, in rates: the weekday forecast, corrected."""
+        ahead = sales[:, -(self.spec.horizon // self.spec.patch) :]
+        raw = self.forecast_head(torch.cat([ahead, known[:, None, :].expand(-1, ahead.shape[1], -1)], dim=-1))
+        raw = raw.reshape(raw.shape[0], self.spec.horizon, len(QUANTILES))
+        gaps = nn.functional.softplus(raw - 1.0)
+        below = torch.flip(torch.cumsum(torch.flip(gaps[..., :MIDDLE], [-1]), dim=-1), [-1])
+        above = torch.cumsum(gaps[..., MIDDLE + 1 :], dim=-1)
+        centre = torch.log1p(profile)[..., None] + raw[..., MIDDLE : MIDDLE + 1]
+        logs = torch.cat([centre - below, centre, centre + above], dim=-1)
+        return torch.expm1(torch.clamp(logs, 0.0, 4.0))
+
+    # --------------------------------------------------------------------------------------------------------- choose
+
+    def choose(self, x: dict[str, Tensor], context: Context) -> Latent:
+        """The distribution over days, given costs and stock.
+
+        Args:
+            x: only lead time, review period, costs, share, turnover target and the state fields are read.
+            context: of the same decisions.
+        """
+        stock, start = self._stock(x, context)
+        costs = self._costs(x)
+        embedded = [
+            self.service_embed(costs), self.share_embed(self._share(x)), self.signal_again(context.signals),
+            self.stock_embed(stock),
+        ]  # fmt: skip
+        objectives = self.objective_encoder(torch.stack(embedded, dim=1)).mean(dim=1)
+        streams = torch.stack([context.sales, context.attributes, objectives], dim=1)  # (B, 3, width)
+        weights = torch.softmax(self.weigh(streams.flatten(1)), dim=1) * 3
+        fused = self.fuse((streams * weights[:, :, None]).flatten(1))
+        heard = torch.cat([fused, stock, context.signals, costs], dim=-1)
+        mean, log_variance = self.decision_head(heard).chunk(2, dim=-1)
+        anchor = torch.log1p(start) / torch.log1p(self.grid[-1]) - START_CENTRE
+        mean = torch.cat([mean[:, :1] + START_SCALE * anchor[:, None], mean[:, 1:]], dim=-1)
+        log_variance = log_variance.clamp(-8.0, 2.0)
+        z = mean
+        if self.training:
+            z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
+        logits = self.to_logits(z)
+        days = (torch.softmax(logits, dim=-1) * self.grid).sum(dim=-1)
+        return Latent(days, mean, log_variance, logits, context.scaled_forecast)
+
+    def _costs(self, x: dict[str, Tensor]) -> Tensor:
+        """(B, 3) critical ratios."""
         lost, held = x["lost_sale_cost"], x["holding_cost_per_day"]
-        cycle = held * x["review_period_days"]
-        ratio = lost / torch.clamp(lost + cycle, min=TINY)
+        ratio = lost / torch.clamp(lost + held * x["review_period_days"], min=TINY)
         daily = lost / torch.clamp(lost + held, min=TINY)
-        service = torch.stack([ratio, torch.logit(ratio, eps=1e-4), torch.logit(daily, eps=1e-4)], dim=-1)
+        return torch.stack([ratio, torch.logit(ratio, eps=1e-4), torch.logit(daily, eps=1e-4)], dim=-1)
+
+    def _share(self, x: dict[str, Tensor]) -> Tensor:
         turnover = x["expected_turnover_days"]
         known = (~torch.isnan(turnover)).to(torch.float32)
-        share = torch.stack([x["sales_share"], torch.log1p(_finite(turnover)), known], dim=-1)
-        embedded = [self.service_embed(service), self.share_embed(share), self.cover_embed(cover)]
-        return torch.stack(embedded, dim=1)
+        return torch.stack([x["sales_share"], torch.log1p(_finite(turnover)), known], dim=-1)
 
-    def _cover(self, x: dict[str, Tensor], scale: Tensor, profile: Tensor, last_year: Tensor) -> Tensor:
-        """(B, 8) what simple forecasts say of the protection interval, and how sure the history is."""
-        protection, responsible = self._intervals(x)
-        history = self.spec.history
-        found = evidence(x["units_sold"], x["in_stock"], x["promotion"][:, :history], x["open"][:, :history])
-        recent = (found.demand / scale[:, None])[:, -28 // self.spec.period_days :].clamp(max=30.0)
-        seen = found.seen[:, -28 // self.spec.period_days :]
-        count = seen.sum(dim=1).clamp(min=1)
-        mean = (recent * seen).sum(dim=1) / count
-        spread = torch.sqrt(((recent - mean[:, None]) ** 2 * seen).sum(dim=1) / count + TINY)
-        sold = ((recent > 0).to(torch.float32) * seen).sum(dim=1) / count
-        return torch.stack(
-            [
-                torch.log((profile * protection).sum(dim=1) + 0.1), torch.log((last_year * protection).sum(dim=1) + 0.1),
-                torch.log(protection.sum(dim=1)), torch.log(responsible.sum(dim=1).clamp(min=1.0)),
-                mean.clamp(max=10.0), spread.clamp(max=10.0), sold,
-                torch.log1p(scale) * 0.2,
-            ],
-            dim=-1,
-        )  # fmt: skip
+    def _stock(self, x: dict[str, Tensor], context: Context) -> tuple[Tensor, Tensor]:
+        """(B, STOCK_SIGNALS) the stock beside the forecast, and (B,) days that the forecast alone would ask for.
+
+        What is lost before the order arrives need not be ordered: demand of the lead time beyond stock and receipts,
+        (max over its periods of demand so far - supply so far)+, which is exact for lost sales.
+        """
+        scale = self._scale(context.rate)[:, None]
+        protection, before, responsible = self._intervals(x)
+        forecast = context.scaled_forecast
+        known = (~torch.isnan(x["on_hand"])).to(torch.float32)[:, None]
+        on_hand, on_order = _finite(x["on_hand"])[:, None] / scale, _finite(x["on_order"]) / scale
+        supply = on_hand + torch.cumsum(on_order, dim=1)
+        gap = torch.cumsum(forecast, dim=1) - supply[..., None]
+        short = (gap * before[..., None]).amax(dim=1).clamp(min=0.0) * known  # (B, Q) lost before the order comes
+        coming = (on_order * before).sum(dim=1, keepdim=True)
+        waiting = (forecast * before[..., None]).sum(dim=1)
+        left = (on_hand + coming - waiting + short).clamp(min=0.0) * known  # (B, Q) there when it comes
+        lasting = (forecast * protection[..., None]).sum(dim=1)
+        selling = (forecast * responsible[..., None]).sum(dim=1)
+        position = on_hand + on_order.sum(dim=1, keepdim=True)
+        wanted = (lasting - short).clamp(min=0.0)
+        signals = [
+            torch.log1p(short), _level(left), _level(lasting), _level(selling), _level(wanted),
+            _level(on_hand) * known, _level(position) * known, (_level(position) - _level(lasting[:, 2:3])) * known, known,
+        ]  # fmt: skip
+        return torch.cat(signals, dim=-1).clamp(-8.0, 8.0), wanted[:, MIDDLE] * self.spec.period_days
 
     # -------------------------------------------------------------------------------------------------------- forward
 
@@ -260,60 +374,17 @@ class PolicyNetwork(nn.Module):
         Args:
             fields: the observation's fields, in the order of `observation.FIELDS`.
         """
-        x = dict(zip((field.name for field in FIELDS), fields, strict=True))
-        history = self.spec.history
-        rate = daily_rate(
-            x["units_sold"], x["in_stock"], x["promotion"][:, :history], x["open"][:, :history],
-            x["prior_daily_rate"], self.spec.period_days,
-        )  # fmt: skip
-        scale = torch.clamp(rate * self.spec.period_days, min=TINY)  # units a period
-        tokens, profile, last_year = self._sales_tokens(x, scale)
-        sales = self.sales_encoder(tokens)
-        cover = self._cover(x, scale, profile, last_year)
-        attributes = self.attribute_encoder(self._attribute_tokens(x, scale)).mean(dim=1)
-        objectives = self.objective_encoder(self._objective_tokens(x, cover)).mean(dim=1)
-        attention = torch.softmax(self.pool(sales), dim=1)
-        streams = torch.stack([(sales * attention).sum(dim=1), attributes, objectives], dim=1)  # (B, 3, width)
-        weights = torch.softmax(self.weigh(streams.flatten(1)), dim=1) * 3
-        fused = self.fuse((streams * weights[:, :, None]).flatten(1))
-        scaled = self._forecast(sales, fused, profile)
-        return self._decide(x, rate, fused, cover, scaled)
+        x = named(fields)
+        context = self.read(x)
+        latent = self.choose(x, context)
+        return self.answer(context, latent), latent
 
-    def _forecast(self, sales: Tensor, fused: Tensor, profile: Tensor) -> Tensor:
-        """(B, H, Q) non-crossing quantiles of demand a period, in rates: the weekday forecast, corrected."""
-        ahead = sales[:, -(self.spec.horizon // self.spec.patch) :]
-        context = fused[:, None, :].expand(-1, ahead.shape[1], -1)
-        raw = self.forecast_head(torch.cat([ahead, context], dim=-1))
-        raw = raw.reshape(raw.shape[0], self.spec.horizon, len(QUANTILES))
-        middle = len(QUANTILES) // 2
-        gaps = nn.functional.softplus(raw - 1.0)
-        below = torch.flip(torch.cumsum(torch.flip(gaps[..., :middle], [-1]), dim=-1), [-1])
-        above = torch.cumsum(gaps[..., middle + 1 :], dim=-1)
-        centre = torch.log1p(profile)[..., None] + raw[..., middle : middle + 1]
-        logs = torch.cat([centre - below, centre, centre + above], dim=-1)
-        return torch.expm1(torch.clamp(logs, 0.0, 4.0))
-
-    def _decide(
-        self, x: dict[str, Tensor], rate: Tensor, fused: Tensor, cover: Tensor, scaled: Tensor
-    ) -> tuple[PolicyOutput, Latent]:
-        protection, _ = self._intervals(x)
-        expected = torch.log((scaled * protection[..., None]).sum(dim=1) + 0.1)
-        mean, log_variance = self.decision_head(torch.cat([fused, expected, cover], dim=-1)).chunk(2, dim=-1)
-        interval = (scaled[..., len(QUANTILES) // 2] * protection).sum(dim=1)
-        anchor = torch.log1p(interval) / torch.log1p(self.grid[-1]) - START_CENTRE
-        mean = torch.cat([mean[:, :1] + START_SCALE * anchor[:, None], mean[:, 1:]], dim=-1)
-        log_variance = log_variance.clamp(-8.0, 2.0)
-        z = mean
-        if self.training:
-            z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-        logits = self.to_logits(z)
-        probability = torch.softmax(logits, dim=-1)
-        days = (probability * self.grid).sum(dim=-1)
-        cumulative = torch.cumsum(probability, dim=-1)
+    def answer(self, context: Context, latent: Latent) -> PolicyOutput:
+        """The read-out: the grid value nearest to the distribution's mean, and its spread."""
+        cumulative = torch.cumsum(torch.softmax(latent.logits, dim=-1), dim=-1)
         last = len(self.grid) - 1
-        at = torch.argmin(torch.abs(self.grid[None, :] - days[:, None]), dim=-1)
+        at = torch.argmin(torch.abs(self.grid[None, :] - latent.days[:, None]), dim=-1)
         low = (cumulative < 0.1).sum(dim=-1).clamp(max=last)
         high = (cumulative < 0.9).sum(dim=-1).clamp(max=last)
-        forecast = scaled * torch.clamp(rate * self.spec.period_days, min=TINY)[:, None, None]
-        output = PolicyOutput(self.grid[at], self.grid[low], self.grid[high], rate, logits, forecast)
-        return output, Latent(days, mean, log_variance, scaled)
+        forecast = context.scaled_forecast * self._scale(context.rate)[:, None, None]
+        return PolicyOutput(self.grid[at], self.grid[low], self.grid[high], context.rate, latent.logits, forecast)

@@ -21,10 +21,10 @@ from training.losses import (
     pinball,
     soft_labels,
 )  # fmt: skip
-from training.model import QUANTILES, Latent, PolicyNetwork, PolicyOutput
+from training.model import QUANTILES, Context, Latent, PolicyNetwork, named
 
 Progress = Callable[[str, int, int, float], None]  # (stage, step, steps, loss)
-LossFunction = Callable[[PolicyOutput, Latent, Batch], Tensor]
+LossFunction = Callable[[Latent, Batch], Tensor]
 
 
 class Trained(NamedTuple):
@@ -67,20 +67,26 @@ def _run(
     everything = list(network.parameters())
     stages: dict[str, tuple[StageConfig, list[nn.Parameter], LossFunction]] = {
         "forecast": (config.forecast, everything, forecast_loss),
-        "head": (config.head, heads, lambda o, z, b: label_loss(o, z, b, config.loss)),
-        "joint": (config.joint, everything, lambda o, z, b: decision_loss(o, z, b, network.grid, config.loss)),
+        "head": (config.head, heads, lambda latent, batch: label_loss(latent, batch, config.loss)),
+        "joint": (
+            config.joint,
+            everything,
+            lambda latent, batch: decision_loss(latent, batch, network.grid, config.loss),
+        ),
     }
     losses = {}
     for name in names:
         stage, parameters, loss = stages[name]
-        losses[name] = run_stage(network, parameters, loss, data, stage, rng, partial(progress, name))
+        losses[name] = run_stage(
+            network, parameters, loss, data, stage, rng, partial(progress, name), mixed=config.mixed_precision
+        )
     network.eval()
     return Trained(network, losses)
 
 
 def run_stage(
     network: PolicyNetwork, parameters: list[nn.Parameter], loss_of: LossFunction, data: TrainingSet,
-    stage: StageConfig, rng: np.random.Generator, progress: Callable[[int, int, float], None],
+    stage: StageConfig, rng: np.random.Generator, progress: Callable[[int, int, float], None], *, mixed: bool,
 ) -> list[float]:  # fmt: skip
     """AdamW with warm-up and cosine over `stage.epochs` passes; parameters not named stay as they are."""
     for parameter in network.parameters():
@@ -96,8 +102,7 @@ def run_stage(
         for batch in data.batches(stage.batch_size, rng):
             for group in optimiser.param_groups:
                 group["lr"] = stage.learning_rate * schedule(step, steps)
-            output, latent = network(*batch.fields)
-            loss = loss_of(output, latent, batch)
+            loss = loss_of(think(network, batch.fields, mixed=mixed), batch)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -118,27 +123,35 @@ def schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def forecast_loss(_output: PolicyOutput, latent: Latent, batch: Batch) -> Tensor:
+def think(network: PolicyNetwork, fields: tuple[Tensor, ...], *, mixed: bool) -> Latent:
+    """`forward` without the read-out; where `mixed`, the products of the large half run in bfloat16."""
+    x = named(fields)
+    with torch.autocast(fields[0].device.type, torch.bfloat16, enabled=mixed):
+        context = network.read(x)
+    return network.choose(x, Context(*(column.float() for column in context)))
+
+
+def forecast_loss(latent: Latent, batch: Batch) -> Tensor:
     """Stage 1: quantile loss of demand in rates, so that no series drowns another."""
     demand = (batch.demand / batch.scale.clamp(min=1e-6)[:, None]).clamp(max=30.0)
     return pinball(latent.scaled_forecast, demand, QUANTILES)
 
 
-def label_loss(output: PolicyOutput, latent: Latent, batch: Batch, config: LossConfig) -> Tensor:
+def label_loss(latent: Latent, batch: Batch, config: LossConfig) -> Tensor:
     """Stage 2: the negative ELBO of the soft OR labels."""
     labels = soft_labels(batch.curves, config.label_temperature)
     kl = kl_to_standard_normal(latent.mean, latent.log_variance)
-    return (batch.weight * (label_likelihood(output.logits, labels) + config.kl * kl)).mean()
+    return (batch.weight * (label_likelihood(latent.logits, labels) + config.kl * kl)).mean()
 
 
-def decision_loss(output: PolicyOutput, latent: Latent, batch: Batch, grid: Tensor, config: LossConfig) -> Tensor:
+def decision_loss(latent: Latent, batch: Batch, grid: Tensor, config: LossConfig) -> Tensor:
     """Stage 3: cost expected over all days, and cost of the day read out, from the same curves.
 
     The forecast's loss stays in. Left out, the decision bends the forecast to its own ends (the median drifts to 1.7
     times demand), and the service shows that forecast to planners.
     """
-    cost = expected_cost(output.logits, batch.curves)
+    cost = expected_cost(latent.logits, batch.curves)
     read = cost_of_days(latent.days, grid, batch.curves)
     kl = kl_to_standard_normal(latent.mean, latent.log_variance)
     decision = (batch.weight * (cost + config.readout * read + config.kl * kl)).mean()
-    return decision + config.forecast * forecast_loss(output, latent, batch)
+    return decision + config.forecast * forecast_loss(latent, batch)

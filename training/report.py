@@ -203,12 +203,18 @@ def _scenario(case: dict[str, Any]) -> str:
     return f"<h2>{title}</h2><p>{escape(words)}</p>{_list(verdicts(case))}{_methods(case)}"
 
 
+def _cut_offs(run: dict[str, Any]) -> str:
+    if run["kind"] == "service":
+        return "not told"
+    return ", ".join(f"{name} {day}" for name, day in run.get("training_cut_offs", {}).items())
+
+
 def _runs(result: dict[str, Any]) -> str:
     runs = {name: run for name, run in result["runs"].items() if "kind" in run}
     head = ("run", "row", "vs best PTO", "kind", "seed", "recipe", "trained up to", "commit", "training command")
     rows = [
         (name, run["row"], f"{run['against_best_pto']:.3f}", run["kind"], run.get("seed", ""), run.get("config", ""),
-         run.get("training_cut_off", "not told" if run["kind"] == "service" else ""), run.get("commit", "")[:12],
+         _cut_offs(run), run.get("commit", "")[:12],
          run.get("command") or ("not recorded" if run["kind"] == "bundle" else ""))
         for name, run in runs.items()
     ]  # fmt: skip

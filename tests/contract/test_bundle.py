@@ -19,7 +19,7 @@ from simulator.contract import OUTPUTS, contract_id, interface
 from simulator.observation import FIELDS, ObservationSpec, Observer, field_shape, hash_bucket
 from simulator.panel import Panel
 from training.config import load_config
-from training.export import ParityError, check_parity, export_bundle, network_answers, sha256_of, write_graph
+from training.export import Case, ParityError, check_parity, export_bundle, network_answers, sha256_of, write_graph
 from training.model import PolicyNetwork
 from training.run import named_config
 
@@ -44,7 +44,7 @@ def test_every_shipped_bundle_holds() -> None:
         policy = Policy(path)
         assert policy.parity <= 1e-4
         assert policy.version == path.name
-        assert policy.contract["training_cut_off"] < "2018-11-02"
+        assert policy.contract["training_cut_offs"]["bakery"] < "2018-11-02"
 
 
 def test_the_contract_in_the_graph_names_every_input_and_output_as_they_are() -> None:
@@ -136,7 +136,9 @@ def test_export_replaces_a_bundle_and_never_anything_else(
     (tmp_path / "mydata" / "keep.txt").write_text("mine")
     observer = Observer(bakery, ObservationSpec(1))
     with pytest.raises(ValueError, match="no policy bundle"):
-        export_bundle(untrained, observer, 900, tmp_path / "mydata", {"training_cut_off": "x", "commit": "c"}, {})
+        export_bundle(
+            untrained, [Case(observer, 900)], tmp_path / "mydata", {"training_cut_offs": {}, "commit": "c"}, {}
+        )
     assert (tmp_path / "mydata" / "keep.txt").read_text() == "mine"
 
 
@@ -227,7 +229,7 @@ def test_export_checks_parity_and_writes_nothing_where_it_fails(
         export, "network_answers", lambda n, o: {k: v + (0.1 if k == "logits" else 0) for k, v in answers(n, o).items()}
     )
     with pytest.raises(ParityError, match="logits"):
-        export_bundle(untrained, observer, 900, tmp_path / "v", {"training_cut_off": "2018-01-01", "commit": "c"}, {})
+        export_bundle(untrained, [Case(observer, 900)], tmp_path / "v", {"training_cut_offs": {}, "commit": "c"}, {})
     assert list(tmp_path.iterdir()) == []
 
 

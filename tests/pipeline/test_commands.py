@@ -149,7 +149,7 @@ def test_train_makes_a_bundle_that_scores(
     assert adapted.returncode == 0, adapted.stderr
     again = json.loads((tmp_path / "again" / "manifest.json").read_text())
     assert again["adapted_from"] == "mine"
-    assert again["training_cut_off"] == manifest["training_cut_off"]
+    assert again["training_cut_offs"] == manifest["training_cut_offs"]
 
 
 def test_a_lead_time_beyond_the_horizon_is_answered_by_the_baseline(orpr: Orpr, data: Path, tmp_path: Path) -> None:

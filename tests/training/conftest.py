@@ -7,7 +7,7 @@ import pytest
 
 from simulator.panel import Panel
 from training.config import TrainConfig, load_config
-from training.dataset import TrainingSet
+from training.dataset import Past, TrainingSet
 from training.pretrain import Trained, pretrain
 from training.run import named_config
 
@@ -27,7 +27,7 @@ def tiny() -> TrainConfig:
 
 @pytest.fixture(scope="session")
 def training_set(few: Panel, tiny: TrainConfig) -> TrainingSet:
-    return TrainingSet(few, tiny.labels, END, tiny.seed, tiny.loss.money_power)
+    return TrainingSet([Past(few, END)], tiny.labels, tiny.seed, tiny.loss.money_power)
 
 
 @pytest.fixture(scope="session")

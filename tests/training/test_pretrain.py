@@ -15,7 +15,7 @@ from simulator.panel import Panel
 from solver.labels import epochs_of, history_window
 from training.checkpoint import load_weights, save_weights
 from training.config import LabelConfig, ModelConfig, TrainConfig, load_config
-from training.dataset import TrainingSet
+from training.dataset import Past, TrainingSet
 from training.losses import cost_of_days
 from training.model import PolicyNetwork
 from training.pretrain import Trained, adapt, decision_loss, pretrain
@@ -30,7 +30,7 @@ def test_nothing_from_the_cut_off_on_reaches_training(few: Panel, tiny: TrainCon
     for column in later.values():
         column[:, END:] = 7.0
     changed = replace(few, **later)
-    sets = [TrainingSet(panel, tiny.labels, END, 3, 0.5) for panel in (few, changed)]
+    sets = [TrainingSet([Past(panel, END)], tiny.labels, 3, 0.5) for panel in (few, changed)]
     assert sets[0].size == sets[1].size
     for one, other in zip(sets[0].copies, sets[1].copies, strict=True):
         np.testing.assert_array_equal(one.curves, other.curves)
@@ -78,8 +78,8 @@ def test_a_small_network_overfits_one_batch(training_set: TrainingSet, tiny: Tra
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     first = last = 0.0
     for step in range(150):
-        output, latent = network(*batch.fields)
-        loss = decision_loss(output, latent, batch, network.grid, tiny.loss)
+        _, latent = network(*batch.fields)
+        loss = decision_loss(latent, batch, network.grid, tiny.loss)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -194,4 +194,4 @@ def test_flags_override_the_file() -> None:
 def test_a_history_without_a_known_outcome_cannot_be_learned_from(few: Panel) -> None:
     unknown = replace(few, units_sold=few.units_sold * np.float32(np.nan))
     with pytest.raises(ValueError, match="no decision"):
-        TrainingSet(unknown, LabelConfig(drawn_variants=0), END, 0, 0.5)
+        TrainingSet([Past(unknown, END)], LabelConfig(drawn_variants=0), 0, 0.5)

@@ -1,0 +1,309 @@
+"""RLOO, Algorithm 1 of the ORPR paper: sampled days, rewarded by a rule and by the simulator, against the mean of the
+other samples.
+
+Where the paper leaves room, this is what is done. Its line 18 descends J; J is maximised here. Rewards belong to
+samples, not to batches, or the leave-one-out baseline would cancel them. Squared errors are taken in protection
+intervals, as in days they dwarf +1 and -1. Delta is the change against the incumbent's days, so its sign says "order
+more" or "less"; changes below a grid step have no sign and contradict nobody. z stays at its mean, so that log pi is that of
+the distribution which is deployed, exactly. Advantages are not divided by their deviation: the Pareto reward ties often.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from simulator.observation import FIELDS
+from simulator.ordering import ORDER_UP_TO, constrain, raw_order_quantity, rules_of
+from simulator.panel import F64, I64
+from simulator.rollout import World
+from simulator.step import State
+from simulator.sweep import replay_totals
+from solver.labels import best_days
+from training.backprop import choosing_parameters
+from training.config import AlignConfig
+from training.dataset import Copy, TrainingSet
+from training.model import Context, PolicyNetwork
+from training.pretrain import schedule
+
+READ_AT_ONCE = 1024
+LEAST_CHANGE = 0.25  # days; a smaller change against the incumbent has no sign
+TRACES = ("reward", "rule", "pareto", "saving", "dominates", "dominated", "kl", "entropy")
+
+
+class Traces(NamedTuple):
+    """M decisions of one copy, with what was read before each."""
+
+    copy: Copy
+    chosen: I64  # (M,) decisions of the copy
+    context: Context
+    x: dict[str, Tensor]  # what the small half reads besides
+    reference: F64  # (M,) days, the label
+    incumbent: F64  # (M,) days
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+
+class Rewards(NamedTuple):
+    """(B, k) each."""
+
+    rule: F64
+    pareto: F64  # +1 where turnover and lost sales are no worse than the reference's and one is better
+    saving: F64  # days of lost sales that the sample saves against the reference, per period
+
+
+class Aligned(NamedTuple):
+    """How an alignment went."""
+
+    steps: list[dict[str, float]]  # TRACES of each step
+    stopped: str  # why before its last step; "" where it ran to the end
+
+
+def traces_of(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rng: np.random.Generator) -> list[Traces]:
+    """Decisions whose whole horizon is known, an equal number from each copy."""
+    made = []
+    for copy in data.copies:
+        ends = copy.period + copy.source.panel.lead_periods[copy.series] + config.horizon
+        able = np.flatnonzero(ends < copy.source.end)
+        chosen = np.sort(rng.permutation(able)[: config.samples // len(data.copies)])
+        if len(chosen):
+            made.append(_traces(network, data, copy, chosen))
+    if not made:
+        raise ValueError(f"align.horizon: no decision has {config.horizon} known periods after its order's arrival")
+    return made
+
+
+def _traces(network: PolicyNetwork, data: TrainingSet, copy: Copy, chosen: I64) -> Traces:
+    network.eval()
+    contexts: list[Context] = []
+    parts: list[dict[str, Tensor]] = []
+    with torch.no_grad():
+        for at in range(0, len(chosen), READ_AT_ONCE):
+            batch = data.batch(copy, chosen[at : at + READ_AT_ONCE])
+            x = {field.name: column for field, column in zip(FIELDS, batch.fields, strict=True)}
+            contexts.append(network.read(x))
+            parts.append({name: x[name] for name in CHOSEN_FIELDS})
+    return Traces(
+        copy, chosen, Context(*(torch.cat(column) for column in zip(*contexts, strict=True))),
+        {name: torch.cat([part[name] for part in parts]) for name in CHOSEN_FIELDS},
+        best_days(copy.curves[chosen], data.grid), copy.incumbent_days[chosen].astype(np.float64),
+    )  # fmt: skip
+
+
+CHOSEN_FIELDS = (
+    "lead_time_days", "review_period_days", "lost_sale_cost", "holding_cost_per_day", "sales_share",
+    "expected_turnover_days", "on_hand", "on_order",
+)  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------------------------------- rewards
+
+
+def rule_reward(days: F64, reference: F64, incumbent: F64, interval: F64, alpha: float, gamma: float) -> F64:
+    """(B, k) minus the focal, sign-aware loss of section 3.2.1.
+
+    Args:
+        days: (B, k) sampled.
+        reference: (B,) days of the label or the expert.
+        incumbent: (B,) days that changes are counted from.
+        interval: (B,) days that an order has to last, the unit of errors.
+        alpha: weight of a change in the wrong direction, above 1.
+        gamma: how much small errors are turned down, at least 0.
+    """
+    change, wanted = days - incumbent[:, None], (reference - incumbent)[:, None]
+    opposed = (change * wanted < 0) & (np.abs(change) >= LEAST_CHANGE) & (np.abs(wanted) >= LEAST_CHANGE)
+    error = np.where(opposed, alpha, 1.0) * ((days - reference[:, None]) / interval[:, None]) ** 2
+    return np.asarray(-((1.0 - np.exp(-error)) ** gamma) * error)
+
+
+def pareto_reward(stock: F64, lost: F64, least_stock: F64, least_lost: F64) -> F64:
+    """(B, k) 1 where a sample's (turnover, lost sales) dominates the reference's, -1 where it is dominated, else 0.
+
+    Demand is the same for both, so mean stock stands for turnover days.
+    """
+    slack = 1e-6 * (1.0 + least_stock[:, None])
+    worse = (stock > least_stock[:, None] + slack) | (lost > least_lost[:, None] + slack)
+    better = (stock < least_stock[:, None] - slack) | (lost < least_lost[:, None] - slack)
+    return (better & ~worse).astype(np.float64) - (worse & ~better)
+
+
+def simulated(traces: Traces, rows: I64, days: F64, horizon: int) -> tuple[F64, F64, F64]:
+    """Stock, lost sales and cost after an order, over the periods from its arrival on.
+
+    The order that `days` ask for is placed from the observed stock; later reviews follow the incumbent.
+
+    Args:
+        traces: the decisions.
+        rows: (B,) of them.
+        days: (B, k) inventory days to try.
+        horizon: periods from the arrival on.
+
+    Returns:
+        (B, k) each: unit-periods, units, and days of lost sales per period.
+    """
+    copy = traces.copy
+    source, panel = copy.source, copy.source.panel
+    chosen = traces.chosen[rows]
+    series, t = np.repeat(copy.series[chosen], days.shape[1]), np.repeat(copy.period[chosen], days.shape[1])
+    lead, review = panel.lead_periods[series], panel.review_periods[series]
+    on_hand = np.repeat(copy.on_hand[chosen].astype(np.float64), days.shape[1])
+    width = max(int(lead.max()), copy.arriving.shape[1])
+    pipeline = np.zeros((len(series), width))
+    pipeline[:, : copy.arriving.shape[1]] = np.repeat(copy.arriving[chosen], days.shape[1], axis=0)
+    rate = source.rates.daily_rate[series, t]
+    position = on_hand + pipeline.sum(axis=1)
+    rules = rules_of(panel).take(series)
+    order = constrain(raw_order_quantity(days.ravel() * rate, position, ORDER_UP_TO), position, rules).order_quantity
+    pipeline[np.arange(len(series)), lead - 1] += order
+    length = int(lead.max()) + horizon
+    ahead = np.minimum(t[:, None] + 1 + np.arange(length), source.end - 1)
+    due = (np.arange(1, length + 1)[None, :] % review[:, None]) == 0
+    # Before the arrival nothing differs between samples; behind a series' own horizon demand is cut to nothing.
+    step = np.arange(length)[None, :]
+    inside = step < (lead + horizon)[:, None]
+    demand = np.where(inside & source.known[series[:, None], ahead], source.demand[series[:, None], ahead], 0.0)
+    targets = np.where(due, copy.targets[series[:, None], ahead - copy.first], 0.0)
+    world = World(demand, due & inside, lead, rules, State(on_hand, pipeline))
+    totals = replay_totals(world, targets, ORDER_UP_TO)
+    items = panel.items
+    unit = np.maximum(rate * panel.period_days, 1e-9)
+    held = items.holding_cost_per_day[series] * panel.period_days / items.lost_sale_cost[series]
+    cost = (held * totals[0] + totals[1]) / (unit * horizon)
+    return tuple(column.reshape(days.shape) for column in (totals[0], totals[1], cost))  # type: ignore[return-value]
+
+
+def rewards(traces: Traces, rows: I64, days: F64, config: AlignConfig) -> Rewards:
+    """All parts of the reward of sampled days (B, k)."""
+    reference, incumbent = traces.reference[rows], traces.incumbent[rows]
+    panel = traces.copy.source.panel
+    series = traces.copy.series[traces.chosen[rows]]
+    interval = ((panel.lead_periods + panel.review_periods - 1)[series] * panel.period_days).astype(np.float64)
+    stock, lost, cost = simulated(traces, rows, np.column_stack([days, reference]), config.horizon)
+    return Rewards(
+        rule_reward(days, reference, incumbent, interval, config.alpha, config.gamma),
+        pareto_reward(stock[:, :-1], lost[:, :-1], stock[:, -1], lost[:, -1]),
+        cost[:, -1:] - cost[:, :-1],
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ algorithm
+
+
+def leave_one_out(reward: Tensor) -> Tensor:
+    """(B, k) each sample's reward above the mean of the others'."""
+    count = reward.shape[1]
+    return (reward - reward.mean(dim=1, keepdim=True)) * (count / (count - 1))
+
+
+def rloo_loss(log_probability: Tensor, reward: Tensor, weight: Tensor) -> Tensor:
+    """Minus J: minimising it raises the probability of samples that did better than their siblings.
+
+    Args:
+        log_probability: (B, k) log pi of each sample, with a gradient.
+        reward: (B, k), the KL part included; no gradient is taken through it.
+        weight: (B,) of the decisions, mean 1.
+    """
+    return -(weight[:, None] * leave_one_out(reward.detach()) * log_probability).mean()
+
+
+def align(
+    network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rng: np.random.Generator,
+    progress: Callable[[int, int, dict[str, float]], None],
+) -> Aligned:  # fmt: skip
+    """Algorithm 1 from the network as it stands, which is also the reference that the KL part holds it to.
+
+    Args:
+        network: trained in place; only its small half learns.
+        data: decisions of the past.
+        config: the recipe.
+        rng: of the order of batches; samples are drawn from torch's generator.
+        progress: called after every step with its `TRACES`.
+    """
+    traces = traces_of(network, data, config, rng)
+    before = [_reference(network, part) for part in traces]
+    for parameter in network.parameters():
+        parameter.requires_grad = False
+    parameters = choosing_parameters(network)
+    for parameter in parameters:
+        parameter.requires_grad = True
+    plan = _plan(traces, config.batch_size, rng)
+    steps = max(1, math.ceil(config.epochs * len(plan))) if config.epochs else 0
+    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    seen: list[dict[str, float]] = []
+    kept = {name: value.clone() for name, value in network.state_dict().items()}
+    while len(seen) < steps:
+        for part, rows in (plan[i] for i in rng.permutation(len(plan))):
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * schedule(len(seen), steps)
+            loss, trace = _step(network, traces[part], rows, before[part][rows], config)
+            if trace["kl"] > config.kl_limit:
+                network.load_state_dict(kept)
+                return Aligned(seen, f"KL {trace['kl']:.3f} above {config.kl_limit} at step {len(seen) + 1} of {steps}")
+            if len(seen) % config.keep_every == 0:
+                kept = {name: value.clone() for name, value in network.state_dict().items()}
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            seen.append(trace)
+            progress(len(seen), steps, trace)
+            if len(seen) == steps:
+                break
+    return Aligned(seen, "")
+
+
+def _plan(traces: Sequence[Traces], batch_size: int, rng: np.random.Generator) -> list[tuple[int, I64]]:
+    return [
+        (part, np.sort(rows))
+        for part, one in enumerate(traces)
+        for rows in np.array_split(rng.permutation(len(one)), max(1, len(one) // batch_size))
+    ]
+
+
+def _reference(network: PolicyNetwork, traces: Traces) -> Tensor:
+    """(M, V) log pi of the network before alignment."""
+    network.eval()
+    with torch.no_grad():
+        return torch.cat(
+            [
+                _log_policy(network, traces, rows)
+                for rows in np.array_split(np.arange(len(traces)), len(traces) // 1024 + 1)
+            ]
+        )
+
+
+def _log_policy(network: PolicyNetwork, traces: Traces, rows: I64) -> Tensor:
+    index = torch.from_numpy(rows)
+    context = Context(*(column[index] for column in traces.context))
+    logits = network.choose({name: column[index] for name, column in traces.x.items()}, context).logits
+    return torch.log_softmax(logits, dim=-1)
+
+
+def _step(
+    network: PolicyNetwork, traces: Traces, rows: I64, before: Tensor, config: AlignConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of one batch, and what there is to watch."""
+    network.eval()  # no dropout, z at its mean: the ratio to the reference is that of the deployed distributions
+    policy = _log_policy(network, traces, rows)
+    sampled = torch.multinomial(policy.detach().exp(), config.samples_per_state, replacement=True)
+    chosen = policy.gather(1, sampled)
+    ratio = (chosen - before.gather(1, sampled)).detach()
+    parts = rewards(traces, rows, network.grid.numpy()[sampled.numpy()].astype(np.float64), config)
+    simulation = parts.pareto + config.saving * parts.saving
+    total = config.omega * parts.rule + (1.0 - config.omega) * simulation
+    reward = torch.from_numpy(total.astype(np.float32)) - config.beta * ratio
+    weight = torch.from_numpy(traces.copy.weight[traces.chosen[rows]])
+    trace = {
+        "reward": float(total.mean()), "rule": float(parts.rule.mean()), "pareto": float(parts.pareto.mean()),
+        "saving": float(parts.saving.mean()), "dominates": float((parts.pareto > 0).mean()),
+        "dominated": float((parts.pareto < 0).mean()),
+        "kl": float((policy.exp() * (policy - before)).sum(dim=1).mean().detach()),
+        "entropy": float(-(policy.exp() * policy).sum(dim=1).mean().detach()),
+    }  # fmt: skip
+    return rloo_loss(chosen, reward, weight), trace
