@@ -47,42 +47,26 @@ def train(
         list[int] | None, typer.Option(help="Keep the last days out, to test on; once, or once for each --data.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    log_dir: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's live log.")] = None,
 ) -> None:
     """Label histories, pretrain a policy on them, align it, and export the bundle.
 
     Everything is read up to the cut-off only: the last recorded period, or `--test-days` before it.
     """
-    from orpr.provenance import code_commit, command_line, folder_hash
-    from simulator.canonical import read_panel
-    from simulator.panel import test_window
+    from orpr.learning import run_training
+    from orpr.provenance import command_line
     from training.config import load_config
-    from training.run import Dataset, named_config, train_bundle
+    from training.run import named_config
 
     recipe = load_config(named_config(config), seed=seed, threads=threads)
-    kept_out = test_days or [0]
-    if len(kept_out) not in (1, len(data)):
-        raise ValueError(
-            f"test-days must be given once or {len(data)} times, once for each --data; got {len(kept_out)}"
-        )
-    datasets = []
-    for folder, days in zip(data, kept_out * (len(data) if len(kept_out) == 1 else 1), strict=True):
-        panel = read_panel(folder)
-        end = test_window(panel, days).start if days else panel.last_recorded + 1
-        datasets.append(Dataset(panel, end, folder_hash(folder)))
-    base = None
-    if start_from is not None:
-        from service.policy import resolve_bundle
-
-        base = resolve_bundle(start_from, datasets[0].panel.period_days)
     with progress_bars() as report:
-        trained = train_bundle(
-            datasets, recipe, out, commit=code_commit(), command=command_line(), start_from=base,
-            progress=lambda stage, step, steps, loss: report(
-                stage, step, steps, f"loss {loss:.4f}" if loss == loss else ""  # noqa: PLR0124 - NaN is no loss
-            ),
+        learned = run_training(
+            data, out, recipe, report, command=command_line(), test_days=test_days or (), start_from=start_from,
+            log_dir=log_dir,
         )  # fmt: skip
-    last = {stage: losses[-1] for stage, losses in trained.losses.items() if losses}
-    typer.echo(f"{out}: trained before {panel.date_of(end - 1)}; final losses {last}")
+    last = {stage: round(losses[-1], 4) for stage, losses in learned.result.losses.items() if losses}
+    cut_offs = ", ".join(f"{name} up to {day}" for name, day in learned.before.items())
+    typer.echo(f"{out}: trained on {cut_offs}; final losses {last}")
 
 
 @app.command("import")

@@ -10,13 +10,11 @@ the distribution which is deployed, exactly. Advantages are not divided by their
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from simulator.observation import FIELDS
 from simulator.ordering import ORDER_UP_TO, constrain, raw_order_quantity, rules_of
@@ -28,8 +26,8 @@ from solver.labels import best_days
 from training.backprop import choosing_parameters
 from training.config import AlignConfig
 from training.dataset import Copy, TrainingSet
+from training.loop import Batches, Run, Trace, run_stage
 from training.model import Context, PolicyNetwork
-from training.pretrain import schedule
 
 READ_AT_ONCE = 1024
 LEAST_CHANGE = 0.25  # days; a smaller change against the incumbent has no sign
@@ -45,8 +43,10 @@ class Traces(NamedTuple):
     x: dict[str, Tensor]  # what the small half reads besides
     reference: F64  # (M,) days, the label
     incumbent: F64  # (M,) days
+    rival: F64  # (M,) days that the simulator holds samples against
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
         return len(self.chosen)
 
 
@@ -54,28 +54,22 @@ class Rewards(NamedTuple):
     """(B, k) each."""
 
     rule: F64
-    pareto: F64  # +1 where turnover and lost sales are no worse than the reference's and one is better
-    saving: F64  # days of lost sales that the sample saves against the reference, per period
-
-
-class Aligned(NamedTuple):
-    """How an alignment went."""
-
-    steps: list[dict[str, float]]  # TRACES of each step
-    stopped: str  # why before its last step; "" where it ran to the end
+    pareto: F64  # +1 where turnover and lost sales are no worse than the rival's and one is better
+    saving: F64  # days of lost sales that the sample saves against the rival, per period
 
 
 def traces_of(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rng: np.random.Generator) -> list[Traces]:
     """Decisions whose whole horizon is known, an equal number from each copy."""
     made = []
     for copy in data.copies:
-        ends = copy.period + copy.source.panel.lead_periods[copy.series] + config.horizon
-        able = np.flatnonzero(ends < copy.source.end)
+        panel = copy.source.panel
+        cycle = (panel.lead_periods + panel.review_periods)[copy.series]
+        able = np.flatnonzero((copy.period + config.horizon < copy.source.end) & (cycle <= config.horizon))
         chosen = np.sort(rng.permutation(able)[: config.samples // len(data.copies)])
         if len(chosen):
             made.append(_traces(network, data, copy, chosen))
     if not made:
-        raise ValueError(f"align.horizon: no decision has {config.horizon} known periods after its order's arrival")
+        raise ValueError(f"align.horizon: no decision has its cycle within {config.horizon} known periods")
     return made
 
 
@@ -92,7 +86,7 @@ def _traces(network: PolicyNetwork, data: TrainingSet, copy: Copy, chosen: I64) 
     return Traces(
         copy, chosen, Context(*(torch.cat(column) for column in zip(*contexts, strict=True))),
         {name: torch.cat([part[name] for part in parts]) for name in CHOSEN_FIELDS},
-        best_days(copy.curves[chosen], data.grid), copy.incumbent_days[chosen].astype(np.float64),
+        best_days(copy.curves[chosen], data.grid), copy.incumbent_days[chosen].astype(np.float64), np.empty(0),
     )  # fmt: skip
 
 
@@ -134,7 +128,7 @@ def pareto_reward(stock: F64, lost: F64, least_stock: F64, least_lost: F64) -> F
 
 
 def simulated(traces: Traces, rows: I64, days: F64, horizon: int) -> tuple[F64, F64, F64]:
-    """Stock, lost sales and cost after an order, over the periods from its arrival on.
+    """Stock, lost sales and cost after an order.
 
     The order that `days` ask for is placed from the observed stock; later reviews follow the incumbent.
 
@@ -142,7 +136,7 @@ def simulated(traces: Traces, rows: I64, days: F64, horizon: int) -> tuple[F64, 
         traces: the decisions.
         rows: (B,) of them.
         days: (B, k) inventory days to try.
-        horizon: periods from the arrival on.
+        horizon: periods after the decision.
 
     Returns:
         (B, k) each: unit-periods, units, and days of lost sales per period.
@@ -161,15 +155,11 @@ def simulated(traces: Traces, rows: I64, days: F64, horizon: int) -> tuple[F64, 
     rules = rules_of(panel).take(series)
     order = constrain(raw_order_quantity(days.ravel() * rate, position, ORDER_UP_TO), position, rules).order_quantity
     pipeline[np.arange(len(series)), lead - 1] += order
-    length = int(lead.max()) + horizon
-    ahead = np.minimum(t[:, None] + 1 + np.arange(length), source.end - 1)
-    due = (np.arange(1, length + 1)[None, :] % review[:, None]) == 0
-    # Before the arrival nothing differs between samples; behind a series' own horizon demand is cut to nothing.
-    step = np.arange(length)[None, :]
-    inside = step < (lead + horizon)[:, None]
-    demand = np.where(inside & source.known[series[:, None], ahead], source.demand[series[:, None], ahead], 0.0)
+    ahead = t[:, None] + 1 + np.arange(horizon)
+    due = (np.arange(1, horizon + 1)[None, :] % review[:, None]) == 0
+    demand = np.where(source.known[series[:, None], ahead], source.demand[series[:, None], ahead], 0.0)
     targets = np.where(due, copy.targets[series[:, None], ahead - copy.first], 0.0)
-    world = World(demand, due & inside, lead, rules, State(on_hand, pipeline))
+    world = World(demand, due, lead, rules, State(on_hand, pipeline))
     totals = replay_totals(world, targets, ORDER_UP_TO)
     items = panel.items
     unit = np.maximum(rate * panel.period_days, 1e-9)
@@ -180,13 +170,13 @@ def simulated(traces: Traces, rows: I64, days: F64, horizon: int) -> tuple[F64, 
 
 def rewards(traces: Traces, rows: I64, days: F64, config: AlignConfig) -> Rewards:
     """All parts of the reward of sampled days (B, k)."""
-    reference, incumbent = traces.reference[rows], traces.incumbent[rows]
+    reference = traces.reference[rows]
     panel = traces.copy.source.panel
     series = traces.copy.series[traces.chosen[rows]]
     interval = ((panel.lead_periods + panel.review_periods - 1)[series] * panel.period_days).astype(np.float64)
-    stock, lost, cost = simulated(traces, rows, np.column_stack([days, reference]), config.horizon)
+    stock, lost, cost = simulated(traces, rows, np.column_stack([days, traces.rival[rows]]), config.horizon)
     return Rewards(
-        rule_reward(days, reference, incumbent, interval, config.alpha, config.gamma),
+        rule_reward(days, reference, traces.incumbent[rows], interval, config.alpha, config.gamma),
         pareto_reward(stock[:, :-1], lost[:, :-1], stock[:, -1], lost[:, -1]),
         cost[:, -1:] - cost[:, :-1],
     )
@@ -212,90 +202,76 @@ def rloo_loss(log_probability: Tensor, reward: Tensor, weight: Tensor) -> Tensor
     return -(weight[:, None] * leave_one_out(reward.detach()) * log_probability).mean()
 
 
-def align(
-    network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rng: np.random.Generator,
-    progress: Callable[[int, int, dict[str, float]], None],
-) -> Aligned:  # fmt: skip
+def align(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, run: Run) -> str:
     """Algorithm 1 from the network as it stands, which is also the reference that the KL part holds it to.
 
     Args:
         network: trained in place; only its small half learns.
         data: decisions of the past.
         config: the recipe.
-        rng: of the order of batches; samples are drawn from torch's generator.
-        progress: called after every step with its `TRACES`.
+        run: its seed draws the decisions, their order and the samples; it logs `TRACES`.
+
+    Returns:
+        Why it stopped before its last step; "" where it ran to the end.
     """
-    traces = traces_of(network, data, config, rng)
-    before = [_reference(network, part) for part in traces]
-    for parameter in network.parameters():
-        parameter.requires_grad = False
-    parameters = choosing_parameters(network)
-    for parameter in parameters:
-        parameter.requires_grad = True
-    plan = _plan(traces, config.batch_size, rng)
-    steps = max(1, math.ceil(config.epochs * len(plan))) if config.epochs else 0
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    seen: list[dict[str, float]] = []
-    kept = {name: value.clone() for name, value in network.state_dict().items()}
-    while len(seen) < steps:
-        for part, rows in (plan[i] for i in rng.permutation(len(plan))):
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * schedule(len(seen), steps)
-            loss, trace = _step(network, traces[part], rows, before[part][rows], config)
-            if trace["kl"] > config.kl_limit:
-                network.load_state_dict(kept)
-                return Aligned(seen, f"KL {trace['kl']:.3f} above {config.kl_limit} at step {len(seen) + 1} of {steps}")
-            if len(seen) % config.keep_every == 0:
-                kept = {name: value.clone() for name, value in network.state_dict().items()}
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            seen.append(trace)
-            progress(len(seen), steps, trace)
-            if len(seen) == steps:
-                break
-    return Aligned(seen, "")
-
-
-def _plan(traces: Sequence[Traces], batch_size: int, rng: np.random.Generator) -> list[tuple[int, I64]]:
-    return [
-        (part, np.sort(rows))
-        for part, one in enumerate(traces)
-        for rows in np.array_split(rng.permutation(len(one)), max(1, len(one) // batch_size))
+    network.eval()  # no dropout, z at its mean: the ratio to the reference is that of the deployed distributions
+    traces = traces_of(network, data, config, run.rng("align", -1))
+    now = {name: value.clone() for name, value in network.state_dict().items()}
+    run.anchor = run.anchor or now
+    network.load_state_dict(run.anchor)
+    found = [_before(network, part) for part in traces]
+    network.load_state_dict(now)
+    before = [log_policy for log_policy, _ in found]
+    traces = [
+        part._replace(rival=part.reference if config.compare_with == "label" else days)
+        for part, (_, days) in zip(traces, found, strict=True)
     ]
+    parts = [max(1, part.size // config.batch_size) for part in traces]
+
+    def order(rng: np.random.Generator) -> list[tuple[int, I64]]:
+        plan = [
+            (part, np.sort(rows))
+            for part, count in enumerate(parts)
+            for rows in np.array_split(rng.permutation(traces[part].size), count)
+        ]
+        return [plan[index] for index in rng.permutation(len(plan))]
+
+    def step_of(item: tuple[int, I64]) -> tuple[Tensor, Trace]:
+        part, rows = item
+        return _step(network, traces[part], rows, before[part][rows], config)
+
+    def stop(trace: Trace) -> str:
+        return f"KL {trace['kl']:.3f} above {config.kl_limit}" if trace["kl"] > config.kl_limit else ""
+
+    parameters = choosing_parameters(network)
+    return run_stage(network, "align", parameters, config, Batches(sum(parts), order), step_of, run, stop)
 
 
-def _reference(network: PolicyNetwork, traces: Traces) -> Tensor:
-    """(M, V) log pi of the network before alignment."""
-    network.eval()
+def _before(network: PolicyNetwork, traces: Traces) -> tuple[Tensor, F64]:
+    """(M, V) log pi and (M,) days of the network before alignment."""
     with torch.no_grad():
-        return torch.cat(
-            [
-                _log_policy(network, traces, rows)
-                for rows in np.array_split(np.arange(len(traces)), len(traces) // 1024 + 1)
-            ]
-        )
+        logits = torch.cat([_logits(network, traces, rows) for rows in np.array_split(
+            np.arange(traces.size), traces.size // READ_AT_ONCE + 1)])  # fmt: skip
+        policy = torch.log_softmax(logits, dim=-1)
+        return policy, (policy.exp() * network.grid).sum(dim=-1).double().numpy()
 
 
-def _log_policy(network: PolicyNetwork, traces: Traces, rows: I64) -> Tensor:
+def _logits(network: PolicyNetwork, traces: Traces, rows: I64) -> Tensor:
     index = torch.from_numpy(rows)
     context = Context(*(column[index] for column in traces.context))
-    logits = network.choose({name: column[index] for name, column in traces.x.items()}, context).logits
-    return torch.log_softmax(logits, dim=-1)
+    return network.choose({name: column[index] for name, column in traces.x.items()}, context).logits
 
 
 def _step(
     network: PolicyNetwork, traces: Traces, rows: I64, before: Tensor, config: AlignConfig
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one batch, and what there is to watch."""
-    network.eval()  # no dropout, z at its mean: the ratio to the reference is that of the deployed distributions
-    policy = _log_policy(network, traces, rows)
+    policy = torch.log_softmax(_logits(network, traces, rows), dim=-1)
     sampled = torch.multinomial(policy.detach().exp(), config.samples_per_state, replacement=True)
     chosen = policy.gather(1, sampled)
     ratio = (chosen - before.gather(1, sampled)).detach()
     parts = rewards(traces, rows, network.grid.numpy()[sampled.numpy()].astype(np.float64), config)
-    simulation = parts.pareto + config.saving * parts.saving
+    simulation = config.pareto * parts.pareto + config.saving * parts.saving
     total = config.omega * parts.rule + (1.0 - config.omega) * simulation
     reward = torch.from_numpy(total.astype(np.float32)) - config.beta * ratio
     weight = torch.from_numpy(traces.copy.weight[traces.chosen[rows]])

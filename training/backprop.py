@@ -7,7 +7,6 @@ looks at the stock is run over and over. See Madeka et al. 2022 and Alvo et al. 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -21,15 +20,14 @@ from simulator.step import State, advance, place_order
 from solver.labels import history_window
 from training.config import RolloutConfig
 from training.dataset import Known, TrainingSet, draw_variant
+from training.loop import Batches, Run, Trace, run_stage
 from training.model import Context, PolicyNetwork
-from training.pretrain import schedule
 
 CHOSEN_BY = (
     "lead_time_days", "review_period_days", "lost_sale_cost", "holding_cost_per_day", "sales_share",
     "expected_turnover_days",
 )  # fmt: skip
 READ_AT_ONCE = 1024
-Progress = Callable[[int, int, float], None]
 
 
 class Episodes(NamedTuple):
@@ -173,37 +171,22 @@ def choosing_parameters(network: PolicyNetwork) -> list[nn.Parameter]:
     return [parameter for part in parts for parameter in part.parameters()]
 
 
-def backprop(
-    network: PolicyNetwork, data: Sequence[Episodes], config: RolloutConfig, rng: np.random.Generator, progress: Progress
-) -> list[float]:  # fmt: skip
+def backprop(network: PolicyNetwork, data: Sequence[Episodes], config: RolloutConfig, run: Run) -> None:
     """Train the small half on replays; the large half stays as it is."""
-    for parameter in network.parameters():
-        parameter.requires_grad = False
-    parameters = choosing_parameters(network)
-    for parameter in parameters:
-        parameter.requires_grad = True
-    plan = [
-        (episodes, torch.from_numpy(chosen))
-        for episodes in data
-        for chosen in np.array_split(np.arange(len(episodes.demand)), max(1, len(episodes.demand) // config.batch_size))
-    ]
-    steps = max(1, math.ceil(config.epochs * len(plan))) if config.epochs else 0
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    parts = [max(1, len(episodes.demand) // config.batch_size) for episodes in data]
+
+    def order(rng: np.random.Generator) -> list[tuple[Episodes, Tensor]]:
+        plan = [
+            (episodes, torch.from_numpy(chosen))
+            for episodes, count in zip(data, parts, strict=True)
+            for chosen in np.array_split(rng.permutation(len(episodes.demand)), count)
+        ]
+        return [plan[index] for index in rng.permutation(len(plan))]
+
+    def step_of(item: tuple[Episodes, Tensor]) -> tuple[Tensor, Trace]:
+        episodes, chosen = item
+        return replay_cost(network, episodes.take(chosen)).mean(), {}
+
     network.train()
-    history: list[float] = []
-    while len(history) < steps:
-        for index in rng.permutation(len(plan)):
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * schedule(len(history), steps)
-            episodes, chosen = plan[index]
-            loss = replay_cost(network, episodes.take(chosen)).mean()
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            history.append(float(loss.detach()))
-            progress(len(history), steps, history[-1])
-            if len(history) == steps:
-                break
+    run_stage(network, "rollout", choosing_parameters(network), config, Batches(sum(parts), order), step_of, run)
     network.eval()
-    return [float(np.mean(part)) for part in np.array_split(history, min(20, len(history)))] if history else []

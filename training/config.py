@@ -105,25 +105,28 @@ class AlignConfig(StageConfig):
     batch_size: int = 256  # decisions
     samples: int = 60_000  # decisions in all
     samples_per_state: int = 8  # k
-    horizon: int = 28  # H: periods from the order's arrival on
+    horizon: int = 28  # H: periods after the decision
     omega: float = 0.5  # of the rule reward; the simulator's gets the rest
     alpha: float = 2.0  # of a change in the wrong direction
     gamma: float = 1.0  # focal exponent
     beta: float = 0.05  # of the KL to the policy before alignment
-    saving: float = 0.0  # of the simulated saving in days of lost sales, beside Pareto dominance; the paper has none
-    kl_limit: float = 0.5  # nats; above it alignment stops and the last kept weights stand
-    keep_every: int = 20  # steps
+    compare_with: str = "label"  # whose action the simulated one is held against: "label", or "policy" before alignment
+    pareto: float = 1.0  # of Pareto dominance in the simulator's reward
+    saving: float = 0.0  # of the saving in days of lost sales a period in the simulator's reward; the paper has none
+    kl_limit: float = 0.5  # nats; above it alignment stops
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive(self, "samples", "horizon", "kl_limit", "keep_every")
+        _positive(self, "samples", "horizon", "kl_limit")
         if self.samples_per_state < 2:
             raise ValueError(f"samples_per_state must be at least 2, got {self.samples_per_state}")
         if not 0 <= self.omega <= 1:
             raise ValueError(f"omega must lie between 0 and 1, got {self.omega}")
         if self.alpha <= 1:
             raise ValueError(f"alpha must be above 1, got {self.alpha}")
-        for name in ("gamma", "beta", "saving"):
+        if self.compare_with not in ("label", "policy"):
+            raise ValueError(f'compare_with must be "label" or "policy", got {self.compare_with!r}')
+        for name in ("gamma", "beta", "pareto", "saving"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 

@@ -7,7 +7,7 @@ use too; the stock in them is what a drawn base stock's replay left, so that the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from solver.labels import (
     with_offset,
 )
 from training.config import LabelConfig
+from training.loop import Batches
 
 DRAWN_REVIEWS = (1, 1, 2, 2, 3, 7)
 USUAL_RATIOS, WIDE_LOGITS = (0.75, 0.97), (0.4, 5.3)  # half of the drawn series each; the second is 0.6 to 0.995
@@ -163,16 +164,19 @@ class TrainingSet:
             targets=history.target_stock, first=window.start,
         )  # fmt: skip
 
-    def batches(self, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """One pass in random order; a batch holds decisions of one copy."""
-        plan = [
-            (copy, chosen)
-            for copy in self.copies
-            for chosen in np.array_split(rng.permutation(len(copy.series)), max(1, len(copy.series) // batch_size))
-            if len(chosen)
-        ]
-        for index in rng.permutation(len(plan)):
-            yield self.batch(*plan[index])
+    def batches(self, batch_size: int) -> Batches:
+        """Passes in random order; a batch holds decisions of one copy."""
+        parts = [max(1, len(copy.series) // batch_size) if len(copy.series) else 0 for copy in self.copies]
+
+        def order(rng: np.random.Generator) -> list[tuple[Copy, I64]]:
+            plan = [
+                (copy, chosen)
+                for copy, count in zip(self.copies, parts, strict=True) if count
+                for chosen in np.array_split(rng.permutation(len(copy.series)), count)
+            ]  # fmt: skip
+            return [plan[index] for index in rng.permutation(len(plan))]
+
+        return Batches(sum(parts), order)
 
     def batch(self, copy: Copy, chosen: I64) -> Batch:
         """The decisions `chosen` of one copy."""

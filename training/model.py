@@ -199,7 +199,8 @@ class PolicyNetwork(nn.Module):
         weight = found.weight[:, -weeks * patch :]
         total = (found.demand[:, -weeks * patch :] * weight).reshape(-1, weeks, patch).sum(dim=1)
         profile = (total + 1.0) / (weight.reshape(-1, weeks, patch).sum(dim=1) + 1.0)
-        return profile.repeat(1, self.spec.horizon // patch)
+        repeated: Tensor = profile.repeat(1, self.spec.horizon // patch)
+        return repeated
 
     def _past(self, x: dict[str, Tensor], found: Evidence) -> Tensor:
         """(B, S, width) the last 91 days."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from simulator.panel import I64
 from training.config import LossConfig, StageConfig, TrainConfig
-from training.dataset import Batch, TrainingSet
+from training.dataset import Batch, Copy, TrainingSet
+from training.loop import Run, Trace, run_stage
 from training.losses import (
     cost_of_days,
     expected_cost,
@@ -23,104 +22,42 @@ from training.losses import (
 )  # fmt: skip
 from training.model import QUANTILES, Context, Latent, PolicyNetwork, named
 
-Progress = Callable[[str, int, int, float], None]  # (stage, step, steps, loss)
 LossFunction = Callable[[Latent, Batch], Tensor]
 
 
-class Trained(NamedTuple):
-    """A network and how its losses went."""
-
-    network: PolicyNetwork
-    losses: dict[str, list[float]]  # stage -> mean loss of each twentieth of its steps
-
-
-def pretrain(data: TrainingSet, config: TrainConfig, progress: Progress) -> Trained:
-    """Train a policy from nothing.
+def pretrain(network: PolicyNetwork, data: TrainingSet, config: TrainConfig, run: Run) -> None:
+    """All three stages from nothing.
 
     Args:
+        network: freshly made; trained in place.
         data: decisions to learn from.
         config: sizes, stages and loss weights.
-        progress: called after every step.
+        run: where it stands; stages that it has done already are passed over.
     """
-    _seed(config)
-    network = PolicyNetwork(config.model, data.spec, data.grid.tolist())
-    return _run(network, data, config, progress, ("forecast", "head", "joint"))
-
-
-def adapt(network: PolicyNetwork, data: TrainingSet, config: TrainConfig, progress: Progress) -> Trained:
-    """Carry a trained network over to other data: the joint stage only."""
-    _seed(config)
-    return _run(network, data, config, progress, ("joint",))
-
-
-def _seed(config: TrainConfig) -> None:
-    """torch draws its initial weights, dropout and latent samples from its one global generator."""
-    torch.manual_seed(config.seed)
-    torch.set_num_threads(config.threads)
-
-
-def _run(
-    network: PolicyNetwork, data: TrainingSet, config: TrainConfig, progress: Progress, names: tuple[str, ...]
-) -> Trained:
-    rng = np.random.default_rng(config.seed)
     heads = [*network.decision_head.parameters(), *network.to_logits.parameters()]
     everything = list(network.parameters())
-    stages: dict[str, tuple[StageConfig, list[nn.Parameter], LossFunction]] = {
-        "forecast": (config.forecast, everything, forecast_loss),
-        "head": (config.head, heads, lambda latent, batch: label_loss(latent, batch, config.loss)),
-        "joint": (
-            config.joint,
-            everything,
-            lambda latent, batch: decision_loss(latent, batch, network.grid, config.loss),
-        ),
-    }
-    losses = {}
-    for name in names:
-        stage, parameters, loss = stages[name]
-        losses[name] = run_stage(
-            network, parameters, loss, data, stage, rng, partial(progress, name), mixed=config.mixed_precision
-        )
-    network.eval()
-    return Trained(network, losses)
+    _learn(network, "forecast", everything, config.forecast, forecast_loss, data, config, run)
+    _learn(network, "head", heads, config.head, partial(label_loss, config=config.loss), data, config, run)
+    adapt(network, data, config, run)
 
 
-def run_stage(
-    network: PolicyNetwork, parameters: list[nn.Parameter], loss_of: LossFunction, data: TrainingSet,
-    stage: StageConfig, rng: np.random.Generator, progress: Callable[[int, int, float], None], *, mixed: bool,
-) -> list[float]:  # fmt: skip
-    """AdamW with warm-up and cosine over `stage.epochs` passes; parameters not named stay as they are."""
-    for parameter in network.parameters():
-        parameter.requires_grad = False
-    for parameter in parameters:
-        parameter.requires_grad = True
-    steps = max(1, math.ceil(stage.epochs * data.size / stage.batch_size)) if stage.epochs else 0
-    optimiser = torch.optim.AdamW(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
+def adapt(network: PolicyNetwork, data: TrainingSet, config: TrainConfig, run: Run) -> None:
+    """The joint stage only: what a trained network needs to be carried over to other data."""
+    loss = partial(decision_loss, grid=network.grid, config=config.loss)
+    _learn(network, "joint", list(network.parameters()), config.joint, loss, data, config, run)
+
+
+def _learn(
+    network: PolicyNetwork, stage: str, parameters: list[nn.Parameter], settings: StageConfig, loss_of: LossFunction,
+    data: TrainingSet, config: TrainConfig, run: Run,
+) -> None:  # fmt: skip
+    def step_of(item: tuple[Copy, I64]) -> tuple[Tensor, Trace]:
+        batch = data.batch(*item)
+        return loss_of(think(network, batch.fields, mixed=config.mixed_precision), batch), {}
+
     network.train()
-    history: list[float] = []
-    step = 0
-    while step < steps:
-        for batch in data.batches(stage.batch_size, rng):
-            for group in optimiser.param_groups:
-                group["lr"] = stage.learning_rate * schedule(step, steps)
-            loss = loss_of(think(network, batch.fields, mixed=mixed), batch)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            history.append(float(loss.detach()))
-            step += 1
-            progress(step, steps, history[-1])
-            if step == steps:
-                break
-    return [float(np.mean(part)) for part in np.array_split(history, min(20, len(history)))] if history else []
-
-
-def schedule(step: int, steps: int) -> float:
-    """Share of the peak learning rate: linear warm-up over 5 %, then a cosine to zero."""
-    warm = max(1, steps // 20)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    run_stage(network, stage, parameters, settings, data.batches(settings.batch_size), step_of, run)
+    network.eval()
 
 
 def think(network: PolicyNetwork, fields: tuple[Tensor, ...], *, mixed: bool) -> Latent:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+import torch
 
 from simulator.observation import ObservationSpec, Observer
 from simulator.ordering import inventory_days_grid
@@ -22,11 +21,11 @@ from training.checkpoint import load_weights, save_weights
 from training.config import ModelConfig, TrainConfig
 from training.dataset import Past, TrainingSet
 from training.export import Case, ParityError, check_destination, export_bundle
+from training.loop import Report, Run, resume, twentieths
 from training.model import PolicyNetwork
 from training.pretrain import adapt, pretrain
 
 CONFIGS = Path(__file__).parent / "configs"
-Progress = Callable[[str, int, int, float], None]  # (stage, step, steps, loss)
 
 
 class Dataset(NamedTuple):
@@ -59,25 +58,31 @@ def named_config(name: str) -> Path:
 
 
 def train_bundle(
-    datasets: Sequence[Dataset], config: TrainConfig, out: Path, *, commit: str, command: str, progress: Progress,
+    datasets: Sequence[Dataset], config: TrainConfig, out: Path, *, commit: str, command: str, report: Report,
     start_from: Path | None = None,
 ) -> Result:  # fmt: skip
     """Train a policy on everything before each dataset's end and write its bundle.
+
+    A run that was broken off goes on from its checkpoint beside `out` when it is started again as it was.
 
     Args:
         datasets: what to learn from, together.
         config: the recipe. With `start_from`, its network size is the old bundle's.
         out: the bundle's folder; its name is the version.
         commit, command: provenance; the command line as it was typed.
-        progress: called as (stage, step, steps, loss).
+        report: called as (stage, step, steps, what the step logged).
         start_from: a bundle whose weights are adapted instead of starting anew.
     """
     check_destination(out)
     data = TrainingSet(
         [Past(dataset.panel, dataset.end) for dataset in datasets], config.labels, config.seed, config.loss.money_power,
-        lambda done, total: progress("label", done, total, float("nan")),
+        lambda done, total: report("label", done, total, {}),
     )  # fmt: skip
-    trained = train(data, config, progress, None if start_from is None else network_of(start_from, data.spec))
+    checkpoint = out.with_name(f"{out.name}.checkpoint.npz")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    depends_on = [config_hash(config), *(f"{d.panel.name} {d.end} {d.sha256}" for d in datasets), str(start_from)]
+    run = Run(config.seed, report, checkpoint, hashlib.sha256("\n".join(depends_on).encode()).hexdigest())
+    trained = train(data, config, run, None if start_from is None else network_of(start_from, data.spec))
     config = replace(config, model=trained.network.config)  # an adapted network keeps its own size
     cut_offs = {d.panel.name: d.panel.date_of(d.end - 1).isoformat() for d in datasets}
     if start_from is not None:  # what the old weights have seen, the new ones have
@@ -97,41 +102,42 @@ def train_bundle(
     }
     cases = [Case(Observer(known.panel, data.spec, known.rates), known.end - 1) for known in data.known]
     rescue = out.with_name(f"{out.name}.weights.npz")
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(trained.network, rescue)
-    progress("export", 0, 1, float("nan"))
+    report("export", 0, 1, {})
     try:
         export_bundle(trained.network, cases, out, manifest, {"losses": trained.losses, "alignment": trained.alignment})
     except ParityError as error:
         raise ParityError(f"{error}; the trained weights are kept in {rescue}") from error
     rescue.unlink()
-    progress("export", 1, 1, float("nan"))
+    checkpoint.unlink(missing_ok=True)
+    report("export", 1, 1, {})
     return trained
 
 
-def train(data: TrainingSet, config: TrainConfig, progress: Progress, start: PolicyNetwork | None = None) -> Result:
-    """All stages of a recipe: forecast, head and joint from nothing, joint only from `start`; then RLOO and replays."""
-    done = pretrain(data, config, progress) if start is None else adapt(start, data, config, progress)
-    network, losses, alignment = done.network, dict(done.losses), {}
-    rng = np.random.default_rng([config.seed, 1])
-    if config.align.epochs:
-        found = align(
-            network, data, config.align, rng,
-            lambda step, steps, trace: progress("align", step, steps, -trace["reward"]),
-        )  # fmt: skip
-        alignment = {"stopped": found.stopped, "steps": len(found.steps)} | {
-            name: [float(np.mean(part)) for part in np.array_split([s[name] for s in found.steps], 20) if len(part)]
-            for name in (found.steps[0] if found.steps else ())
-        }
+def train(data: TrainingSet, config: TrainConfig, run: Run, start: PolicyNetwork | None = None) -> Result:
+    """All stages of a recipe: forecast, head and joint from nothing, joint only from `start`; then RLOO and replays.
+
+    torch draws initial weights from its one global generator, so the seed is set here, and again before each step.
+    """
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    network = PolicyNetwork(config.model, data.spec, data.grid.tolist()) if start is None else start
+    resume(network, run)
+    (pretrain if start is None else adapt)(network, data, config, run)
+    stopped = align(network, data, config.align, run) if config.align.epochs else ""
     if config.rollout.epochs:
         episodes = episodes_of(
-            network, data, config.rollout, config.loss.money_power, rng,
-            lambda step, steps: progress("read", step, steps, float("nan")),
+            network, data, config.rollout, config.loss.money_power, run.rng("rollout", -1),
+            lambda step, steps: run.report("read", step, steps, {}),
         )  # fmt: skip
-        losses["rollout"] = backprop(network, episodes, config.rollout, rng, partial(progress, "rollout"))
+        backprop(network, episodes, config.rollout, run)
     network.eval()
     for parameter in network.parameters():
         parameter.requires_grad = True
+    losses = {stage: twentieths(values) for stage, values in run.losses.items()}
+    alignment: dict[str, Any] = {name: twentieths(values) for name, values in run.traces.get("align", {}).items()}
+    if alignment:
+        alignment |= {"stopped": stopped, "steps": len(run.losses["align"])}
     return Result(network, losses, alignment)
 
 

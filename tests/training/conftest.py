@@ -8,8 +8,8 @@ import pytest
 from simulator.panel import Panel
 from training.config import TrainConfig, load_config
 from training.dataset import Past, TrainingSet
-from training.pretrain import Trained, pretrain
-from training.run import named_config
+from training.loop import Run
+from training.run import Result, named_config, train
 
 END = 1035  # the first period of the sample's last 180 days
 
@@ -31,5 +31,5 @@ def training_set(few: Panel, tiny: TrainConfig) -> TrainingSet:
 
 
 @pytest.fixture(scope="session")
-def trained(training_set: TrainingSet, tiny: TrainConfig) -> Trained:
-    return pretrain(training_set, tiny, lambda *_: None)
+def trained(training_set: TrainingSet, tiny: TrainConfig) -> Result:
+    return train(training_set, tiny, Run(tiny.seed, lambda *_: None))

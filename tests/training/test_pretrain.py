@@ -16,12 +16,17 @@ from solver.labels import epochs_of, history_window
 from training.checkpoint import load_weights, save_weights
 from training.config import LabelConfig, ModelConfig, TrainConfig, load_config
 from training.dataset import Past, TrainingSet
+from training.loop import Run
 from training.losses import cost_of_days
 from training.model import PolicyNetwork
-from training.pretrain import Trained, adapt, decision_loss, pretrain
-from training.run import named_config
+from training.pretrain import decision_loss
+from training.run import Result, named_config, train
 
 END = 1035
+
+
+def quiet(config: TrainConfig) -> Run:
+    return Run(config.seed, lambda *_: None)
 
 
 def test_nothing_from_the_cut_off_on_reaches_training(few: Panel, tiny: TrainConfig) -> None:
@@ -90,7 +95,7 @@ def test_a_small_network_overfits_one_batch(training_set: TrainingSet, tiny: Tra
 
 
 def test_training_lowers_the_cost_of_the_days_it_reads_out(
-    training_set: TrainingSet, trained: Trained, tiny: TrainConfig
+    training_set: TrainingSet, trained: Result, tiny: TrainConfig
 ) -> None:
     torch.manual_seed(tiny.seed)
     fresh = PolicyNetwork(tiny.model, training_set.spec, training_set.grid.tolist()).eval()
@@ -105,24 +110,24 @@ def test_training_lowers_the_cost_of_the_days_it_reads_out(
 
 def test_the_same_seed_trains_the_same_weights(training_set: TrainingSet, tiny: TrainConfig) -> None:
     short = replace(tiny, forecast=replace(tiny.forecast, epochs=0.05), head=replace(tiny.head, epochs=0.05),
-                    joint=replace(tiny.joint, epochs=0.05), threads=1)  # fmt: skip
-    one, two = (pretrain(training_set, short, lambda *_: None).network.state_dict() for _ in range(2))
+                    joint=replace(tiny.joint, epochs=0.05), threads=1, rollout=replace(tiny.rollout, epochs=0.2))  # fmt: skip
+    one, two = (train(training_set, short, quiet(short)).network.state_dict() for _ in range(2))
     for name, value in one.items():
         assert torch.equal(value, two[name]), name
 
 
 def test_the_second_stage_leaves_the_encoder_alone(training_set: TrainingSet, tiny: TrainConfig) -> None:
     only_head = replace(tiny, forecast=replace(tiny.forecast, epochs=0), joint=replace(tiny.joint, epochs=0),
-                        head=replace(tiny.head, epochs=0.1))  # fmt: skip
+                        head=replace(tiny.head, epochs=0.1), rollout=replace(tiny.rollout, epochs=0))  # fmt: skip
     torch.manual_seed(tiny.seed)
     before = PolicyNetwork(tiny.model, training_set.spec, training_set.grid.tolist()).state_dict()
-    after = pretrain(training_set, only_head, lambda *_: None).network.state_dict()
+    after = train(training_set, only_head, quiet(only_head)).network.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert all(name.startswith(("decision_head", "to_logits")) for name in moved)
 
 
-def test_a_series_ten_times_as_large_gets_the_same_days(few: Panel, trained: Trained) -> None:
+def test_a_series_ten_times_as_large_gets_the_same_days(few: Panel, trained: Result) -> None:
     """Scale-free: units only scale the rate. The one exception is whole units, which matter less in a larger series."""
     items = replace(few.items, order_multiple=few.items.order_multiple * 0)
     small = replace(few, quantity="continuous", items=items)
@@ -137,7 +142,7 @@ def test_a_series_ten_times_as_large_gets_the_same_days(few: Panel, trained: Tra
     torch.testing.assert_close(answers[1][1].days, answers[0][1].days, rtol=0.02, atol=0.02)
 
 
-def test_a_series_without_any_history_gets_a_sane_answer(few: Panel, trained: Trained) -> None:
+def test_a_series_without_any_history_gets_a_sane_answer(few: Panel, trained: Result) -> None:
     empty = replace(few, units_sold=few.units_sold.copy(), in_stock=few.in_stock.copy())
     empty.units_sold[0], empty.in_stock[0] = np.nan, np.nan
     observation = Observer(empty, ObservationSpec(1)).observe(np.array([0]), np.array([1000]))
@@ -149,7 +154,7 @@ def test_a_series_without_any_history_gets_a_sane_answer(few: Panel, trained: Tr
 
 
 def test_weights_come_back_as_they_were_saved_and_others_are_refused(
-    trained: Trained, tiny: TrainConfig, tmp_path: Path
+    trained: Result, tiny: TrainConfig, tmp_path: Path
 ) -> None:
     save_weights(trained.network, tmp_path / "weights.npz")
     grid = inventory_days_grid().tolist()
@@ -162,11 +167,11 @@ def test_weights_come_back_as_they_were_saved_and_others_are_refused(
         load_weights(other, tmp_path / "weights.npz")
 
 
-def test_adapting_runs_the_joint_stage_only(training_set: TrainingSet, trained: Trained, tiny: TrainConfig) -> None:
+def test_adapting_runs_the_joint_stage_only(training_set: TrainingSet, trained: Result, tiny: TrainConfig) -> None:
     network = PolicyNetwork(tiny.model, training_set.spec, training_set.grid.tolist())
     network.load_state_dict(trained.network.state_dict())
     short = replace(tiny, joint=replace(tiny.joint, epochs=0.05))
-    assert list(adapt(network, training_set, short, lambda *_: None).losses) == ["joint"]
+    assert list(train(training_set, short, quiet(short), network).losses) == ["joint", "rollout"]
 
 
 @pytest.mark.parametrize(
