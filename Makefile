@@ -7,10 +7,11 @@ PACKAGES := simulator solver training service orpr
 SEEDS ?= 0 1 2 3 4
 RECIPE ?= default
 RUNS ?= runs/daily-1-seed
+DATA ?= data
 RESULTS ?= docs/results
 PAGE ?= README.md
 
-.PHONY: run setup test check bench results format clean
+.PHONY: run setup test check bench results foundation format clean
 
 run: $(VENV)/.base  ## answer on the bakery sample: http://127.0.0.1:8000
 	@$(BIN)/orpr demo
@@ -39,6 +40,10 @@ results: $(VENV)/.dev  ## train five seeds (an hour), backtest them, write docs/
 	    --seed $$seed --out $(RUNS)$$seed || exit 1; done
 	$(BIN)/orpr backtest --data simulator/sample $(foreach seed,$(SEEDS),--policy $(RUNS)$(seed)) \
 	    --scenario packs --scenario carrying --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
+
+foundation: $(VENV)/.dev  ## rebuild the shipped policy (two hours) from the datasets in $(DATA)
+	$(BIN)/orpr train --data $(DATA)/freshretail --test-days 28 --data $(DATA)/bakery --test-days 180 \
+	    --data $(DATA)/online_retail --test-days 60 --config foundation --threads 1 --seed 0 --out $(RUNS)0
 
 format: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix .
