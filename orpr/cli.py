@@ -48,6 +48,9 @@ def train(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's live log.")] = None,
+    also_dl: Annotated[
+        bool, typer.Option("--also-dl", help="Write OUT-dl too: the policy before reinforcement and replays.")
+    ] = False,
 ) -> None:
     """Label histories, pretrain a policy on them, align it, and export the bundle.
 
@@ -62,7 +65,7 @@ def train(
     with progress_bars() as report:
         learned = run_training(
             data, out, recipe, report, command=command_line(), test_days=test_days or (), start_from=start_from,
-            log_dir=log_dir,
+            log_dir=log_dir, also_dl=also_dl,
         )  # fmt: skip
     last = {stage: round(losses[-1], 4) for stage, losses in learned.result.losses.items() if losses}
     cut_offs = ", ".join(f"{name} up to {day}" for name, day in learned.before.items())

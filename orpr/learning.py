@@ -26,7 +26,7 @@ class Learned(NamedTuple):
 
 def run_training(
     data: Sequence[Path], out: Path, recipe: TrainConfig, show: Show, *, command: str, test_days: Sequence[int] = (),
-    start_from: str | None = None, log_dir: Path | None = None,
+    start_from: str | None = None, log_dir: Path | None = None, also_dl: bool = False,
 ) -> Learned:  # fmt: skip
     """Train on everything before each dataset's cut-off and write the bundle.
 
@@ -38,6 +38,7 @@ def run_training(
         command: the command line as it was typed.
         test_days: days to keep out at the end of each dataset; one number for all, or one for each.
         start_from: bundle, version or alias to adapt instead of starting anew.
+        also_dl: write `out`-dl too, the policy after its supervised stages.
         log_dir: where TensorBoard's event files go; none are written where None.
 
     Raises:
@@ -58,7 +59,14 @@ def run_training(
     report, close = _reporter(show, log_dir)
     try:
         result = train_bundle(
-            datasets, recipe, out, commit=code_commit(), command=command, report=report, start_from=base
+            datasets,
+            recipe,
+            out,
+            commit=code_commit(),
+            command=command,
+            report=report,
+            start_from=base,
+            also_dl=also_dl,
         )
     finally:
         close()

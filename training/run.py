@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -59,7 +59,7 @@ def named_config(name: str) -> Path:
 
 def train_bundle(
     datasets: Sequence[Dataset], config: TrainConfig, out: Path, *, commit: str, command: str, report: Report,
-    start_from: Path | None = None,
+    start_from: Path | None = None, also_dl: bool = False,
 ) -> Result:  # fmt: skip
     """Train a policy on everything before each dataset's end and write its bundle.
 
@@ -72,8 +72,11 @@ def train_bundle(
         commit, command: provenance; the command line as it was typed.
         report: called as (stage, step, steps, what the step logged).
         start_from: a bundle whose weights are adapted instead of starting anew.
+        also_dl: write `out`-dl too, the policy after its supervised stages.
     """
-    check_destination(out)
+    dl = out.with_name(f"{out.name}-dl")
+    for folder in (out, dl) if also_dl else (out,):
+        check_destination(folder)
     data = TrainingSet(
         [Past(dataset.panel, dataset.end) for dataset in datasets], config.labels, config.seed, config.loss.money_power,
         lambda done, total: report("label", done, total, {}),
@@ -82,48 +85,77 @@ def train_bundle(
     out.parent.mkdir(parents=True, exist_ok=True)
     depends_on = [config_hash(config), *(f"{d.panel.name} {d.end} {d.sha256}" for d in datasets), str(start_from)]
     run = Run(config.seed, report, checkpoint, hashlib.sha256("\n".join(depends_on).encode()).hexdigest())
-    trained = train(data, config, run, None if start_from is None else network_of(start_from, data.spec))
-    config = replace(config, model=trained.network.config)  # an adapted network keeps its own size
+    provenance = _provenance(datasets, start_from) | {"commit": commit, "command": command, "decisions": data.size}
+
+    def write(result: Result, folder: Path, recipe: TrainConfig) -> None:
+        recipe = replace(recipe, model=result.network.config)  # an adapted network keeps its own size
+        report("export", 0, 1, {})
+        _write(result, data, folder, provenance | {"config": recipe.as_dict(), "config_sha256": config_hash(recipe)})
+        report("export", 1, 1, {})
+
+    def after_dl(result: Result) -> None:
+        write(
+            result,
+            dl,
+            replace(config, align=replace(config.align, epochs=0.0), rollout=replace(config.rollout, epochs=0.0)),
+        )
+
+    start = None if start_from is None else network_of(start_from, data.spec)
+    trained = train(data, config, run, start, after_dl if also_dl else None)
+    write(trained, out, config)
+    checkpoint.unlink(missing_ok=True)
+    return trained
+
+
+def _provenance(datasets: Sequence[Dataset], start_from: Path | None) -> dict[str, Any]:
+    """What the manifest says of where the weights come from."""
     cut_offs = {d.panel.name: d.panel.date_of(d.end - 1).isoformat() for d in datasets}
     if start_from is not None:  # what the old weights have seen, the new ones have
         for name, day in manifest_of(start_from)["training_cut_offs"].items():
             cut_offs[name] = max(day, cut_offs.get(name, day))
-    manifest: dict[str, Any] = {
+    return {
         "datasets": {d.panel.name: {"sha256": d.sha256, "source": d.panel.source} for d in datasets},
-        "period_days": data.spec.period_days,
-        "config": config.as_dict(),
-        "config_sha256": config_hash(config),
+        "period_days": datasets[0].panel.period_days,
         "training_cut_offs": cut_offs,
-        "commit": commit,
-        "command": command,
         "adapted_from": start_from.name if start_from else None,
-        "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
-        "decisions": data.size,
     }
+
+
+def _write(result: Result, data: TrainingSet, out: Path, manifest: dict[str, Any]) -> None:
+    """Export the bundle; where the graph is refused, the weights are kept beside it."""
+    manifest |= {"parameters": sum(parameter.numel() for parameter in result.network.parameters())}
     cases = [Case(Observer(known.panel, data.spec, known.rates), known.end - 1) for known in data.known]
     rescue = out.with_name(f"{out.name}.weights.npz")
-    save_weights(trained.network, rescue)
-    report("export", 0, 1, {})
+    save_weights(result.network, rescue)
     try:
-        export_bundle(trained.network, cases, out, manifest, {"losses": trained.losses, "alignment": trained.alignment})
+        export_bundle(result.network, cases, out, manifest, {"losses": result.losses, "alignment": result.alignment})
     except ParityError as error:
         raise ParityError(f"{error}; the trained weights are kept in {rescue}") from error
     rescue.unlink()
-    checkpoint.unlink(missing_ok=True)
-    report("export", 1, 1, {})
-    return trained
 
 
-def train(data: TrainingSet, config: TrainConfig, run: Run, start: PolicyNetwork | None = None) -> Result:
+def train(
+    data: TrainingSet, config: TrainConfig, run: Run, start: PolicyNetwork | None = None,
+    after_dl: Callable[[Result], None] | None = None,
+) -> Result:  # fmt: skip
     """All stages of a recipe: forecast, head and joint from nothing, joint only from `start`; then RLOO and replays.
 
     torch draws initial weights from its one global generator, so the seed is set here, and again before each step.
+
+    Args:
+        data: decisions to learn from.
+        config: the recipe.
+        run: where it stands; a checkpoint is taken up.
+        start: a network to adapt, trained in place.
+        after_dl: called when the supervised stages are over.
     """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     network = PolicyNetwork(config.model, data.spec, data.grid.tolist()) if start is None else start
     resume(network, run)
     (pretrain if start is None else adapt)(network, data, config, run)
+    if after_dl is not None and not {"align", "rollout"} & run.losses.keys():
+        after_dl(_result(network, run, ""))
     stopped = align(network, data, config.align, run) if config.align.epochs else ""
     if config.rollout.epochs:
         episodes = episodes_of(
@@ -131,9 +163,13 @@ def train(data: TrainingSet, config: TrainConfig, run: Run, start: PolicyNetwork
             lambda step, steps: run.report("read", step, steps, {}),
         )  # fmt: skip
         backprop(network, episodes, config.rollout, run)
-    network.eval()
     for parameter in network.parameters():
         parameter.requires_grad = True
+    return _result(network, run, stopped)
+
+
+def _result(network: PolicyNetwork, run: Run, stopped: str) -> Result:
+    network.eval()
     losses = {stage: twentieths(values) for stage, values in run.losses.items()}
     alignment: dict[str, Any] = {name: twentieths(values) for name, values in run.traces.get("align", {}).items()}
     if alignment:

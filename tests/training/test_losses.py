@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from training.loop import schedule
 from training.losses import (
     cost_of_days,
     expected_cost,
@@ -15,7 +16,6 @@ from training.losses import (
     pinball,
     soft_labels,
 )  # fmt: skip
-from training.pretrain import schedule
 
 CURVES = torch.tensor([[3.0, 1.0, 2.0], [5.0, 5.0, 5.0]])
 
