@@ -140,7 +140,7 @@ def test_runs_of_one_row_are_averaged(told: Told) -> None:
         ({"scenarios": ["lead-times"]}, "scenario lead-times needs an orders file"),
         ({"min_in_stock": 1.5}, "min_in_stock must lie between 0 and 1, got 1.5"),
         ({"replay": "wishes"}, "replay must be one of sales, recovered, got 'wishes'"),
-        ({"test_days": 365}, "was trained up to 2018-11-01, the window starts on 2018-05-01"),
+        ({"test_days": 365}, "was trained on bakery up to 2018-11-01, the window starts on 2018-05-01"),
         ({"policies": ["GBM strong=champion"]}, "'GBM strong' is the name of another method"),
     ],
 )
@@ -195,7 +195,13 @@ def test_the_markdown_page_and_the_readme_block_come_from_the_same_table(
     written: dict[str, Any], tmp_path: Path
 ) -> None:
     page = markdown(written, "x.json", "x.png")
-    for part in ("orpr backtest --as-typed", "not recorded", "## Scenario: packs", "## By segment", "cycles"):
+    for part in (
+        "orpr backtest --as-typed",
+        "`orpr train --data data/",
+        "## Scenario: packs",
+        "## By segment",
+        "cycles",
+    ):
         assert part in page
     (tmp_path / "page.md").write_text("a\n<!-- backtest -->\nold\n<!-- /backtest -->\nz\n")
     rewrite_block(written, tmp_path / "page.md")

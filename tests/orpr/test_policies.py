@@ -130,7 +130,7 @@ def test_a_bundle_answers_as_its_graph_does_and_brings_the_base_stock_on_its_for
     assert (own.row, on_forecast.row) == ("DL", "PTO gamma, DL forecast")
     state = State(np.zeros(3), np.zeros((3, 2)))
     policy = load_policy("champion", 1).loaded
-    answer = policy.answer(observer.observe(ROWS, np.full(3, T)))  # type: ignore[union-attr]
+    answer = policy.answer(observer.observe(ROWS, np.full(3, T), state))  # type: ignore[union-attr]
     assert own.decide(observer, ROWS, T, state) == pytest.approx(answer.inventory_days * answer.daily_rate)
     middle = answer.forecast[:, :, 2]
     interval = review_schedule(observer.panel, range(T, T + 1)).protection[ROWS, 0]

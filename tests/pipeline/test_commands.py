@@ -255,7 +255,7 @@ def test_backtest_prints_every_row_and_writes_its_page(orpr: Orpr, data: Path, t
 def test_a_policy_that_was_trained_on_the_window_is_not_backtested(orpr: Orpr, data: Path) -> None:
     done = orpr("backtest", "--data", data, "--test-days", 365)
     assert done.returncode == 2
-    assert "trained up to" in done.stderr
+    assert "was trained on bakery up to" in done.stderr
 
 
 def test_export_again_keeps_the_answers(orpr: Orpr, tmp_path: Path) -> None:

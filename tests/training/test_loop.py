@@ -43,8 +43,7 @@ def test_a_run_goes_on_from_its_checkpoint_to_the_same_weights(
             raise PulledPlug
 
     def run(report: object) -> Run:
-        made = Run(recipe.seed, report, tmp_path / "run.npz", "this run", every_s=0.0)  # type: ignore[arg-type]
-        return made
+        return Run(recipe.seed, report, tmp_path / "run.npz", "this run", every_s=0.0)  # type: ignore[arg-type]
 
     with pytest.raises(PulledPlug):
         train(training_set, recipe, run(pull))
