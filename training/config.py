@@ -72,12 +72,15 @@ class LossConfig:
 
     label_temperature: float = 0.15  # days of lost sales; soft labels are exp(-(cost - least) / temperature)
     kl: float = 1e-4  # of the latent against N(0, I): the ELBO's second part
+    joint: str = "cost"  # what the joint stage minimises: "cost" of the whole curve, or the "label"'s likelihood as the paper does
     readout: float = 1.0  # cost of the day that is read out, beside the expected cost over all days
     forecast: float = 1.0  # of the forecast's own loss in the joint stage; 0 only monitors it, as the paper does
     money_power: float = 0.5  # a decision weighs (daily rate x lost-sale cost) to this power
 
     def __post_init__(self) -> None:
         _positive(self, "label_temperature")
+        if self.joint not in ("cost", "label"):
+            raise ValueError(f'joint must be "cost" or "label", got {self.joint!r}')
 
 
 @dataclass(frozen=True)

@@ -82,13 +82,15 @@ def label_loss(latent: Latent, batch: Batch, config: LossConfig) -> Tensor:
 
 
 def decision_loss(latent: Latent, batch: Batch, grid: Tensor, config: LossConfig) -> Tensor:
-    """Stage 3: cost expected over all days, and cost of the day read out, from the same curves.
+    """Stage 3: cost expected over all days, and cost of the day read out, from the same curves; or the labels again.
 
     The forecast's loss stays in. Left out, the decision bends the forecast to its own ends (the median drifts to 1.7
     times demand), and the service shows that forecast to planners.
     """
+    forecast = config.forecast * forecast_loss(latent, batch)
+    if config.joint == "label":
+        return label_loss(latent, batch, config) + forecast
     cost = expected_cost(latent.logits, batch.curves)
     read = cost_of_days(latent.days, grid, batch.curves)
     kl = kl_to_standard_normal(latent.mean, latent.log_variance)
-    decision = (batch.weight * (cost + config.readout * read + config.kl * kl)).mean()
-    return decision + config.forecast * forecast_loss(latent, batch)
+    return (batch.weight * (cost + config.readout * read + config.kl * kl)).mean() + forecast

@@ -19,7 +19,7 @@ from training.dataset import Past, TrainingSet
 from training.loop import Run
 from training.losses import cost_of_days
 from training.model import PolicyNetwork
-from training.pretrain import decision_loss
+from training.pretrain import decision_loss, label_loss
 from training.run import Result, named_config, train
 
 END = 1035
@@ -183,6 +183,8 @@ def test_adapting_runs_the_joint_stage_only(training_set: TrainingSet, trained: 
         ("[model]\nwidth = 30", "width"),
         ('seed = "one"', "seed"),
         ("model = 3", "model"),
+        ('[loss]\njoint = "both"', "joint"),
+        ('[align]\ncompare_with = "nobody"', "compare_with"),
     ],
 )
 def test_a_bad_config_fails_before_training_starts(tmp_path: Path, text: str, named: str) -> None:
@@ -200,3 +202,21 @@ def test_a_history_without_a_known_outcome_cannot_be_learned_from(few: Panel) ->
     unknown = replace(few, units_sold=few.units_sold * np.float32(np.nan))
     with pytest.raises(ValueError, match="no decision"):
         TrainingSet([Past(unknown, END)], LabelConfig(drawn_variants=0), 0, 0.5)
+
+
+@pytest.mark.parametrize("name", ["default", "foundation", "orpr", "tiny"])
+def test_every_shipped_recipe_can_be_read(name: str) -> None:
+    assert load_config(named_config(name)).name == name
+
+
+def test_the_paper_s_joint_stage_minimises_the_labels_and_leaves_the_forecast_alone(
+    training_set: TrainingSet, tiny: TrainConfig
+) -> None:
+    torch.manual_seed(0)
+    network = PolicyNetwork(tiny.model, training_set.spec, training_set.grid.tolist()).eval()
+    batch = training_set.batch(training_set.copies[0], np.arange(16))
+    with torch.no_grad():
+        _, latent = network(*batch.fields)
+        faithful = replace(tiny.loss, joint="label", forecast=0.0)
+        assert decision_loss(latent, batch, network.grid, faithful) == label_loss(latent, batch, tiny.loss)
+        assert decision_loss(latent, batch, network.grid, tiny.loss) != label_loss(latent, batch, tiny.loss)
