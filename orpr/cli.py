@@ -266,7 +266,7 @@ def backtest(
     for table in screen_tables(done.result):
         SCREEN.print(table)
     if results is not None:
-        for path in write_results(done.result, results, f"backtest-{done.result['dataset']}"):
+        for path in write_results(done.result, results):
             typer.echo(str(path))
     if report is not None:
         from training.report import write_report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -130,5 +131,12 @@ def _about(source: Source) -> dict[str, Any]:
     return {
         "kind": "bundle", "version": source.loaded.version, "seed": config["seed"], "config": config["name"],
         "training_cut_offs": manifest["training_cut_offs"], "commit": manifest["commit"],
-        "parameters": manifest["parameters"], "command": manifest.get("command"),
+        "parameters": manifest["parameters"], "command": manifest.get("command"), "learning": _learning(source),
     }  # fmt: skip
+
+
+def _learning(source: Source) -> dict[str, Any]:
+    """How the bundle's training went; empty where its folder does not tell. Serving never reads this file."""
+    assert source.bundle is not None
+    path = source.bundle / "report.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -43,6 +43,7 @@ class Source(NamedTuple):
     row: str  # the row of the table; policies of one row are runs of one recipe
     run: str
     loaded: Policy | SeenPolicy | RemotePolicy
+    bundle: Path | None = None  # its folder
 
 
 def load_policy(spec: str, period_days: int) -> Source:
@@ -61,8 +62,9 @@ def load_policy(spec: str, period_days: int) -> Source:
         return Source(row or remote.name, remote.name, remote)
     if ":" in where and not Path(where).exists():
         return Source(row or Path(where).name, where, _function(where))
-    policy = Policy(resolve_bundle(where, period_days))
-    return Source(row or BUNDLE_ROW, policy.version, policy)
+    bundle = resolve_bundle(where, period_days)
+    policy = Policy(bundle)
+    return Source(row or BUNDLE_ROW, policy.version, policy, bundle)
 
 
 def contenders_of(source: Source) -> list[Contender]:

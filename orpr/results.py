@@ -105,9 +105,11 @@ def _runs(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def write_results(result: dict[str, Any], folder: Path, stem: str) -> list[Path]:
-    """The JSON, the page and the picture."""
+def write_results(result: dict[str, Any], folder: Path) -> list[Path]:
+    """The JSON, the page and the picture, named after the dataset and the demand that was replayed."""
     from training.pictures import draw_costs
+
+    stem = f"backtest-{result['dataset']}" + ("" if result["replayed"] == "sales" else f"-{result['replayed']}")
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{stem}.json", folder / f"{stem}.md", folder / f"{stem}.png"]

@@ -69,6 +69,30 @@ def draw_costs(case: dict[str, Any], path: Path) -> None:
         axis.legend(loc="upper right", frameon=False)
 
 
+def draw_learning(learning: dict[str, Any], path: Path) -> None:
+    """The losses of each stage, and what an alignment logged."""
+    stages = {name: values for name, values in learning["losses"].items() if values}
+    aligned = learning.get("alignment") or {}
+    logged = [("kl",), ("entropy",), ("rule", "pareto"), ("dominates", "dominated")] if aligned else []
+    columns = max(len(stages), len(logged))
+    with _picture(path, 2 if aligned else 1, columns, (2.5 * columns, 4.6 if aligned else 2.5)) as axes:
+        for axis in axes.flat:
+            axis.set_visible(False)
+        rows: list[tuple[Axes, str, dict[str, Any], tuple[str, ...]]] = [
+            (axes[0, k], f"loss: {name}", stages, (name,)) for k, name in enumerate(stages)
+        ]
+        rows += [(axes[1, k], ", ".join(names), aligned, names) for k, names in enumerate(logged)]
+        for axis, title, values, names in rows:
+            axis.set_visible(True)
+            for name, colour in zip(names, COLOURS, strict=False):
+                share = np.arange(1, len(values[name]) + 1) / len(values[name])
+                axis.plot(share, values[name], color=colour, label=name, lw=1.5, marker=".")
+            axis.set_title(title, fontsize=10)
+            axis.set_xlabel("share of the steps")
+            if len(names) > 1:
+                axis.legend(frameon=False, fontsize=8)
+
+
 def draw_segments(figure: dict[str, Any], path: Path) -> None:
     """Figure 2: for each segment and method the middle 80 % as a line, the middle half as a bar, the median as a dot."""
     segments, methods = figure["segments"], figure["methods"]

@@ -83,6 +83,14 @@ def figures_of(result: dict[str, Any], replayed: Backtest) -> list[Figure]:
                f"laid over each other by week. It knows demand and needs no safety stock: compare its course, not its height. The policy is shown inside the window only, {window}: a bundle was "
                "trained before it."),
     ]  # fmt: skip
+    learning = next((run["learning"] for run in result["runs"].values() if run.get("learning", {}).get("losses")), None)
+    if learning is not None:
+        figures.append(
+            Figure("learning", "How it learned", learning, pictures.draw_learning,
+                   "The first bundle's losses by stage, each point the mean of a twentieth of its steps; units differ between "
+                   "stages. Where it was aligned by RLOO, the lower row has what was logged: the KL to the policy before, the entropy of "
+                   "its distribution, the parts of the reward, and how often a sample dominates its rival or is dominated.")
+        )  # fmt: skip
     if promotions is not None:
         figures.append(
             Figure("around-promotions", "Figure 4: build-up and taper around promotions", promotions,
