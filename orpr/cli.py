@@ -239,7 +239,7 @@ def backtest(
         list[str] | None,
         typer.Option(
             help="Replay again: packs (drawn packs and minimum orders), carrying (25 % a year), lead-times (drawn from "
-            "the orders file); repeat."
+            "the orders file), cold-0, -7, -14, -28 (new items; also with -reference); repeat."
         ),
     ] = None,
     min_in_stock: Annotated[

@@ -19,7 +19,16 @@ from simulator.panel import F64, Panel, test_window
 from simulator.stock import read_inventory, read_orders
 from training.backtest import Backtest, as_json, backtest
 from training.methods import replay_of
-from training.scenarios import AS_GIVEN, LEAD_TIMES, SCENARIOS, apply_scenario, drawn_lead_times, orders_before
+from training.scenarios import (
+    AS_GIVEN,
+    COLD,
+    LEAD_TIMES,
+    SCENARIOS,
+    apply_scenario,
+    drawn_lead_times,
+    new_series,
+    orders_before,
+)
 
 Report = Callable[[str, int, int], None]
 
@@ -69,6 +78,8 @@ def run_backtest(
         contenders = [contender for source in sources for contender in contenders_of(source)]
         progress_here = progress if name == AS_GIVEN else _named(progress, name)
         replayed = replay_of(changed, window, replay)
+        if name in COLD:
+            replayed = replayed._replace(judged=new_series(panel))
         if name == LEAD_TIMES and orders is not None:
             replayed, words = drawn_lead_times(replayed, orders, seed)
         done = backtest(replayed, contenders, progress_here, seed=seed, inventory=inventory)

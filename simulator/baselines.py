@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.stats import gamma, norm
 
 from simulator.panel import F64, Panel
-from simulator.rates import evidence, group_codes
+from simulator.rates import Rates, evidence, group_codes
 from simulator.schedule import review_schedule
 
 LEAST_RATIO = 1e-6  # keeps the quantiles of unbounded distributions finite where a cost is 0
@@ -95,6 +95,21 @@ def demand_quantile(panel: Panel, periods: range, quantile: float, window: int) 
     known = np.where(seen > 0, demand, np.nan)
     known[~(seen > 0).any(axis=2)] = 0.0
     return np.asarray(np.nanquantile(known, quantile, axis=2) * review_schedule(panel, periods).protection)
+
+
+def category_base_stock(panel: Panel, rates: Rates, periods: range) -> F64:
+    """(N, T) what one would hold of an item without looking at its own sales: the gamma base stock of its category.
+
+    The mean is the prior of `rates` (the reference item's where there is one and nothing else is known, else the
+    category's); the spread that of the middle series, relative to its mean.
+    """
+    mean, deviation = _moments(panel, periods, baseline_windows(panel.period_days)[1])
+    spread = np.where(mean > 0, deviation / np.where(mean > 0, mean, 1.0), np.nan)
+    usual = np.nan_to_num(np.nanmedian(spread, axis=0), nan=1.0).clip(min=1e-3)[None, :]
+    protection = review_schedule(panel, periods).protection
+    prior = np.nan_to_num(rates.prior_daily_rate[:, periods.start : periods.stop]) * panel.period_days
+    level = critical_ratio(panel)[:, None]
+    return np.asarray(gamma.ppf(level, protection / usual**2, scale=1.0) * usual**2 * prior)
 
 
 def incumbent(panel: Panel, periods: range) -> F64:

@@ -18,7 +18,17 @@ from simulator.panel import F64, I64
 from simulator.rollout import Trajectory, rollout
 from simulator.step import State
 from simulator.sweep import replay_totals
-from training.methods import GBM_STRONG, HINDSIGHT, OR_LABEL, REFERENCE, Progress, Replay, method_names, method_targets
+from training.methods import (
+    GBM_STRONG,
+    HINDSIGHT,
+    OR_LABEL,
+    REFERENCE,
+    Progress,
+    Replay,
+    method_names,
+    method_targets,
+    only_judged,
+)
 from training.segments import SEGMENTS, Segments, cuts_in_words, segments_of
 
 SCHEMA = "orpr-backtest-2"
@@ -81,6 +91,7 @@ def backtest(
         if contender.row in method_names(replay.panel.period_days):
             raise ValueError(f"policy {contender.run}: {contender.row!r} is the name of another method")
     targets = method_targets(replay, progress, seed, inventory)
+    replay = only_judged(replay)
     totals = {
         method: _totals(replay, replay_totals(replay.world, target, ORDER_UP_TO)) for method, target in targets.items()
     }

@@ -13,7 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import gamma
 
-from simulator.baselines import baseline_windows, critical_ratio, demand_quantile, incumbent, pto_gamma, pto_normal
+from simulator.baselines import (
+    baseline_windows,
+    category_base_stock,
+    critical_ratio,
+    demand_quantile,
+    incumbent,
+    pto_gamma,
+    pto_normal,
+)
 from simulator.censoring import REPLAYED, replayed_demand
 from simulator.observation import ObservationSpec, Observer, panel_rates
 from simulator.ordering import inventory_days_grid, rules_of
@@ -33,6 +41,7 @@ REFERENCE = "OR hindsight"
 OR_LABEL = "OR label"
 CLAIRVOYANT = "clairvoyant"
 INCUMBENT = "incumbent"
+CATEGORY_MEAN = "category mean"  # only where new series are judged: the others have better to go by
 GBM_PLAIN = "GBM plain"
 GBM_STRONG = "GBM strong"
 HINDSIGHT = (REFERENCE, CLAIRVOYANT, OR_LABEL)
@@ -48,10 +57,21 @@ class Replay(NamedTuple):
     rates: Rates
     world: World
     demand: str  # one of REPLAYED
+    judged: I64 | None = None  # the series that results are about; the others are only learnt from. None: all
 
     @property
     def window(self) -> slice:
         return slice(self.periods.start, self.periods.stop)
+
+
+def only_judged(replay: Replay) -> Replay:
+    """The replay of the judged series alone; what was known of their peers stays in their rates."""
+    rows = replay.judged
+    if rows is None:
+        return replay
+    return Replay(
+        replay.panel.take(rows), replay.periods, replay.rates.take(rows), replay.world.take(rows), replay.demand
+    )
 
 
 def replay_of(panel: Panel, periods: range, demand: str = "sales") -> Replay:
@@ -75,9 +95,9 @@ def replay_of(panel: Panel, periods: range, demand: str = "sales") -> Replay:
 
 
 def method_names(period_days: int) -> tuple[str, ...]:
-    """The rows that every backtest has."""
+    """The rows that a backtest may have besides policies."""
     base_stocks = [f"PTO {law} {window}" for law in ("normal", "gamma") for window in baseline_windows(period_days)]
-    return (*HINDSIGHT, *base_stocks, "BM_50", "BM_85", INCUMBENT, GBM_PLAIN, GBM_STRONG)
+    return (*HINDSIGHT, *base_stocks, "BM_50", "BM_85", CATEGORY_MEAN, INCUMBENT, GBM_PLAIN, GBM_STRONG)
 
 
 def method_targets(replay: Replay, progress: Progress, seed: int, inventory: F64 | None) -> dict[str, F64]:
@@ -105,8 +125,10 @@ def method_targets(replay: Replay, progress: Progress, seed: int, inventory: F64
     for name, features in ((GBM_PLAIN, plain_features), (GBM_STRONG, strong_features)):
         step = partial(progress, name)
         targets[name] = gbm_targets(panel, observer, periods.start, periods, features, seed, step)
-    assert set(targets) == set(method_names(panel.period_days))
-    return targets
+    if replay.judged is not None:
+        targets[CATEGORY_MEAN] = category_base_stock(panel, replay.rates, periods)
+    assert set(targets) <= set(method_names(panel.period_days))
+    return targets if replay.judged is None else {name: target[replay.judged] for name, target in targets.items()}
 
 
 def _hindsight_targets(replay: Replay, progress: Progress, inventory: F64 | None) -> dict[str, F64]:

@@ -136,7 +136,7 @@ def test_runs_of_one_row_are_averaged(told: Told) -> None:
     ("changes", "said"),
     [
         ({"policies": ["champion", "champion"]}, "daily-2 is named twice"),
-        ({"scenarios": ["war"]}, "scenario must be one of packs, carrying, lead-times, got 'war'"),
+        ({"scenarios": ["war"]}, "scenario must be one of packs, carrying, lead-times, cold-0, .*, got 'war'"),
         ({"scenarios": ["lead-times"]}, "scenario lead-times needs an orders file"),
         ({"min_in_stock": 1.5}, "min_in_stock must lie between 0 and 1, got 1.5"),
         ({"replay": "wishes"}, "replay must be one of sales, recovered, got 'wishes'"),

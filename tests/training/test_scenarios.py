@@ -7,11 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from simulator.baselines import category_base_stock
 from simulator.lead_times import LeadTimeHistory
 from simulator.observation import panel_rates
 from simulator.panel import Panel
+from simulator.rates import rate_sources
+from simulator.schedule import review_schedule
 from tests.panels import make_panel
-from training.methods import replay_of
+from training.backtest import backtest
+from training.methods import CATEGORY_MEAN, replay_of
 from training.scenarios import (
     AS_GIVEN,
     CARRYING_RATE,
@@ -19,6 +23,7 @@ from training.scenarios import (
     PACKS,
     apply_scenario,
     drawn_lead_times,
+    new_series,
     orders_before,
 )
 
@@ -74,7 +79,7 @@ def test_series_without_a_cost_keep_their_holding_cost_and_are_counted() -> None
 
 
 def test_an_unknown_scenario_is_refused(few: Panel) -> None:
-    with pytest.raises(ValueError, match="packs, carrying, lead-times, got 'war'"):
+    with pytest.raises(ValueError, match="packs, carrying, lead-times, cold-0, .*, got 'war'"):
         apply_scenario(few, "war", START)
 
 
@@ -94,3 +99,51 @@ def test_drawn_lead_times_change_when_goods_come_and_nothing_else(few: Panel) ->
     for none in (later, None):
         with pytest.raises(ValueError, match="orders received before the window"):
             orders_before(few, given.periods, none)
+
+
+@pytest.mark.parametrize("days", [0, 14])
+def test_new_items_are_known_for_the_last_days_only_and_the_others_stay(bakery: Panel, days: int) -> None:
+    changed, words = apply_scenario(bakery, f"cold-{days}", START)
+    rows = new_series(bakery)
+    assert 5 < len(rows) < 30
+    assert f"{len(rows)}, drawn by a hash, are new" in words
+    others = np.setdiff1d(np.arange(bakery.series_count), rows)
+    np.testing.assert_array_equal(changed.units_sold[others], bakery.units_sold[others])
+    np.testing.assert_array_equal(changed.units_sold[rows, START - days :], bakery.units_sold[rows, START - days :])
+    assert np.isnan(changed.units_sold[rows, : START - days]).all()
+    assert not panel_rates(changed).has_history[rows, START - days - 1].any()
+
+
+def test_a_reference_is_an_old_item_of_the_same_category_and_place(bakery: Panel) -> None:
+    changed, _ = apply_scenario(bakery, "cold-0-reference", START)
+    rows, items = new_series(bakery), bakery.items
+    series = list(zip(items.item_id, items.location_id, strict=True))
+    for n in rows:
+        other = series.index((changed.items.reference_item_id[n], items.location_id[n]))
+        assert other not in rows
+        assert items.category[other] == items.category[n]
+    sources = rate_sources(changed, panel_rates(changed), START - 1)
+    assert {sources[n] for n in rows} == {"reference_item"}
+
+
+def test_new_items_are_judged_alone_beside_their_category_s_base_stock(bakery: Panel) -> None:
+    some = bakery.take(np.arange(0, 84, 3))
+    changed, _ = apply_scenario(some, "cold-7", 1100)
+    rows = new_series(some)
+    replay = replay_of(changed, range(1100, 1130))._replace(judged=rows)
+    done = backtest(replay, [], lambda *_: None)
+    assert done.replay.panel.names == [some.names[n] for n in rows]
+    assert {len(total.total_cost) for total in done.totals.values()} == {len(rows)}
+    assert CATEGORY_MEAN in done.totals
+    expected = category_base_stock(changed, replay.rates, replay.periods)[rows]
+    np.testing.assert_allclose(done.targets[CATEGORY_MEAN], expected)
+    prior, cycle = (
+        replay.rates.prior_daily_rate[rows, 1100],
+        review_schedule(changed, replay.periods).protection[rows, 0],
+    )
+    assert (expected[:, 0] > prior * cycle).all()  # a quantile of 0.8 or more of a skewed demand
+
+
+def test_a_dataset_too_small_for_new_items_says_so(bakery: Panel) -> None:
+    with pytest.raises(ValueError, match="needs more series"):
+        apply_scenario(bakery.take(new_series(bakery)), "cold-0", START)
