@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PACKAGES := simulator solver training service orpr
-SEEDS ?= 0 1 2 3 4
-RECIPE ?= default
-RUNS ?= runs/daily-1-seed
+CHAMPION := service/bundles/daily-2
+RUN ?= runs/daily-2
+ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl
+CASES := packs carrying cold-0 cold-0-reference cold-7 cold-7-reference cold-14 cold-14-reference cold-28 cold-28-reference
 DATA ?= data
 RESULTS ?= docs/results
 PAGE ?= README.md
@@ -35,15 +36,16 @@ bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classica
 	$(BIN)/python -m tests.benchmarks.labels $(RESULTS)
 	$(BIN)/python -m tests.benchmarks.censoring $(RESULTS)
 
-results: $(VENV)/.dev  ## train five seeds (an hour), backtest them, write docs/results and the README's table
-	for seed in $(SEEDS); do $(BIN)/orpr train --data simulator/sample --config $(RECIPE) --test-days 180 \
-	    --seed $$seed --out $(RUNS)$$seed || exit 1; done
-	$(BIN)/orpr backtest --data simulator/sample $(foreach seed,$(SEEDS),--policy $(RUNS)$(seed)) \
-	    --scenario packs --scenario carrying --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
+results: $(VENV)/.dev  ## backtest the shipped policy and the one before its replays; docs/results and the README's table
+	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --min-in-stock 0.9 $(ROWS) --results $(RESULTS)
+	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --replay recovered $(ROWS) --results $(RESULTS)
+	$(BIN)/orpr backtest --data $(DATA)/online_retail --test-days 60 $(ROWS) --scenario cold-0 --scenario cold-14 --results $(RESULTS)
+	$(BIN)/orpr backtest --data simulator/sample $(ROWS) $(foreach case,$(CASES),--scenario $(case)) \
+	    --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 
 foundation: $(VENV)/.dev  ## rebuild the shipped policy (two hours) from the datasets in $(DATA)
 	$(BIN)/orpr train --data $(DATA)/freshretail --test-days 28 --data $(DATA)/bakery --test-days 180 \
-	    --data $(DATA)/online_retail --test-days 60 --config foundation --threads 1 --seed 0 --out $(RUNS)0
+	    --data $(DATA)/online_retail --test-days 60 --config foundation --threads 1 --seed 0 --also-dl --out $(RUN)
 
 format: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix .

@@ -14,6 +14,7 @@ from simulator.baselines import demand_quantile, incumbent, pto_gamma, pto_norma
 from simulator.observation import (
     CODES,
     FIELDS,
+    HISTORY_FIELDS,
     ObservationSpec,
     Observer,
     field_shape,
@@ -25,6 +26,7 @@ from simulator.observation import (
 from simulator.panel import Panel
 from simulator.rollout import opening_stock
 from simulator.schedule import review_schedule
+from simulator.step import State
 from tests.panels import make_panel, random_panel
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -190,3 +192,20 @@ def test_before_the_panel_begins_nothing_is_known_of_anything(bakery: Panel) -> 
     assert np.isnan(observation["prior_daily_rate"]).all()
     assert (observation["sales_share"] == 0).all()
     assert np.isnan(observation["units_sold"]).all()
+
+
+def test_stock_stands_in_its_own_fields_and_what_arrives_late_in_the_last_period() -> None:
+    panel, spec = random_panel(np.random.default_rng(5)), ObservationSpec(1)
+    pipeline = np.zeros((3, spec.horizon + 5))
+    pipeline[0, [0, 90, 92, 95]] = [1.0, 2.0, 4.0, 8.0]
+    pipeline[2, 3] = 5.0
+    state = State(np.array([7.0, 0.0, np.nan]), pipeline)
+    observation = Observer(panel, spec).observe(np.arange(3), np.full(3, 60), state)
+    assert observation["on_hand"][:2].tolist() == [7.0, 0.0]
+    assert observation["on_order"][0, [0, 89, 90]].tolist() == [1.0, 0.0, 14.0]
+    assert not observation["on_order"][1].any()
+    assert np.isnan(observation["on_order"][2]).all()  # nothing is told of a series whose stock is unknown
+    blind = Observer(panel, spec).observe(np.arange(3), np.full(3, 60))
+    assert np.isnan(blind["on_hand"]).all()
+    for field in HISTORY_FIELDS:
+        np.testing.assert_array_equal(observation[field.name], blind[field.name])

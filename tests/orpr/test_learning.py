@@ -1,0 +1,92 @@
+"""`orpr train` on several datasets: what is kept out, what is written, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orpr.learning import Learned, run_training
+from service.policy import Policy
+from training.config import TrainConfig, load_config
+from training.run import named_config
+
+
+@pytest.fixture(scope="module")
+def recipe() -> TrainConfig:
+    tiny = load_config(named_config("tiny"))
+    return replace(
+        tiny, labels=replace(tiny.labels, samples_per_variant=800, drawn_variants=0),
+        rollout=replace(tiny.rollout, episodes=32, batch_size=16),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def other(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same shop under another name."""
+    folder = tmp_path_factory.mktemp("other")
+    shutil.copytree(small_dataset, folder, dirs_exist_ok=True)
+    settings = json.loads((folder / "dataset.json").read_text()) | {"name": "other"}
+    (folder / "dataset.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learned(small_dataset: Path, other: Path, recipe: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "two"
+    done = run_training(
+        [small_dataset, other], out, recipe, lambda *_: None, command="orpr train", test_days=[180, 30], also_dl=True,
+        log_dir=out.with_name("log"),
+    )  # fmt: skip
+    assert isinstance(done, Learned)
+    assert done.before == {"bakery": "2018-11-01", "other": "2019-03-31"}
+    return out
+
+
+def test_the_contract_names_the_cut_off_of_every_dataset(learned: Path) -> None:
+    policy = Policy(learned)
+    assert policy.contract["training_cut_offs"] == {"bakery": "2018-11-01", "other": "2019-03-31"}
+    assert set(policy.manifest["datasets"]) == {"bakery", "other"}
+    assert policy.manifest["command"] == "orpr train"
+
+
+def test_golden_cases_come_from_every_dataset_with_and_without_stock(learned: Path) -> None:
+    with np.load(learned / "golden.npz") as golden:
+        on_hand = golden["input.on_hand"]
+        assert len(on_hand) == 48
+        assert 0 < np.isnan(on_hand).sum() < 24
+        assert (np.isnan(golden["input.on_order"]).all(axis=1) == np.isnan(on_hand)).all()
+
+
+def test_the_policy_before_its_replays_is_kept_and_decides_otherwise(learned: Path) -> None:
+    policies = [Policy(learned), Policy(learned.with_name("two-dl"))]
+    assert policies[1].manifest["config"]["rollout"]["epochs"] == 0
+    assert policies[0].manifest["config_sha256"] != policies[1].manifest["config_sha256"]
+    losses = [json.loads((learned.with_name(name) / "report.json").read_text())["losses"] for name in ("two", "two-dl")]
+    assert set(losses[0]) - set(losses[1]) == {"rollout"}
+    assert losses[0]["joint"] == losses[1]["joint"]
+
+
+def test_nothing_but_bundles_and_the_log_is_left(learned: Path) -> None:
+    assert {path.name for path in learned.parent.iterdir()} == {"two", "two-dl", "log"}
+    assert any(path.name.startswith("events.out.tfevents") for path in learned.with_name("log").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "said"),
+    [
+        (["small", "other"], [180, 30, 7], r"test-days must be given once or 2 times, once for each --data; got 3"),
+        (["small", "small"], [180], "two datasets have the same name: bakery, bakery"),
+    ],
+)
+def test_datasets_that_do_not_fit_together_are_refused(
+    small_dataset: Path, other: Path, recipe: TrainConfig, tmp_path: Path, names: list[str], days: list[int], said: str
+) -> None:
+    folders = [{"small": small_dataset, "other": other}[name] for name in names]
+    with pytest.raises(ValueError, match=said):
+        run_training(folders, tmp_path / "out", recipe, lambda *_: None, command="", test_days=days)
+    assert list(tmp_path.iterdir()) == []
