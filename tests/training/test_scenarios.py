@@ -79,7 +79,7 @@ def test_series_without_a_cost_keep_their_holding_cost_and_are_counted() -> None
 
 
 def test_an_unknown_scenario_is_refused(few: Panel) -> None:
-    with pytest.raises(ValueError, match="packs, carrying, lead-times, cold-0, .*, got 'war'"):
+    with pytest.raises(ValueError, match=r"packs, carrying, lead-times, cold-0, .*, got 'war'"):
         apply_scenario(few, "war", START)
 
 
