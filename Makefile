@@ -6,9 +6,12 @@ PIP := $(BIN)/pip --disable-pip-version-check
 PACKAGES := simulator solver training service orpr
 CHAMPION := service/bundles/daily-2
 RUN ?= runs/daily-2
-ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl
+ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl --policy DL+RL=$(RUN)-rl
 CASES := packs carrying cold-0 cold-0-reference cold-7 cold-7-reference cold-14 cold-14-reference cold-28 cold-28-reference
 DATA ?= data
+FRESH = --data $(DATA)/freshretail --test-days 28
+BAKERY = --data $(DATA)/bakery --test-days 180
+ONLINE = --data $(DATA)/online_retail --test-days 60
 RESULTS ?= docs/results
 PAGE ?= README.md
 
@@ -39,13 +42,15 @@ bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classica
 results: $(VENV)/.dev  ## backtest the shipped policy and the one before its replays; docs/results and the README's table
 	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --min-in-stock 0.9 $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --replay recovered $(ROWS) --results $(RESULTS)
-	$(BIN)/orpr backtest --data $(DATA)/online_retail --test-days 60 $(ROWS) --scenario cold-0 --scenario cold-14 --results $(RESULTS)
+	$(BIN)/orpr backtest --data $(DATA)/online_retail --test-days 60 $(ROWS) \
+	    --policy zero-shot=runs/no-online-retail --scenario cold-0 --scenario cold-14 --results $(RESULTS)
 	$(BIN)/orpr backtest --data simulator/sample $(ROWS) $(foreach case,$(CASES),--scenario $(case)) \
 	    --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 
-foundation: $(VENV)/.dev  ## rebuild the shipped policy (two hours) from the datasets in $(DATA)
-	$(BIN)/orpr train --data $(DATA)/freshretail --test-days 28 --data $(DATA)/bakery --test-days 180 \
-	    --data $(DATA)/online_retail --test-days 60 --config foundation --threads 1 --seed 0 --also-dl --out $(RUN)
+foundation: $(VENV)/.dev  ## rebuild the shipped policy (two hours on one core) from the datasets in $(DATA), and its rivals
+	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation --threads 1 --seed 0 --also-dl --out $(RUN)
+	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --threads 1 --seed 0 --out $(RUN)-rl
+	$(BIN)/orpr train $(FRESH) $(BAKERY) --config foundation --threads 1 --seed 0 --out runs/no-online-retail
 
 format: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix .
