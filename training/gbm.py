@@ -95,7 +95,7 @@ Features = Callable[[Observation, ObservationSpec], F32]
 
 def gbm_targets(
     panel: Panel, observer: Observer, end: int, periods: range, features: Features, seed: int,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int], None], *, recovered: bool,
 ) -> F64:  # fmt: skip
     """(N, T) target stocks of a model trained on what was known before `end`.
 
@@ -107,9 +107,10 @@ def gbm_targets(
         features: `plain_features` or `strong_features`.
         seed: of the row sample and the trees.
         progress: called after each of the models, one for each distinct critical ratio.
+        recovered: learn demand completed behind stock-outs, else sales as they were: whatever will be replayed.
     """
     rng = np.random.default_rng(seed)
-    rows, when, target = _training_rows(panel, end, rng)
+    rows, when, target = _training_rows(panel, end, rng, recovered=recovered)
     inputs, scale = _in_chunks(observer, rows, when, features)
     asked_rows = np.repeat(np.arange(panel.series_count), len(periods))
     asked_when = np.tile(np.arange(periods.start, periods.stop), panel.series_count)
@@ -131,8 +132,8 @@ def gbm_targets(
     return table
 
 
-def _training_rows(panel: Panel, end: int, rng: np.random.Generator) -> tuple[I64, I64, F64]:
-    demand, known = label_demand(panel, recovered=True, before=end)
+def _training_rows(panel: Panel, end: int, rng: np.random.Generator, *, recovered: bool) -> tuple[I64, I64, F64]:
+    demand, known = label_demand(panel, recovered=recovered, before=end)
     window = history_window(panel, end)
     n = np.repeat(np.arange(panel.series_count), len(window))
     t = np.tile(np.arange(window.start, window.stop), panel.series_count)

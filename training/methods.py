@@ -124,7 +124,9 @@ def method_targets(replay: Replay, progress: Progress, seed: int, inventory: F64
     observer = Observer(panel, ObservationSpec(panel.period_days), replay.rates)
     for name, features in ((GBM_PLAIN, plain_features), (GBM_STRONG, strong_features)):
         step = partial(progress, name)
-        targets[name] = gbm_targets(panel, observer, periods.start, periods, features, seed, step)
+        targets[name] = gbm_targets(
+            panel, observer, periods.start, periods, features, seed, step, recovered=replay.demand == "recovered"
+        )
     if replay.judged is not None:
         targets[CATEGORY_MEAN] = category_base_stock(panel, replay.rates, periods)
     assert set(targets) <= set(method_names(panel.period_days))
