@@ -43,7 +43,7 @@ results: $(VENV)/.dev  ## backtest the shipped policy and the one before its rep
 	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --min-in-stock 0.9 $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --replay recovered $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest --data $(DATA)/online_retail --test-days 60 $(ROWS) \
-	    --policy zero-shot=runs/no-online-retail --scenario cold-0 --scenario cold-14 --results $(RESULTS)
+	    --policy zero-shot=runs/no-online-retail --results $(RESULTS)
 	$(BIN)/orpr backtest --data simulator/sample $(ROWS) $(foreach case,$(CASES),--scenario $(case)) \
 	    --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 

@@ -19,7 +19,7 @@ from simulator.panel import I64, Bools, Panel
 from simulator.step import State, advance, place_order
 from solver.labels import history_window
 from training.config import RolloutConfig
-from training.dataset import Known, TrainingSet, draw_variant
+from training.dataset import Known, TrainingSet, draw_variant, supplied
 from training.loop import Batches, Run, Trace, run_stage
 from training.model import Context, PolicyNetwork
 
@@ -28,6 +28,7 @@ CHOSEN_BY = (
     "expected_turnover_days",
 )  # fmt: skip
 READ_AT_ONCE = 1024
+TRIES = 8  # starts drawn for a stretch; the first whose sales count is taken
 
 
 class Episodes(NamedTuple):
@@ -73,14 +74,16 @@ def _episodes(
 ) -> Episodes:  # fmt: skip
     window = history_window(variant, part.end)
     length = min(periods, len(window))
-    start = window.start + rng.integers(0, len(window) - length + 1, variant.series_count)
-    at = start[:, None] + np.arange(length)  # (E, T) periods of the panel
     each = np.arange(variant.series_count)
+    tries = window.start + rng.integers(0, len(window) - length + 1, (TRIES, variant.series_count))
+    start = tries[np.argmax([supplied(part, each, one, one + length) for one in tries], axis=0), each]
+    at = start[:, None] + np.arange(length)  # (E, T) periods of the panel
     lead, review = variant.lead_periods, variant.review_periods
     # Each row of `part` is drawn by itself, so one review calendar per row is as good as any.
     due = (at - start[:, None] + rng.integers(0, review)[:, None]) % review[:, None] == 0
     rate = np.maximum(part.rates.daily_rate[each, start] * variant.period_days, 1e-6)
     known = part.known[each[:, None], at]
+    known &= supplied(part, each, start, start + length)[:, None]  # a stretch out of supply is replayed and not counted
     demand = np.where(known, part.demand[each[:, None], at], rate[:, None])
     due &= ~beyond_horizon(variant, data.spec)[:, None]
     rows, columns = np.nonzero(due)

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+RECOVERED, IN_STOCK = "recovered", "in_stock"
+PRICED_ON = (RECOVERED, "sales", IN_STOCK)
+
 
 def _positive(owner: object, *names: str) -> None:
     for name in names:
@@ -53,7 +56,9 @@ class StageConfig:
 class LabelConfig:
     """Which decisions are labelled."""
 
-    recovered_demand: bool = True  # label on demand recovered from stock-outs
+    # What decisions are priced on: demand "recovered" behind stock-outs, "sales" as they were, or "in_stock": the sales of
+    # intervals that were nearly always in stock, the others left out.
+    demand: str = "recovered"
     drawn_variants: int = 4  # further copies of the dataset with drawn lead times, review periods and critical ratios
     free_position: bool = (
         True  # train on curves as if the position were below every target; the file keeps the real ones
@@ -63,6 +68,8 @@ class LabelConfig:
     def __post_init__(self) -> None:
         if self.drawn_variants < 0:
             raise ValueError(f"drawn_variants must be at least 0, got {self.drawn_variants}")
+        if self.demand not in PRICED_ON:
+            raise ValueError(f"demand must be one of {', '.join(PRICED_ON)}, got {self.demand!r}")
         _positive(self, "samples_per_variant")
 
 

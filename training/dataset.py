@@ -17,6 +17,7 @@ import torch
 from simulator.observation import FIELDS, ObservationSpec, Observer, Rates, beyond_horizon, evidence, panel_rates
 from simulator.ordering import inventory_days_grid
 from simulator.panel import F32, F64, I64, Bools, Panel
+from simulator.schedule import lead_and_review
 from simulator.step import State
 from solver.curves import Epochs
 from solver.labels import (
@@ -28,11 +29,12 @@ from solver.labels import (
     replayed_history,
     with_offset,
 )
-from training.config import LabelConfig
+from training.config import IN_STOCK, RECOVERED, LabelConfig
 from training.loop import Batches
 
 DRAWN_REVIEWS = (1, 1, 2, 2, 3, 7)
 USUAL_RATIOS, WIDE_LOGITS = (0.75, 0.97), (0.4, 5.3)  # half of the drawn series each; the second is 0.6 to 0.995
+LEAST_SUPPLY = 0.9  # share of an interval in stock from which its sales count as demand
 STOCK_SPREAD, DAY_SPREAD = 0.3, 0.1  # of the drawn base stocks around the incumbent's, in logs
 Progress = Callable[[int, int], None]
 
@@ -64,6 +66,7 @@ class Known:
     demand: F64  # (N, T) what the labels replay
     known: Bools  # (N, T) where
     future: F32  # (N, T) demand to forecast, NaN where unknown
+    supply: F64 | None  # (N, T + 1) time in stock summed up to each period, where only supplied intervals are taken
 
     def take(self, rows: I64) -> Known:
         """Some series only."""
@@ -74,6 +77,7 @@ class Known:
             self.demand[rows],
             self.known[rows],
             self.future[rows],
+            None if self.supply is None else self.supply[rows],
         )
 
 
@@ -106,7 +110,7 @@ class TrainingSet:
             raise ValueError(f"datasets that are learnt from together must have one period_days, got {sorted(lengths)}")
         self.spec = ObservationSpec(lengths.pop())
         self.grid = inventory_days_grid()
-        self.known = [known_of(past, recovered=config.recovered_demand) for past in pasts]
+        self.known = [known_of(past, config.demand) for past in pasts]
         self.copies: list[Copy] = []
         total = len(pasts) * (1 + config.drawn_variants)
         for known in self.known:
@@ -141,6 +145,8 @@ class TrainingSet:
             repeat = len(shifts) / variant.review_periods[epochs.series]
             keep = rng.random(len(epochs.series)) < np.minimum(share, 1.0) / repeat
             keep &= ~beyond_horizon(variant, self.spec)[epochs.series]
+            lead, review = lead_and_review(variant, epochs.series, epochs.period)
+            keep &= supplied(source, epochs.series, epochs.period + 1, epochs.period + lead + review)
             epochs = epochs._replace(**{k: v[keep] for k, v in epochs._asdict().items()})
             now = history.target_stock[epochs.series, epochs.period - window.start]
             epochs = epochs._replace(incumbent_days=now / epochs.daily_rate)
@@ -195,14 +201,29 @@ class TrainingSet:
         )
 
 
-def known_of(past: Past, *, recovered: bool) -> Known:
-    """Rates, demand to replay and demand to forecast; nothing in the last two comes from `end` on."""
+def known_of(past: Past, priced_on: str) -> Known:
+    """Rates, demand to replay and demand to forecast; nothing in the last two comes from `end` on.
+
+    Args:
+        past: the panel and its end.
+        priced_on: one of `training.config.PRICED_ON`.
+    """
     panel, end = past
     found = evidence(panel.units_sold, panel.in_stock, panel.promotion * 0, panel.open)
     future = np.where(found.seen >= 0.999, found.demand, np.nan).astype(np.float32)
     future[:, end:] = np.nan
-    demand, known = label_demand(panel, recovered=recovered, before=end)
-    return Known(panel, end, panel_rates(panel), demand, known, future)
+    demand, known = label_demand(panel, recovered=priced_on == RECOVERED, before=end)
+    stock = np.nan_to_num(panel.in_stock, nan=1.0).astype(np.float64)  # unknown counts as in stock, as everywhere
+    supply = np.pad(np.cumsum(stock, axis=1), ((0, 0), (1, 0))) if priced_on == IN_STOCK else None
+    return Known(panel, end, panel_rates(panel), demand, known, future, supply)
+
+
+def supplied(known: Known, rows: I64, first: I64, stop: I64) -> Bools:
+    """(B,) whether the shelf was full for nearly all of the periods from `first` to before `stop`; True where all count."""
+    if known.supply is None:
+        return np.ones(len(rows), dtype=bool)
+    share = (known.supply[rows, stop] - known.supply[rows, first]) / np.maximum(stop - first, 1)
+    return np.asarray(share >= LEAST_SUPPLY)
 
 
 def _some_series(known: Known, samples: int, rng: np.random.Generator) -> I64:

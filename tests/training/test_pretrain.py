@@ -183,6 +183,7 @@ def test_adapting_runs_the_joint_stage_only(training_set: TrainingSet, trained: 
         ("[model]\nwidth = 30", "width"),
         ('seed = "one"', "seed"),
         ("model = 3", "model"),
+        ('[labels]\ndemand = "wishes"', "demand"),
         ('[loss]\njoint = "both"', "joint"),
         ('[align]\ncompare_with = "nobody"', "compare_with"),
     ],
@@ -220,3 +221,22 @@ def test_the_paper_s_joint_stage_minimises_the_labels_and_leaves_the_forecast_al
         faithful = replace(tiny.loss, joint="label", forecast=0.0)
         assert decision_loss(latent, batch, network.grid, faithful) == label_loss(latent, batch, tiny.loss)
         assert decision_loss(latent, batch, network.grid, tiny.loss) != label_loss(latent, batch, tiny.loss)
+
+
+def test_only_supplied_intervals_are_priced_where_that_is_asked(few: Panel, tiny: TrainConfig) -> None:
+    """Half of the days half empty: every interval left is in stock for nine tenths, and priced on plain sales."""
+    in_stock = np.ones_like(few.in_stock)
+    in_stock[:, 500:700] = 0.5
+    patchy = replace(few, in_stock=in_stock)
+    labels = replace(tiny.labels, drawn_variants=0, samples_per_variant=20_000)
+    sets = {
+        name: TrainingSet([Past(patchy, END)], replace(labels, demand=name), 0, 0.5)
+        for name in ("in_stock", "sales", "recovered")
+    }
+    copy = sets["in_stock"].copies[0]
+    cycle = (patchy.lead_periods + patchy.review_periods)[copy.series]
+    shares = [in_stock[n, t + 1 : t + c].mean() for n, t, c in zip(copy.series, copy.period, cycle, strict=True)]
+    assert min(shares) >= 0.9 - 1e-6
+    assert 0.7 * sets["sales"].size < sets["in_stock"].size < 0.9 * sets["sales"].size
+    np.testing.assert_array_equal(sets["in_stock"].known[0].demand, sets["sales"].known[0].demand)
+    assert sets["recovered"].known[0].demand[:, 500:700].sum() > 1.2 * sets["sales"].known[0].demand[:, 500:700].sum()
