@@ -245,6 +245,9 @@ def backtest(
     min_in_stock: Annotated[
         float, typer.Option(help="Leave out series in stock for less of the window: their sales hide demand.")
     ] = 0.0,
+    restarts: Annotated[
+        int, typer.Option(help="Windows one after another, each from a fresh opening stock, as a contest rolled back.")
+    ] = 1,
     report: Annotated[Path | None, typer.Option(help="Folder for one HTML report with its pictures.")] = None,
     results: Annotated[Path | None, typer.Option(help="Folder for JSON, page and picture.")] = None,
     page: Annotated[Path | None, typer.Option(help="Rewrite the table between this page's backtest marks.")] = None,
@@ -261,7 +264,7 @@ def backtest(
     with progress_bars() as bars:
         done = run_backtest(
             data, policy or ["champion"], test_days, seed, bars, command=command_line(), replay=replay,
-            scenarios=scenario or [], min_in_stock=min_in_stock,
+            scenarios=scenario or [], min_in_stock=min_in_stock, restarts=restarts,
         )  # fmt: skip
     for table in screen_tables(done.result):
         SCREEN.print(table)

@@ -42,7 +42,7 @@ class Evaluation(NamedTuple):
 
 def run_backtest(
     data: Path, policies: Sequence[str], test_days: int, seed: int, progress: Report, *, command: str,
-    replay: str = "sales", scenarios: Sequence[str] = (), min_in_stock: float = 0.0,
+    replay: str = "sales", scenarios: Sequence[str] = (), min_in_stock: float = 0.0, restarts: int = 1,
 ) -> Evaluation:  # fmt: skip
     """Replay all methods on the last `test_days` of a dataset, as it is and under each scenario.
 
@@ -56,6 +56,8 @@ def run_backtest(
         replay: `sales` or `recovered`.
         scenarios: of `training.scenarios.SCENARIOS`.
         min_in_stock: leave out series that were in stock for a smaller share of the window, whose sales hide demand.
+        restarts: so many windows of `test_days` one after another, the last at the end; each opens anew, and what happens
+            before its first orders can arrive does not count where there are several.
 
     Raises:
         ValueError: when a policy was trained on part of the window, or a name is not known.
@@ -64,7 +66,11 @@ def run_backtest(
         if name not in SCENARIOS:
             raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {name!r}")
     panel = read_panel(data)
-    window = test_window(panel, test_days)
+    if restarts < 1:
+        raise ValueError(f"restarts must be at least 1, got {restarts}")
+    window = test_window(panel, test_days * restarts)
+    each = len(window) // restarts
+    starts = range(window.start, window.stop, each)
     sources = [load_policy(spec, panel.period_days) for spec in policies]
     _check_names(sources)
     for source in sources:
@@ -77,12 +83,15 @@ def run_backtest(
         changed, words = apply_scenario(panel, name, window.start)
         contenders = [contender for source in sources for contender in contenders_of(source)]
         progress_here = progress if name == AS_GIVEN else _named(progress, name)
-        replayed = replay_of(changed, window, replay)
+        replays = [replay_of(changed, range(start, start + each), replay) for start in starts]
         if name in COLD:
-            replayed = replayed._replace(judged=new_series(panel))
+            replays = [replayed._replace(judged=new_series(panel)) for replayed in replays]
         if name == LEAD_TIMES and orders is not None:
-            replayed, words = drawn_lead_times(replayed, orders, seed)
-        done = backtest(replayed, contenders, progress_here, seed=seed, inventory=inventory)
+            drawn = [drawn_lead_times(replayed, orders, seed) for replayed in replays]
+            replays, words = [replayed for replayed, _ in drawn], drawn[0][1]
+        if restarts > 1:
+            words += f"; {restarts} windows of {each} periods, each from a fresh opening stock and without what its first orders cannot change"
+        done = backtest(replays, contenders, progress_here, seed=seed, inventory=inventory)
         given = done if given is None else given
         made.append({"scenario": name, "rules": words} | as_json(done))
     assert given is not None

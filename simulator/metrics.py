@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.panel import F64, Items
+from simulator.panel import F64, I64, Items
 from simulator.rollout import Trajectory
 
 LEAST_LOST = 1e-6  # units; less is what float arithmetic leaves, not a stock-out
@@ -20,7 +20,7 @@ class UnitTotals(NamedTuple):
     stockout_periods: F64
     wasted: F64  # units
     demand: F64  # units
-    periods: int
+    periods: int | I64  # of each series where they differ
 
 
 class SeriesTotals(NamedTuple):
@@ -83,7 +83,7 @@ def series_totals(units: UnitTotals, items: Items, period_days: int) -> SeriesTo
         demand=units.demand,
         sales=units.demand - units.lost_sales,
         stockout_periods=units.stockout_periods,
-        periods=np.full(len(items), float(units.periods)),
+        periods=np.broadcast_to(np.asarray(units.periods, dtype=np.float64), len(items)),
     )
 
 

@@ -7,6 +7,7 @@ are marked so. Nothing here knows files, bundles or services: a policy is a func
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ from simulator.metrics import Metrics, SeriesTotals, UnitTotals, paired_ratio, s
 from simulator.observation import ObservationSpec, Observer
 from simulator.ordering import ORDER_UP_TO
 from simulator.panel import F64, I64
-from simulator.rollout import Trajectory, rollout
+from simulator.rollout import Trajectory, as_columns, rollout
 from simulator.step import State
+from simulator.sweep import replay as run_targets
 from simulator.sweep import replay_totals
 from training.methods import (
     GBM_STRONG,
@@ -58,9 +60,10 @@ class Row(NamedTuple):
 
 
 class Backtest(NamedTuple):
-    """All methods on one window."""
+    """All methods on one window, or on several one after another."""
 
-    replay: Replay
+    replay: Replay  # the window; of several, the last, which the figures show
+    windows: list[range]
     segments: Segments
     best_pto: str  # the cheapest base stock on past sales
     policy: str  # the row that the report is about: the first contender's; "" where there is none
@@ -72,13 +75,16 @@ class Backtest(NamedTuple):
 
 
 def backtest(
-    replay: Replay, contenders: Sequence[Contender], progress: Progress, *, seed: int = 0,
+    replays: Sequence[Replay], contenders: Sequence[Contender], progress: Progress, *, seed: int = 0,
     inventory: F64 | None = None,
 ) -> Backtest:  # fmt: skip
-    """Replay every method over the window.
+    """Replay every method over the window, or over each of several from a fresh opening stock.
+
+    Where there are several, what happens before a series' first order can arrive is the same for all methods and comes
+    back with every window; it is left out.
 
     Args:
-        replay: the window; nothing is trained on it.
+        replays: the windows of one panel, in order; nothing is trained on them.
         contenders: the policies; those of one row are averaged.
         progress: called as (method, step, steps).
         seed: of the bootstrap and the boosted trees.
@@ -88,37 +94,94 @@ def backtest(
         ValueError: where a contender's row has the name of another method.
     """
     for contender in contenders:
-        if contender.row in method_names(replay.panel.period_days):
+        if contender.row in method_names(replays[0].panel.period_days):
             raise ValueError(f"policy {contender.run}: {contender.row!r} is the name of another method")
-    targets = method_targets(replay, progress, seed, inventory)
-    replay = only_judged(replay)
+    found = [
+        _window(
+            replay, contenders, partial(_of_several, progress, step, len(replays)), seed, inventory, len(replays) > 1
+        )
+        for step, replay in enumerate(replays)
+    ]
+    last = found[-1]
     totals = {
-        method: _totals(replay, replay_totals(replay.world, target, ORDER_UP_TO)) for method, target in targets.items()
-    }
-    best_pto = min((m for m in totals if m.startswith("PTO")), key=lambda m: totals[m].total_cost.sum())
-    observer = Observer(replay.panel, ObservationSpec(replay.panel.period_days), replay.rates)
-    of_row: dict[str, list[SeriesTotals]] = {}
-    runs: dict[str, tuple[str, float]] = {}
-    for step, contender in enumerate(contenders):
-        record, target = replay_contender(replay, observer, contender.decide)
-        total = _totals(replay, unit_totals(record))
-        of_row.setdefault(contender.row, []).append(total)
-        targets.setdefault(contender.row, target)
-        runs[contender.run] = (contender.row, float(total.total_cost.sum() / totals[best_pto].total_cost.sum()))
-        progress("policy", step + 1, len(contenders))
-    for row, several in of_row.items():
-        totals[row] = SeriesTotals(*(np.mean(columns, axis=0) for columns in zip(*several, strict=True)))
+        name: series_totals(_summed([window.units[name] for window in found]), last.replay.panel.items,
+                            last.replay.panel.period_days)
+        for name in last.units
+    }  # fmt: skip
+    methods = [name for name in totals if name not in {contender.run for contender in contenders}]
+    best_pto = min((m for m in methods if m.startswith("PTO")), key=lambda m: totals[m].total_cost.sum())
+    least = totals[best_pto].total_cost.sum()
+    runs = {c.run: (c.row, float(totals[c.run].total_cost.sum() / least)) for c in contenders}
+    rows = {name: totals[name] for name in methods}
+    for row in dict.fromkeys(contender.row for contender in contenders):
+        several = [totals[contender.run] for contender in contenders if contender.row == row]
+        rows[row] = SeriesTotals(*(np.mean(columns, axis=0) for columns in zip(*several, strict=True)))
     return Backtest(
-        replay=replay,
-        segments=segments_of(replay.panel, replay.periods.start),
+        replay=last.replay,
+        windows=[replay.periods for replay in replays],
+        segments=segments_of(last.replay.panel, replays[0].periods.start),
         best_pto=best_pto,
         policy=contenders[0].row if contenders else "",
-        rows=_rows(totals, best_pto, seed),
-        totals=totals,
-        targets=targets,
+        rows=_rows(rows, best_pto, seed),
+        totals=rows,
+        targets=last.targets,
         runs=runs,
         seed=seed,
     )
+
+
+class _Window(NamedTuple):
+    """What one window gave."""
+
+    replay: Replay  # of the judged series
+    units: dict[str, UnitTotals]  # by method and by run
+    targets: dict[str, F64]  # by method and by row
+
+
+def _window(
+    replay: Replay, contenders: Sequence[Contender], progress: Progress, seed: int, inventory: F64 | None,
+    after_opening: bool,  # noqa: FBT001 - private
+) -> _Window:  # fmt: skip
+    """Every method and every run over one window."""
+    targets = method_targets(replay, progress, seed, inventory)
+    replay = only_judged(replay)
+    units = {method: replay_totals(replay.world, target, ORDER_UP_TO) for method, target in targets.items()}
+    observer = Observer(replay.panel, ObservationSpec(replay.panel.period_days), replay.rates)
+    for step, contender in enumerate(contenders):
+        if contender.run in units:
+            raise ValueError(f"policy {contender.run!r} has the name of another method or run")
+        record, target = replay_contender(replay, observer, contender.decide)
+        units[contender.run] = unit_totals(record)
+        targets.setdefault(contender.row, target)
+        progress("policy", step + 1, len(contenders))
+    if after_opening:
+        opening = _opening(replay)
+        units = {name: _without(total, opening) for name, total in units.items()}
+    return _Window(replay, units, targets)
+
+
+def _opening(replay: Replay) -> UnitTotals:
+    """What happens to each series before its first order can arrive, whatever the method."""
+    world = replay.world
+    count = world.demand.shape[1]
+    arrival = np.where(world.review_due, np.arange(count) + as_columns(world.lead_time), count)
+    first = np.minimum(arrival.min(axis=1, initial=count), count)
+    record = run_targets(world, np.zeros(world.demand.shape), ORDER_UP_TO)
+    early = np.arange(count)[None, :] < first[:, None]
+    return unit_totals(Trajectory(*(column * early for column in record)))._replace(periods=first)
+
+
+def _without(units: UnitTotals, opening: UnitTotals) -> UnitTotals:
+    rest = {name: whole - getattr(opening, name) for name, whole in units._asdict().items()}
+    return UnitTotals(**rest)
+
+
+def _summed(units: Sequence[UnitTotals]) -> UnitTotals:
+    return UnitTotals(**{name: np.sum([getattr(one, name) for one in units], axis=0) for name in UnitTotals._fields})
+
+
+def _of_several(progress: Progress, number: int, count: int, stage: str, step: int, steps: int) -> None:
+    progress(stage, step, steps) if count == 1 else progress(f"{stage}, window {number + 1} of {count}", step, steps)
 
 
 def replay_contender(replay: Replay, observer: Observer, decide: Decide) -> tuple[Trajectory, F64]:
@@ -132,10 +195,6 @@ def replay_contender(replay: Replay, observer: Observer, decide: Decide) -> tupl
         return targets[:, t]
 
     return rollout(world, policy), targets
-
-
-def _totals(replay: Replay, units: UnitTotals) -> SeriesTotals:
-    return series_totals(units, replay.panel.items, replay.panel.period_days)
 
 
 def _ratio(totals: dict[str, SeriesTotals], method: str, reference: str, seed: int) -> Ratio:
@@ -162,7 +221,7 @@ def _rows(totals: dict[str, SeriesTotals], best_pto: str, seed: int) -> list[Row
 
 def as_json(result: Backtest) -> dict[str, Any]:
     """The result as plain values: the table, the runs, the comparisons, the segments, and the series that lose."""
-    panel, periods = result.replay.panel, result.replay.periods
+    panel, windows = result.replay.panel, result.windows
     table = [
         {"method": row.method, "hindsight": row.method in HINDSIGHT, **row.metrics._asdict(),
          "against_or": row.against_or, "against_best_pto": row.against_pto, "against_gbm_strong": row.against_gbm}
@@ -173,8 +232,9 @@ def as_json(result: Backtest) -> dict[str, Any]:
         "dataset": panel.name,
         "source": panel.source,
         "currency": panel.currency,
-        "first": panel.date_of(periods.start).isoformat(),
-        "last": panel.date_of(periods.stop - 1).isoformat(),
+        "first": panel.date_of(windows[0].start).isoformat(),
+        "last": panel.date_of(windows[-1].stop - 1).isoformat(),
+        "windows": len(windows),
         "period_days": panel.period_days,
         "series": panel.series_count,
         "replayed": result.replay.demand,

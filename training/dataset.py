@@ -135,7 +135,7 @@ class TrainingSet:
         variant = source.panel
         window = history_window(variant, source.end)
         shifts = range(0, int(variant.items.review_period_days.max()), variant.period_days)
-        share = config.samples_per_variant / max(variant.series_count * len(window), 1)
+        share = config.samples_per_variant / max(_usable(source, window), 1)
         history = replayed_history(variant, source.rates, window, demand=(source.demand, source.known))
         parts: list[Epochs] = []
         curves: list[F32] = []
@@ -224,6 +224,17 @@ def supplied(known: Known, rows: I64, first: I64, stop: I64) -> Bools:
         return np.ones(len(rows), dtype=bool)
     share = (known.supply[rows, stop] - known.supply[rows, first]) / np.maximum(stop - first, 1)
     return np.asarray(share >= LEAST_SUPPLY)
+
+
+def _usable(source: Known, window: range) -> int:
+    """How many decisions of a window have a known outcome whose sales count: one a series and period at most."""
+    panel = source.panel
+    last = panel.lead_periods + panel.review_periods
+    rows, periods = np.divmod(np.arange(panel.series_count * len(window)), len(window))
+    periods += window.start
+    inside = periods + last[rows] <= window.stop
+    rows, periods = rows[inside], periods[inside]
+    return int(supplied(source, rows, periods + 1, periods + last[rows]).sum())
 
 
 def _some_series(known: Known, samples: int, rng: np.random.Generator) -> I64:

@@ -38,13 +38,14 @@ from training.gbm import gbm_targets, plain_features, strong_features
 Progress = Callable[[str, int, int], None]
 
 REFERENCE = "OR hindsight"
+CONSTANT = "constant days"  # the one number for all series that hindsight would have chosen
 OR_LABEL = "OR label"
 CLAIRVOYANT = "clairvoyant"
 INCUMBENT = "incumbent"
 CATEGORY_MEAN = "category mean"  # only where new series are judged: the others have better to go by
 GBM_PLAIN = "GBM plain"
 GBM_STRONG = "GBM strong"
-HINDSIGHT = (REFERENCE, CLAIRVOYANT, OR_LABEL)
+HINDSIGHT = (REFERENCE, CLAIRVOYANT, OR_LABEL, CONSTANT)
 SWANSON = np.array([0.3, 0.4, 0.3])  # weights of the 10, 50 and 90 % points
 QUANTILES = [0, 2, 4]  # where these points stand in a forecast
 
@@ -145,6 +146,7 @@ def _hindsight_targets(replay: Replay, progress: Progress, inventory: F64 | None
         REFERENCE: best_days(tables.total_cost, grid)[:, None] * rate,
         OR_LABEL: label.inventory_days[:, None] * rate,
         CLAIRVOYANT: clairvoyant(replay),
+        CONSTANT: best_days(tables.total_cost.sum(axis=0)[None, :], grid)[:, None] * rate,
     }
 
 

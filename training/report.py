@@ -240,8 +240,8 @@ def _reading(result: dict[str, Any]) -> list[str]:
         "Every method replays the same demand from the same opening stock; an order placed at a day's end arrives after its "
         "lead time, unmet demand is lost.",
         "Rows marked hindsight read the window itself and cannot be had in advance: clairvoyant orders what will be sold, the "
-        "floor unless packs or minimum orders lift it; OR hindsight is the best constant days of each series, the OR label "
-        "the same at the turnover of the real stock or the incumbent.",
+        "floor unless packs or minimum orders lift it; OR hindsight is the best constant days of each series, constant "
+        "days the best one number for all, the OR label the days of each series at the turnover of the real stock or the incumbent.",
         f"Best PTO is the cheapest of the four base stocks on past sales ({result['best_pto']}); a base stock on the policy's "
         "own forecast is a row of its own, because it needs the policy.",
         "Intervals are paired bootstraps over series, so they say how far the mix of series matters, not how another season "

@@ -21,7 +21,7 @@ NUMBER = (int, float)
 RATIO = [NUMBER, NUMBER, NUMBER]
 CASE: dict[str, Any] = {
     "schema": str, "scenario": str, "rules": str, "dataset": str, "source": str, "currency": str, "first": str,
-    "last": str, "period_days": int, "series": int, "replayed": str, "seed": int, "best_pto": str, "policy": str,
+    "last": str, "windows": int, "period_days": int, "series": int, "replayed": str, "seed": int, "best_pto": str, "policy": str,
     "table": [{
         "method": str, "hindsight": bool, "turnover_days": NUMBER, "in_stock_rate": NUMBER, "fill_rate": NUMBER,
         "holding_cost": NUMBER, "stockout_cost": NUMBER, "waste_cost": NUMBER, "total_cost": NUMBER, "against_or": NUMBER,

@@ -40,7 +40,7 @@ def told(replay: Replay, **targets: F64) -> Backtest:
     shape = replay.world.demand.shape
     filled = {name: np.broadcast_to(target, shape) for name, target in targets.items()}
     return Backtest(
-        replay=replay, segments=segments_of(replay.panel, replay.periods.start), best_pto=PTO, policy="DL", rows=[],
+        replay=replay, windows=[replay.periods], segments=segments_of(replay.panel, replay.periods.start), best_pto=PTO, policy="DL", rows=[],
         totals={}, targets=filled, runs={}, seed=0,
     )  # fmt: skip
 

@@ -131,7 +131,7 @@ def test_new_items_are_judged_alone_beside_their_category_s_base_stock(bakery: P
     changed, _ = apply_scenario(some, "cold-7", 1100)
     rows = new_series(some)
     replay = replay_of(changed, range(1100, 1130))._replace(judged=rows)
-    done = backtest(replay, [], lambda *_: None)
+    done = backtest([replay], [], lambda *_: None)
     assert done.replay.panel.names == [some.names[n] for n in rows]
     assert {len(total.total_cost) for total in done.totals.values()} == {len(rows)}
     assert CATEGORY_MEAN in done.totals
