@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PACKAGES := simulator solver training service orpr
-CHAMPION := service/bundles/daily-2
-RUN ?= runs/daily-2
+CHAMPION := service/bundles/daily-3
+RUN ?= runs/daily-3
 ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl --policy DL+RL=$(RUN)-rl
 CASES := packs carrying cold-0 cold-0-reference cold-7 cold-7-reference cold-14 cold-14-reference cold-28 cold-28-reference
 DATA ?= data
@@ -49,7 +49,8 @@ results: $(VENV)/.dev  ## backtest the shipped policy and the one before its rep
 
 foundation: $(VENV)/.dev  ## rebuild the shipped policy (two hours on one core) from the datasets in $(DATA), and its rivals
 	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation --threads 1 --seed 0 --also-dl --out $(RUN)
-	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --threads 1 --seed 0 --out $(RUN)-rl
+	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --from $(RUN)-dl --threads 1 \
+	    --seed 0 --out $(RUN)-rl
 	$(BIN)/orpr train $(FRESH) $(BAKERY) --config foundation --threads 1 --seed 0 --out runs/no-online-retail
 
 format: $(VENV)/.dev  ## put the code in order

@@ -130,7 +130,10 @@ def panel_rates(panel: Panel) -> Rates:
 
 
 def _priors(panel: Panel, own: F64, has_history: Bools, sold_recently: F64) -> tuple[F64, F64]:
-    """Category-at-location means; without own history the reference item, the category anywhere, the expectation."""
+    """The reference item's own mean; without one the category's at the location, the category's anywhere, the expectation.
+
+    The reference stays the prior when the item begins to sell: after a week its own sales weigh as much.
+    """
     items = panel.items
     places, category = items.location_id, items.category
     group = group_codes([f"{c}\0{p}" for c, p in zip(category, places, strict=True)])
@@ -144,7 +147,7 @@ def _priors(panel: Panel, own: F64, has_history: Bools, sold_recently: F64) -> t
     for n, (reference, place) in enumerate(zip(items.reference_item_id, places, strict=True)):
         other = index.get((reference, place)) if reference else None
         if other is not None:
-            prior[n] = np.where(~has_history[n] & has_history[other], own[other], prior[n])
+            prior[n] = np.where(has_history[other], own[other], prior[n])
     total = _group_sum(sold_recently, group)
     share = np.divide(sold_recently, total, out=np.zeros_like(total), where=total > 0)
     return prior, share

@@ -58,12 +58,12 @@ class LabelConfig:
 
     # What decisions are priced on: demand "recovered" behind stock-outs, "sales" as they were, or "in_stock": the sales of
     # intervals that were nearly always in stock, the others left out.
-    demand: str = "recovered"
+    demand: str = IN_STOCK
     drawn_variants: int = 4  # further copies of the dataset with drawn lead times, review periods and critical ratios
     free_position: bool = (
         True  # train on curves as if the position were below every target; the file keeps the real ones
     )
-    samples_per_variant: int = 60_000  # most decisions taken from one copy
+    samples_per_variant: int = 60_000  # about how many decisions are taken from one copy, at most
 
     def __post_init__(self) -> None:
         if self.drawn_variants < 0:
