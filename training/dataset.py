@@ -124,7 +124,11 @@ class TrainingSet:
             mine = [copy for copy in self.copies if copy.source.panel.name == known.panel.name]
             if not any(len(copy.series) for copy in mine):
                 message = f"no decision before period {known.end} has a known outcome to learn from"
-                hint = f'; labels.demand = "{RECOVERED}" takes those with stock-outs too' if config.demand == IN_STOCK else ""
+                hint = (
+                    f'; labels.demand = "{RECOVERED}" takes those with stock-outs too'
+                    if config.demand == IN_STOCK
+                    else ""
+                )
                 raise ValueError(f"{known.panel.name}: {message}{hint}")
 
     @property

@@ -1,7 +1,8 @@
-"""The numbers behind the report's figures: what the ORPR paper asks in its Figures 2, 3 and 4, asked of a backtest.
+"""The numbers behind the report's figures: what the ORPR paper asks in its Figures 2 to 5, asked of a backtest.
 
 Figure 2: do decisions differ by segment? Figure 3: do they follow the year, and does the policy follow what would have
-been best? Figure 4: is stock built up before a promotion and run down in it? Each function gives plain values that
+been best? Figure 4: is stock built up before a promotion and run down in it? Figure 5: where do the policies stand between
+turnover and in-stock rate in each category, beside the OR label and its rivals? Each function gives plain values that
 `pictures.py` draws and the report stores beside the picture; nothing here draws.
 
 The policy and the base stock are shown inside the window only, after the policy's training. Epoch labels are hindsight
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.metrics import SeriesTotals, summarise
 from simulator.ordering import ORDER_UP_TO, inventory_days_grid
 from simulator.panel import F64, I64, Bools
 from simulator.schedule import review_schedule
@@ -21,7 +23,7 @@ from simulator.sweep import replay as replay_targets
 from solver.curves import Epochs
 from solver.labels import best_days, cost_curves, epochs_of, history_window
 from training.backtest import Backtest
-from training.methods import OR_LABEL, Replay
+from training.methods import GBM_STRONG, OR_LABEL, Replay, method_names
 from training.segments import SEGMENTS
 
 EPOCH_LABEL = "OR epoch label"
@@ -29,6 +31,7 @@ MOST_EPOCHS = 200_000  # a sample of this many decisions is enough for a mean
 CHUNK = 20_000
 AROUND_DAYS = 14
 YEAR_WEEKS = 52
+MOST_CATEGORIES = 6
 STEPS = (0.9, 1.0, 1.1, 1.25)  # limits of the shares in Figure 4, targets over the usual one
 
 
@@ -247,3 +250,30 @@ def _mean(values: F64) -> F64:
 def _plain(values: F64) -> list[Any]:
     """JSON numbers of four digits behind the comma; null where there is none."""
     return [round(float(v), 4) if np.isfinite(v) else None for v in values]
+
+
+# -------------------------------------------------------------------------------------------- Figure 5: by category
+
+
+def trade_off_by_category(result: Backtest) -> dict[str, Any]:
+    """Figure 5: turnover days, in-stock rate and cost of the policies, the OR label and the rivals in each category.
+
+    Parent categories where the dataset has several, else categories; the dearest to the best base stock come first.
+    """
+    items = result.replay.panel.items
+    group = items.parent_category if len(set(items.parent_category)) > 1 else items.category
+    taken = set(method_names(result.replay.panel.period_days))
+    policies = [name for name in result.totals if name not in taken and not name.startswith("PTO")]
+    methods = [*policies, OR_LABEL, GBM_STRONG, result.best_pto]
+    cost = result.totals[result.best_pto].total_cost
+    worth = {name: float(cost[group == name].sum()) for name in dict.fromkeys(group)}
+    categories = []
+    for name in sorted(worth, key=lambda name: -worth[name])[:MOST_CATEGORIES]:
+        rows = np.flatnonzero(group == name)
+        found = {m: summarise(SeriesTotals(*(column[rows] for column in result.totals[m]))) for m in methods}
+        points = {
+            m: {"turnover_days": x.turnover_days, "in_stock_rate": x.in_stock_rate, "total_cost": x.total_cost}
+            for m, x in found.items()
+        }
+        categories.append({"category": str(name), "series": len(rows), "methods": points})
+    return {"figure": "trade-off by category", "methods": methods, "categories": categories, "of": len(worth)}

@@ -225,3 +225,33 @@ def _shade_promotion(axis: Axes, figure: dict[str, Any]) -> None:
 
 def _line(axis: Axes, x: Sequence[Any] | Any, y: list[float | None], colour: str, name: str, **style: Any) -> None:
     axis.plot(x, [np.nan if v is None else v for v in y], color=colour, label=name, **style)
+
+
+def draw_trade_off(figure: dict[str, Any], path: Path) -> None:
+    """Figure 5: for each category a point a method, turnover days against in-stock rate; up and left is better."""
+    categories, methods = figure["categories"], figure["methods"]
+    columns = min(3, len(categories))
+    rows = -(-len(categories) // columns)
+    colours = dict(zip(methods, mpl.colormaps["tab10"](np.arange(len(methods)) % 10), strict=True))
+    with _picture(path, rows, columns, (max(3.6 * columns, 8.2), 3.2 * rows + 0.8)) as axes:
+        for axis in axes.flat:
+            axis.set_visible(False)
+        for axis, category in zip(axes.flat, categories, strict=False):
+            axis.set_visible(True)
+            for method in methods:
+                point = category["methods"][method]
+                marker = "s" if method == methods[0] else "o"
+                axis.plot(
+                    point["turnover_days"],
+                    100 * point["in_stock_rate"],
+                    marker,
+                    color=colours[method],
+                    ms=8,
+                    label=method,
+                )
+            axis.set_title(f"{category['category'] or 'no category'} ({category['series']} series)", fontsize=10)
+            axis.margins(0.15)
+            axis.set_xlabel("turnover days")
+            axis.set_ylabel("in stock, % of periods")
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        axes[0, 0].figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=9)

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from training.backtest import Backtest
-from training.figures import around_promotions, cycles_over_the_year, days_by_segment, epoch_days
+from training.figures import (
+    around_promotions,
+    cycles_over_the_year,
+    days_by_segment,
+    epoch_days,
+    trade_off_by_category,
+)
 from training.sentences import headline, segment_ratio, table_rows, titles, verdicts
 
 STYLE = """
@@ -83,6 +89,15 @@ def figures_of(result: dict[str, Any], replayed: Backtest) -> list[Figure]:
                f"laid over each other by week. It knows demand and needs no safety stock: compare its course, not its height. The policy is shown inside the window only, {window}: a bundle was "
                "trained before it."),
     ]  # fmt: skip
+    if replayed.policy:
+        trade_off = trade_off_by_category(replayed)
+        figures.append(
+            Figure("trade-off-by-category", "Figure 5: turnover and in-stock rate by category", trade_off,
+                   pictures.draw_trade_off,
+                   "Up and to the left is better on both. The OR label is hindsight at the turnover of the real stock or the "
+                   f"incumbent. Shown are {len(trade_off['categories'])} of {trade_off['of']} categories, by what the best base stock "
+                   "costs in them.")
+        )  # fmt: skip
     learning = next((run["learning"] for run in result["runs"].values() if run.get("learning", {}).get("losses")), None)
     if learning is not None:
         figures.append(

@@ -181,7 +181,14 @@ def test_the_verdict_names_the_rivals_that_matter(written: dict[str, Any]) -> No
 
 
 def test_the_report_has_every_figure_as_png_with_its_values(told: Told) -> None:
-    names = {"costs", "days-by-segment", "cycles-over-the-year", "around-promotions", "learning"}
+    names = {
+        "costs",
+        "days-by-segment",
+        "cycles-over-the-year",
+        "around-promotions",
+        "learning",
+        "trade-off-by-category",
+    }
     assert {path.stem for path in told.report.glob("*.png")} == names
     assert {path.stem for path in told.report.glob("*.json")} == (names - {"costs"}) | {"backtest"}
     for path in told.report.glob("*.png"):
