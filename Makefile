@@ -12,10 +12,11 @@ DATA ?= data
 FRESH = --data $(DATA)/freshretail --test-days 28
 BAKERY = --data $(DATA)/bakery --test-days 180
 ONLINE = --data $(DATA)/online_retail --test-days 60
+VN2 = --data $(DATA)/vn2
 RESULTS ?= docs/results
 PAGE ?= README.md
 
-.PHONY: run setup test check bench results foundation format clean
+.PHONY: run setup test check bench results foundation ablations format clean
 
 run: $(VENV)/.base  ## answer on the bakery sample: http://127.0.0.1:8000
 	@$(BIN)/orpr demo
@@ -52,6 +53,9 @@ foundation: $(VENV)/.dev  ## rebuild the shipped policy (two hours on one core) 
 	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --from $(RUN)-dl --threads 1 \
 	    --seed 0 --out $(RUN)-rl
 	$(BIN)/orpr train $(FRESH) $(BAKERY) --config foundation --threads 1 --seed 0 --out runs/no-online-retail
+
+ablations: $(VENV)/.dev  ## what each part of the recipe brings, on the sample before its test window (some hours on one core)
+	$(BIN)/orpr ablate --results $(RESULTS)
 
 format: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix .

@@ -280,6 +280,41 @@ def backtest(
 
 
 @app.command()
+def ablate(
+    data: Data = SAMPLE,
+    config: Annotated[str, typer.Option(help="The base; its variants change one thing each.")] = "ablation",
+    seeds: Annotated[int, typer.Option(help="Each variant is trained so many times.", min=1)] = 3,
+    test_days: Annotated[int, typer.Option(help="Days at the end of the history that nothing reads.")] = 180,
+    days: Annotated[int, typer.Option(help="Days before them that judge.")] = 120,
+    weights: Annotated[
+        Path, typer.Option(help="Folder of trained weights; a run goes on with what lies there.")
+    ] = Path("runs/ablations"),
+    threads: Annotated[int, typer.Option(help="Of PyTorch.")] = 1,
+    results: Annotated[Path | None, typer.Option(help="Folder for JSON, page and picture.")] = None,
+) -> None:
+    """What each part of the recipe brings: stages, streams, labels, size, RLOO's weights, replays.
+
+    About fifty small trainings, an hour or two; broken off, it goes on with the next variant.
+    """
+    from orpr.ablation import Windows, run_ablation, write_ablation
+    from orpr.provenance import command_line
+    from training.config import load_config
+    from training.run import named_config
+
+    recipe = load_config(named_config(config), threads=threads)
+    with progress_bars() as show:
+        done = run_ablation(
+            data, recipe, range(seeds), Windows(test_days, days), weights, show, command=command_line()
+        )  # fmt: skip
+    for row in done["variants"]:
+        value, low, high = row["against_base"]
+        typer.echo(f"{row['group']:>10}  {row['name']:<40} {value:.3f} [{low:.3f}, {high:.3f}]")
+    if results is not None:
+        for path in write_ablation(done, results):
+            typer.echo(str(path))
+
+
+@app.command()
 def score(
     data: Data,
     policy: Annotated[str, typer.Option(help="Bundle path, version, or the alias champion.")],

@@ -9,6 +9,7 @@ from typing import Any
 
 RECOVERED, IN_STOCK = "recovered", "in_stock"
 PRICED_ON = (RECOVERED, "sales", IN_STOCK)
+STREAMS = ("sales", "attributes", "objectives")
 
 
 def _positive(owner: object, *names: str) -> None:
@@ -30,9 +31,12 @@ class ModelConfig:
         0.3  # chance that an item's codes and name are hidden in training, so that the policy transfers
     )
     dropout: float = 0.1
+    left_out: str = ""  # a stream that the decision does not hear, for ablations: "sales", "attributes" or "objectives"
 
     def __post_init__(self) -> None:
         _positive(self, "width", "sales_layers", "side_layers", "heads", "latent")
+        if self.left_out not in ("", *STREAMS):
+            raise ValueError(f"left_out must be empty or one of {', '.join(STREAMS)}, got {self.left_out!r}")
         if self.width % self.heads:
             raise ValueError(f"width must be a multiple of heads ({self.heads}), got {self.width}")
 

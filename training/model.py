@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from simulator.observation import FIELDS, Evidence, ObservationSpec, daily_rate, evidence
-from training.config import ModelConfig
+from training.config import STREAMS, ModelConfig
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MIDDLE = len(QUANTILES) // 2
@@ -307,16 +307,18 @@ class PolicyNetwork(nn.Module):
             context: of the same decisions.
         """
         stock, start = self._stock(x, context)
-        costs = self._costs(x)
+        stock, costs = self._heard("objectives", stock), self._heard("objectives", self._costs(x))
+        signals = self._heard("sales", context.signals)
         embedded = [
-            self.service_embed(costs), self.share_embed(self._share(x)), self.signal_again(context.signals),
+            self.service_embed(costs), self.share_embed(self._share(x)), self.signal_again(signals),
             self.stock_embed(stock),
         ]  # fmt: skip
         objectives = self.objective_encoder(torch.stack(embedded, dim=1)).mean(dim=1)
-        streams = torch.stack([context.sales, context.attributes, objectives], dim=1)  # (B, 3, width)
+        found = zip(STREAMS, (context.sales, context.attributes, objectives), strict=True)
+        streams = torch.stack([self._heard(name, stream) for name, stream in found], dim=1)  # (B, 3, width)
         weights = torch.softmax(self.weigh(streams.flatten(1)), dim=1) * 3
         fused = self.fuse((streams * weights[:, :, None]).flatten(1))
-        heard = torch.cat([fused, stock, context.signals, costs], dim=-1)
+        heard = torch.cat([fused, stock, signals, costs], dim=-1)
         mean, log_variance = self.decision_head(heard).chunk(2, dim=-1)
         anchor = torch.log1p(start) / torch.log1p(self.grid[-1]) - START_CENTRE
         mean = torch.cat([mean[:, :1] + START_SCALE * anchor[:, None], mean[:, 1:]], dim=-1)
@@ -327,6 +329,9 @@ class PolicyNetwork(nn.Module):
         logits = self.to_logits(z)
         days = (torch.softmax(logits, dim=-1) * self.grid).sum(dim=-1)
         return Latent(days, mean, log_variance, logits, context.scaled_forecast)
+
+    def _heard(self, stream: str, value: Tensor) -> Tensor:
+        return torch.zeros_like(value) if self.config.left_out == stream else value
 
     def _costs(self, x: dict[str, Tensor]) -> Tensor:
         """(B, 3) critical ratios."""

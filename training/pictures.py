@@ -255,3 +255,22 @@ def draw_trade_off(figure: dict[str, Any], path: Path) -> None:
             axis.set_ylabel("in stock, % of periods")
         handles, names = axes[0, 0].get_legend_handles_labels()
         axes[0, 0].figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+
+
+def draw_ablation(result: dict[str, Any], path: Path) -> None:
+    """A dot and its interval for each variant's cost against the base; left is better."""
+    rows = result["variants"][::-1]
+    groups = list(dict.fromkeys(row["group"] for row in result["variants"]))
+    colours = dict(zip(groups, mpl.colormaps["tab10"](np.arange(len(groups)) % 10), strict=True))
+    with _picture(path, 1, 1, (9, 0.3 * len(rows) + 1.4)) as axes:
+        axis = axes[0, 0]
+        axis.axvline(1.0, color=DEMAND, lw=1)
+        for at, row in enumerate(rows):
+            value, low, high = row["against_base"]
+            axis.plot([low, high], [at, at], color=colours[row["group"]], lw=2)
+            axis.plot(value, at, "o", color=colours[row["group"]], ms=6)
+        axis.set_yticks(range(len(rows)), [f"{row['name']}  ({row['group']})" for row in rows])
+        axis.set_xlabel(f"total cost against {result['variants'][0]['name']}, paired 95 % interval over series")
+        axis.set_title(
+            f"{result['dataset']}, {result['first']} to {result['last']}, {len(result['seeds'])} seeds", fontsize=11
+        )

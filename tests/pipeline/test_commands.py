@@ -293,7 +293,21 @@ def test_import_makes_a_dataset_that_trains_and_scores(orpr: Orpr, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "command",
-    ["import", "check", "label", "rules", "pareto", "train", "backtest", "export", "score", "serve", "key", "demo"],
+    [
+        "import",
+        "check",
+        "label",
+        "rules",
+        "pareto",
+        "train",
+        "backtest",
+        "ablate",
+        "export",
+        "score",
+        "serve",
+        "key",
+        "demo",
+    ],
 )
 def test_every_command_explains_itself(orpr: Orpr, command: str) -> None:
     done = orpr(command, "--help")
