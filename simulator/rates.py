@@ -132,7 +132,7 @@ def panel_rates(panel: Panel) -> Rates:
 def _priors(panel: Panel, own: F64, has_history: Bools, sold_recently: F64) -> tuple[F64, F64]:
     """The reference item's own mean; without one the category's at the location, the category's anywhere, the expectation.
 
-    The reference stays the prior when the item begins to sell: after a week its own sales weigh as much.
+    The reference stays the prior when the item begins to sell: after a week its own sales weigh three times as much.
     """
     items = panel.items
     places, category = items.location_id, items.category

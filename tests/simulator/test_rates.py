@@ -164,6 +164,15 @@ def test_what_a_series_sold_itself_soon_outweighs_where_it_came_from() -> None:
     assert 2.0 < rates.daily_rate[0, 59] < rates.daily_rate[0, 44]
 
 
+def test_a_reference_stays_the_prior_while_the_item_begins_to_sell() -> None:
+    panel = newcomer()
+    sold = panel.units_sold.copy()
+    sold[0, 30:] = 2.0
+    rates = panel_rates(replace(panel, units_sold=sold))
+    assert rates.prior_daily_rate[0, 36] == pytest.approx(9.0)
+    assert rates.daily_rate[0, 36] == pytest.approx(0.75 * 2.0 + 0.25 * 9.0)  # the recent mean, then the year's, by 7 days
+
+
 def test_the_sales_share_is_of_the_category_at_the_location() -> None:
     panel = make_panel(
         np.array([[1.0] * 40, [3.0] * 40, [9.0] * 40]),
