@@ -210,7 +210,7 @@ def pareto(
 @app.command()
 def export(
     bundle: Annotated[Path, typer.Option("--from", help="Bundle whose weights are exported again.")],
-    data: Data,
+    data: Annotated[list[Path], typer.Option(help="A dataset it was trained on, for the golden cases; repeat.")],
     out: Annotated[Path, typer.Option(help="Folder of the new bundle; its name is the version.")],
 ) -> None:
     """Export a bundle's weights again with the code as it is now: graph, golden cases, parity check."""
@@ -218,7 +218,7 @@ def export(
     from simulator.canonical import read_panel
     from training.run import export_again
 
-    export_again(bundle, read_panel(data), out, commit=code_commit())
+    export_again(bundle, [read_panel(folder) for folder in data], out, commit=code_commit())
     typer.echo(f"{out}: exported, parity holds")
 
 

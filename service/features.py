@@ -24,6 +24,7 @@ from redis.retry import Retry
 from service.store import Series, Store
 from simulator.canonical import assemble
 from simulator.contract import contract_id, interface
+from simulator.forecast_table import with_forecast_rows
 from simulator.observation import (
     HISTORY_FIELDS,
     Observation,
@@ -174,6 +175,7 @@ class FeatureRows:
         demand = _from_the_first_day(frames["demand"], frames["items"], as_of if began is None else max(began, first))
         origin = date.fromisoformat(settings["review_origin"])
         panel = assemble(settings | {"review_origin": origin}, frames["items"], demand, frames["calendar"])
+        panel = with_forecast_rows(panel, frames["forecasts"])
         index = {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
         return Observer(panel, spec), np.array([index[key] for key in series]), panel.period_of(as_of)
 

@@ -36,6 +36,7 @@ def load_panel(store: Store, panel: Panel, fingerprint: str, *, draw_stock: bool
         "calendar": _calendar(panel),
         "inventory": _inventory(panel, draw_stock=draw_stock),
         "open_orders": _open_orders(panel),
+        "forecasts": _forecasts(panel),
     }
     store.replace_dataset(settings, fingerprint, tables)
 
@@ -104,6 +105,19 @@ def _inventory(panel: Panel, *, draw_stock: bool) -> list[dict[str, Any]]:
         for n, (item, place) in enumerate(_keys(panel))
         if np.isfinite(on_hand[n])
     ]  # fmt: skip
+
+
+def _forecasts(panel: Panel) -> Iterable[dict[str, Any]]:
+    if panel.forecasts is None:
+        return
+    keys = _keys(panel)
+    for n, made, units in zip(*panel.forecasts, strict=True):
+        item, place = keys[n]
+        for step in np.flatnonzero(np.isfinite(units)):
+            yield {
+                "item_id": item, "location_id": place, "made_on": panel.date_of(int(made)),
+                "date": panel.date_of(int(made + 1 + step)), "units": float(units[step]),
+            }  # fmt: skip
 
 
 def _open_orders(panel: Panel) -> list[dict[str, Any]]:

@@ -63,6 +63,11 @@ overrides = Table(
     Column("reason", String, nullable=False), Column("author", String, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
 )  # fmt: skip
+forecasts = Table(
+    "forecasts", metadata, Column("item_id", String, primary_key=True), Column("location_id", String, primary_key=True),
+    Column("made_on", Date, primary_key=True), Column("date", Date, primary_key=True),
+    Column("units", Float, nullable=False),
+)  # fmt: skip
 api_keys = Table(
     "api_keys", metadata, Column("digest", String, primary_key=True), Column("name", String, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
@@ -112,11 +117,11 @@ class Store:
         Args:
             settings: the keys of `dataset.json`.
             fingerprint: of the files, to know it again.
-            tables: rows for items, history, calendar, inventory, open_orders.
+            tables: rows for items, history, calendar, inventory, open_orders, forecasts.
         """
         now = datetime.now(UTC)
         targets = {"items": items, "history": history, "calendar": calendar, "inventory": inventory,
-                   "open_orders": open_orders}  # fmt: skip
+                   "open_orders": open_orders, "forecasts": forecasts}  # fmt: skip
         with self.engine.begin() as connection:
             for table in (*targets.values(), datasets):
                 connection.execute(sa.delete(table))
@@ -184,7 +189,7 @@ class Store:
         )
 
     def frames(self, series: Sequence[Series], first: date, last: date) -> dict[str, pl.DataFrame]:
-        """Items, demand and calendar of some series between two dates, in the canonical columns."""
+        """Items, demand, calendar and forecasts of some series between two dates, in the canonical columns."""
         wanted = pl.DataFrame(series, schema=["item_id", "location_id"], orient="row", strict=False)
         places = sorted({place for _, place in series})
         item_rows = [
@@ -193,11 +198,13 @@ class Store:
         ]
         demand = self._rows_for(history, places, first, last, sorted({item for item, _ in series}))
         days = self._rows_for(calendar, places, first, last)
+        said = self._rows_for(forecasts, places, first, last, sorted({item for item, _ in series}))
         keys = ["item_id", "location_id"]
         return {
             "items": wanted.join(pl.DataFrame(item_rows, schema=_ITEM_SCHEMA, strict=False), on=keys, how="inner", maintain_order="left"),
             "demand": pl.DataFrame(demand, schema=_DEMAND_SCHEMA, strict=False).join(wanted, on=keys, how="semi"),
             "calendar": pl.DataFrame(days, schema=_CALENDAR_SCHEMA, strict=False),
+            "forecasts": pl.DataFrame(said, schema=_FORECAST_SCHEMA, strict=False),
         }  # fmt: skip
 
     def closed_days(self, places: Sequence[str], first: date, last: date) -> pl.DataFrame:
@@ -301,6 +308,7 @@ _ITEM_SCHEMA = (
     | dict.fromkeys(ITEM_FLOATS, pl.Float64)
     | dict.fromkeys(ITEM_WHOLE, pl.Int64)
 )
+_FORECAST_SCHEMA = dict.fromkeys(KEY, pl.String) | {"made_on": pl.Date, "date": pl.Date, "units": pl.Float64}
 _CALENDAR_SCHEMA = {
     "location_id": pl.String, "date": pl.Date, "open": pl.Float32, "holiday": pl.Float32,
     "school_holiday": pl.Float32, "order_open": pl.Float32, "delivery_open": pl.Float32,

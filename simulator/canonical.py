@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from simulator.forecast_table import with_forecasts
 from simulator.hours import EVERY_HOUR
 from simulator.item_table import MOST_DAYS, items_of, read_items
 from simulator.panel import F32, Panel
@@ -174,7 +175,8 @@ def read_history(folder: Path | str, *, set_aside: list[Problem] | None = None) 
         items, demand = items.join(keys, on=KEY, how="anti"), demand.join(keys, on=KEY, how="anti")
     if items.is_empty() or demand.is_empty():
         raise DataError(problems)
-    return assemble(settings, items, demand, _read_calendar(folder, set(items["location_id"])))
+    panel = assemble(settings, items, demand, _read_calendar(folder, set(items["location_id"])))
+    return with_forecasts(panel, folder, set_aside)
 
 
 def assemble(

@@ -13,7 +13,7 @@ from simulator.clock import CLOCK
 from simulator.observation import FIELDS, HASH_SEED, ObservationSpec, field_shape
 from simulator.ordering import ORDER_UP_TO, inventory_days_grid
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 QUANTILE_COUNT = 5
 OUTPUTS = (
     ("inventory_days", (), "days", "the decision, a value of the grid"),

@@ -97,6 +97,13 @@ HISTORY_FIELDS = (
     Field("holiday", "history+horizon", "float32", "flag", "public holiday"),
     Field("school_holiday", "history+horizon", "float32", "flag", "school holiday"),
     Field(
+        "own_forecast",
+        "horizon",
+        "float32",
+        "units/period",
+        "the caller's own forecast, the newest made by as_of; NaN where none",
+    ),
+    Field(
         "as_of_day", "", "int64", "days since 1970-01-01", "first day of the period at whose end the order is placed"
     ),
     Field("lead_time_days", "", "float32", "days", "lead time in whole periods, as days"),
@@ -229,6 +236,12 @@ class Observer:
         lead, review = lead_and_review(self.panel, rows, periods)
         made["lead_time_days"] = (lead * self.panel.period_days).astype(np.float32)
         made["review_period_days"] = (review * self.panel.period_days).astype(np.float32)
+        given = self.panel.forecasts
+        made["own_forecast"] = (
+            np.full((len(rows), self.spec.horizon), np.nan, dtype=np.float32)
+            if given is None
+            else given.ahead(rows, periods, self.spec.horizon)
+        )
         made["as_of_day"] = self.panel.start_day + periods.astype(np.int64) * self.panel.period_days
         before = periods < 0  # nothing was known yet, not even of the peers
         made["prior_daily_rate"] = np.where(before, np.nan, self.rates.prior_daily_rate[rows, t]).astype(np.float32)

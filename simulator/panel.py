@@ -13,6 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.forecasts import Forecasts
+
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -100,6 +102,7 @@ class Panel:
     delivery_open: F32 | None = None  # (N, T) share of the period in which goods are received; None: always
     unit_cost: F32 | None = None  # (N, T) currency per unit, where the purchase cost changes over time
     oos_mask: I32 | None = None  # (N, T) bit h: out of stock in hour h of the day; -1 where unknown
+    forecasts: Forecasts | None = None  # the caller's own, by when they were made
 
     def __post_init__(self) -> None:
         shape = self.units_sold.shape
@@ -184,7 +187,8 @@ class Panel:
             )
             if getattr(self, name) is not None
         }  # fmt: skip
-        return replace(self, items=self.items.take(rows), **cut)
+        forecasts = None if self.forecasts is None else self.forecasts.take(rows)
+        return replace(self, items=self.items.take(rows), forecasts=forecasts, **cut)
 
     @property
     def names(self) -> list[str]:

@@ -179,7 +179,7 @@ class PolicyNetwork(nn.Module):
         scale = self._scale(rate)
         found = evidence(x["units_sold"], x["in_stock"], promotion, open_flag)
         found = found._replace(demand=torch.clamp(found.demand / scale[:, None], max=30.0))
-        profile = self._profile(found)
+        profile = self._first_forecast(x, found, scale)
         ahead = [profile, found.demand[:, : self.spec.horizon], found.seen[:, : self.spec.horizon]]
         signals = self._signals(x, found, ahead)
         tokens = torch.cat([self._past(x, found), self._future(x, ahead)], dim=1) + self.position
@@ -193,14 +193,16 @@ class PolicyNetwork(nn.Module):
         """(B,) units a period."""
         return torch.clamp(rate * self.spec.period_days, min=TINY)
 
-    def _profile(self, found: Evidence) -> Tensor:
-        """(B, H) the initial forecast: mean demand by weekday over the last eight weeks, shrunk toward one rate."""
+    def _first_forecast(self, x: dict[str, Tensor], found: Evidence, scale: Tensor) -> Tensor:
+        """(B, H) what the forecasting head corrects, in rates: the caller's forecast, or else mean demand by weekday over the
+        last eight weeks, shrunk toward one rate."""
+        given = x["own_forecast"] / scale[:, None]
         weeks, patch = 8, self.spec.patch
         weight = found.weight[:, -weeks * patch :]
         total = (found.demand[:, -weeks * patch :] * weight).reshape(-1, weeks, patch).sum(dim=1)
         profile = (total + 1.0) / (weight.reshape(-1, weeks, patch).sum(dim=1) + 1.0)
-        repeated: Tensor = profile.repeat(1, self.spec.horizon // patch)
-        return repeated
+        repeated = profile.repeat(1, self.spec.horizon // patch)
+        return torch.where(torch.isnan(given), repeated, given.clamp(0.0, 30.0))
 
     def _past(self, x: dict[str, Tensor], found: Evidence) -> Tensor:
         """(B, S, width) the last 91 days."""

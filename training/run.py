@@ -177,29 +177,32 @@ def _result(network: PolicyNetwork, run: Run, stopped: str) -> Result:
     return Result(network, losses, alignment)
 
 
-def export_again(bundle: Path, panel: Panel, out: Path, *, commit: str) -> None:
+def export_again(bundle: Path, panels: Sequence[Panel], out: Path, *, commit: str) -> None:
     """Write a bundle's weights as a new bundle, with the graph that the code makes now.
 
     Args:
         bundle: where the weights come from; its provenance is kept.
-        panel: a dataset it was trained on, for the golden cases.
+        panels: datasets it was trained on, for the golden cases.
         out: the new bundle's folder.
         commit: of the code that exports; the manifest keeps the commit that trained beside it.
 
     Raises:
-        ValueError: where the bundle was not trained on a dataset of that name.
+        ValueError: where the bundle was not trained on a dataset of one's name.
     """
     manifest = manifest_of(bundle)
-    cut_off = manifest["training_cut_offs"].get(panel.name)
-    if cut_off is None:
-        raise ValueError(f"bundle {bundle.name} was not trained on {panel.name}")
-    spec = ObservationSpec(panel.period_days)
+    spec = ObservationSpec(panels[0].period_days)
+    cases = []
+    for panel in panels:
+        cut_off = manifest["training_cut_offs"].get(panel.name)
+        if cut_off is None:
+            raise ValueError(f"bundle {bundle.name} was not trained on {panel.name}")
+        last = min(panel.period_of(date.fromisoformat(cut_off)), panel.last_recorded)
+        cases.append(Case(Observer(panel, spec), last))
     network = network_of(bundle, spec)
     kept = {k: v for k, v in manifest.items() if k not in ("version", "contract_id", "sha256")}
-    kept |= {"period_days": panel.period_days, "export_commit": commit}
+    kept |= {"period_days": spec.period_days, "export_commit": commit}
     report = json.loads((bundle / "report.json").read_text(encoding="utf-8"))
-    last = min(panel.period_of(date.fromisoformat(cut_off)), panel.last_recorded)
-    export_bundle(network, [Case(Observer(panel, spec), last)], out, kept, report)
+    export_bundle(network, cases, out, kept, report)
 
 
 def config_hash(config: TrainConfig) -> str:

@@ -212,6 +212,22 @@ def test_scaling_happens_inside_the_graph_exactly_once(bakery: Panel) -> None:
     np.testing.assert_allclose(answer.daily_rate, observer.rates.daily_rate[rows, 1000], rtol=1e-4)
 
 
+def test_the_policy_follows_a_caller_s_forecast(bakery: Panel) -> None:
+    """Twice the demand is forecast and held for, half of it less; its own forecast handed back changes little."""
+    policy = Policy(SHIPPED)
+    rows = np.arange(0, 84, 4)
+    seen = Observer(bakery, ObservationSpec()).observe(rows, np.full(len(rows), 1000))
+    alone = policy.answer(seen)
+    middle = alone.forecast[:, :, 2]
+    held = {}
+    for share in (0.5, 1.0, 2.0):
+        told = policy.answer(seen | {"own_forecast": (middle * share).astype(np.float32)})
+        ratio = told.forecast[:, :28, 2].sum(axis=1) / middle[:, :28].sum(axis=1)
+        assert np.median(ratio) == pytest.approx(share, rel=0.15)
+        held[share] = told.inventory_days.mean() / alone.inventory_days.mean()
+    assert held[0.5] < 0.9 < held[1.0] < 1.1 < held[2.0]
+
+
 @pytest.fixture(scope="module")
 def untrained() -> PolicyNetwork:
     tiny = load_config(named_config("tiny")).model

@@ -15,7 +15,7 @@ from simulator.canonical import read_panel
 from simulator.observation import FIELDS, ObservationSpec, Observer
 from simulator.ordering import inventory_days_grid
 from simulator.step import State
-from training.ablations import BASE, variants_of
+from training.ablations import variants_of
 from training.config import STREAMS, ModelConfig, TrainConfig, load_config
 from training.model import PolicyNetwork, named
 from training.run import named_config

