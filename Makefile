@@ -44,7 +44,7 @@ results: $(VENV)/.dev  ## backtest the shipped policy and the one before its rep
 	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --min-in-stock 0.9 $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --replay recovered $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest --data $(DATA)/online_retail --test-days 60 $(ROWS) \
-	    --policy zero-shot=runs/no-online-retail --results $(RESULTS)
+	    --policy zero-shot=runs/no-online-3 --results $(RESULTS)
 	$(BIN)/orpr backtest --data simulator/sample $(ROWS) $(foreach case,$(CASES),--scenario $(case)) \
 	    --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 
@@ -52,7 +52,7 @@ foundation: $(VENV)/.dev  ## rebuild the shipped policy (two hours on one core) 
 	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation --threads 1 --seed 0 --also-dl --out $(RUN)
 	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --from $(RUN)-dl --threads 1 \
 	    --seed 0 --out $(RUN)-rl
-	$(BIN)/orpr train $(FRESH) $(BAKERY) --config foundation --threads 1 --seed 0 --out runs/no-online-retail
+	$(BIN)/orpr train $(FRESH) $(BAKERY) --config foundation --threads 1 --seed 0 --out runs/no-online-3
 
 ablations: $(VENV)/.dev  ## what each part of the recipe brings, on the sample before its test window (some hours on one core)
 	$(BIN)/orpr ablate --results $(RESULTS)
