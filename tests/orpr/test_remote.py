@@ -70,7 +70,7 @@ def test_the_service_s_targets_are_the_bundle_s_own(
     assert record.on_hand == pytest.approx(own.on_hand)
     remote = source.loaded
     assert isinstance(remote, RemotePolicy)
-    assert (remote.version, remote.answers) == ("daily-2", replay.world.review_due.sum())
+    assert (remote.version, remote.answers) == ("daily-3", replay.world.review_due.sum())
     assert (remote.overridden, remote.from_baseline) == (0, 0)
 
 
