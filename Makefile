@@ -45,6 +45,8 @@ results: $(VENV)/.dev  ## backtest the shipped policy and the one before its rep
 	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --replay recovered $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest --data $(DATA)/online_retail --test-days 60 $(ROWS) \
 	    --policy zero-shot=runs/no-online-3 --results $(RESULTS)
+	$(BIN)/orpr backtest $(VN2) --test-days 56 --restarts 4 --policy DL+replays=runs/vn2-1 --policy DL=runs/vn2-1-dl \
+	    --results $(RESULTS)
 	$(BIN)/orpr backtest --data simulator/sample $(ROWS) $(foreach case,$(CASES),--scenario $(case)) \
 	    --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 
@@ -53,6 +55,7 @@ foundation: $(VENV)/.dev  ## rebuild the shipped policy (two hours on one core) 
 	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --from $(RUN)-dl --threads 1 \
 	    --seed 0 --out $(RUN)-rl
 	$(BIN)/orpr train $(FRESH) $(BAKERY) --config foundation --threads 1 --seed 0 --out runs/no-online-3
+	$(BIN)/orpr train $(VN2) --test-days 224 --config weekly --threads 1 --seed 0 --also-dl --out runs/vn2-1
 
 ablations: $(VENV)/.dev  ## what each part of the recipe brings, on the sample before its test window (some hours on one core)
 	$(BIN)/orpr ablate --results $(RESULTS)
