@@ -242,8 +242,8 @@ def test_backtest_prints_every_row_and_writes_its_page(orpr: Orpr, data: Path, t
     result = json.loads((tmp_path / "results" / "backtest-bakery.json").read_text())
     methods = {row["method"] for row in result["table"]}
     assert methods == {"OR hindsight", "clairvoyant", "OR label", "PTO normal 14", "PTO normal 28", "PTO gamma 14",
-                       "PTO gamma 28", "PTO gamma, DL forecast", "BM_50", "BM_85", "incumbent", "GBM plain", "GBM strong",
-                       "DL"}  # fmt: skip
+                       "PTO gamma 28", "PTO gamma, DL forecast", "BM_50", "BM_85", "incumbent", "constant days",
+                       "GBM plain", "GBM strong", "DL"}  # fmt: skip
     costs = {row["method"]: row["total_cost"] for row in result["table"]}
     assert costs["clairvoyant"] == min(costs.values())
     assert all(name in done.stdout for name in ("GBM strong", "clairvoyant", "DL"))
