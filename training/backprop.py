@@ -58,9 +58,10 @@ def episodes_of(
 ) -> list[Episodes]:  # fmt: skip
     """Stretches of every dataset, under its own lead times and costs and under drawn ones."""
     made = []
-    plan = [(known, drawn) for known in data.known for drawn in range(config.variants)]
-    for step, (known, drawn) in enumerate(plan):
-        rows = np.sort(rng.integers(0, known.panel.series_count, config.episodes))
+    sources = list(zip(data.known, data.shares, strict=True))
+    plan = [(known, share, drawn) for known, share in sources for drawn in range(config.variants)]
+    for step, (known, share, drawn) in enumerate(plan):
+        rows = np.sort(rng.integers(0, known.panel.series_count, max(1, round(share * config.episodes))))
         part = known.take(rows)
         variant = draw_variant(part.panel, rng) if drawn else part.panel
         made.append(_episodes(network, data, part, variant, config.periods, money_power, rng))

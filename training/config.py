@@ -64,6 +64,7 @@ class LabelConfig:
     # intervals that were nearly always in stock, the others left out.
     demand: str = IN_STOCK
     drawn_variants: int = 4  # further copies of the dataset with drawn lead times, review periods and critical ratios
+    lumpy_share: float = 0.0  # of each dataset's decisions, so many more under drawn, slow and lumpy demand
     free_position: bool = (
         True  # train on curves as if the position were below every target; the file keeps the real ones
     )
@@ -74,6 +75,8 @@ class LabelConfig:
             raise ValueError(f"drawn_variants must be at least 0, got {self.drawn_variants}")
         if self.demand not in PRICED_ON:
             raise ValueError(f"demand must be one of {', '.join(PRICED_ON)}, got {self.demand!r}")
+        if self.lumpy_share < 0:
+            raise ValueError(f"lumpy_share must be at least 0, got {self.lumpy_share}")
         _positive(self, "samples_per_variant")
 
 

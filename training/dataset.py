@@ -30,6 +30,7 @@ from solver.labels import (
     with_offset,
 )
 from training.config import IN_STOCK, RECOVERED, LabelConfig
+from training.drawn_demand import lumpy
 from training.loop import Batches
 
 DRAWN_REVIEWS = (1, 1, 2, 2, 3, 7)
@@ -111,13 +112,20 @@ class TrainingSet:
         self.spec = ObservationSpec(lengths.pop())
         self.grid = inventory_days_grid()
         self.known = [known_of(past, config.demand) for past in pasts]
+        self.shares = [1.0] * len(
+            pasts
+        )  # of the decisions and stretches that are taken of one source, for each of `known`
+        if config.lumpy_share > 0:
+            self.known += [known_of(Past(lumpy(*past, rng), past.end), config.demand) for past in pasts]
+            self.shares += [config.lumpy_share] * len(pasts)
         self.copies: list[Copy] = []
-        total = len(pasts) * (1 + config.drawn_variants)
-        for known in self.known:
+        total = len(self.known) * (1 + config.drawn_variants)
+        for known, part_of in zip(self.known, self.shares, strict=True):
+            most = max(1, round(part_of * config.samples_per_variant))
             for drawn in range(1 + config.drawn_variants):
-                part = known.take(_some_series(known, config.samples_per_variant, rng))
+                part = known.take(_some_series(known, most, rng))
                 variant = draw_variant(part.panel, rng) if drawn else part.panel
-                self.copies.append(self._copy(replace(part, panel=variant), config, rng, money_power))
+                self.copies.append(self._copy(replace(part, panel=variant), config, most, rng, money_power))
                 if progress is not None:
                     progress(len(self.copies), total)
         for known in self.known:
@@ -135,12 +143,14 @@ class TrainingSet:
     def size(self) -> int:
         return sum(len(copy.series) for copy in self.copies)
 
-    def _copy(self, source: Known, config: LabelConfig, rng: np.random.Generator, money_power: float) -> Copy:
+    def _copy(
+        self, source: Known, config: LabelConfig, samples: int, rng: np.random.Generator, money_power: float
+    ) -> Copy:
         """Every period becomes a decision: the review calendar is shifted through its whole cycle."""
         variant = source.panel
         window = history_window(variant, source.end)
         shifts = range(0, int(variant.items.review_period_days.max()), variant.period_days)
-        share = config.samples_per_variant / max(_usable(source, window), 1)
+        share = samples / max(_usable(source, window), 1)
         history = replayed_history(variant, source.rates, window, demand=(source.demand, source.known))
         parts: list[Epochs] = []
         curves: list[F32] = []

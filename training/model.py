@@ -159,13 +159,17 @@ class PolicyNetwork(nn.Module):
         before = protection * (ahead < lead)
         return protection, before, protection - before
 
-    def _calendar(self, as_of_day: Tensor) -> list[Tensor]:
-        """Eight (B, H) waves: weekday and time of year of every period ahead."""
+    def _calendar(self, as_of_day: Tensor, last_seen: Tensor) -> list[Tensor]:
+        """Eight (B, H) waves: weekday and time of year of every period ahead.
+
+        The time of year is told only of periods that the series has seen a year ago: a dataset of one spring teaches dates, not seasons.
+        """
         day = as_of_day[:, None] + (self._ahead(as_of_day) * self.spec.period_days)[None, :]
         # Cycles are taken in whole numbers: float32 remainders of 20,000 days differ between runtimes in the third digit.
         week = torch.remainder(day + 3, 7).to(torch.float32) * (2 * torch.pi / 7)
         year = torch.remainder(day * 10_000, 3_652_425).to(torch.float32) * (2 * torch.pi / 3_652_425)
-        return [wave(k * cycle) for cycle in (week, year) for k in (1, 2) for wave in (torch.sin, torch.cos)]
+        waves = [wave(k * week) for k in (1, 2) for wave in (torch.sin, torch.cos)]
+        return waves + [wave(k * year) * last_seen for k in (1, 2) for wave in (torch.sin, torch.cos)]
 
     # ----------------------------------------------------------------------------------------------------------- read
 
@@ -233,7 +237,7 @@ class PolicyNetwork(nn.Module):
             _finite(promotion)[:, future], torch.isnan(promotion)[:, future].to(torch.float32),
             _finite(promotion)[:, :horizon], _finite(holiday)[:, future], _finite(holiday)[:, :horizon],
             _finite(x["school_holiday"])[:, future], 1 - (x["open"] == 0).to(torch.float32)[:, future],
-            protection, responsible, *self._calendar(x["as_of_day"]),
+            protection, responsible, *self._calendar(x["as_of_day"], last_seen),
         ]  # fmt: skip
         embedded: Tensor = self.future_embed(self._patches(channels))
         return embedded

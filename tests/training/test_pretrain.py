@@ -35,7 +35,8 @@ def test_nothing_from_the_cut_off_on_reaches_training(few: Panel, tiny: TrainCon
     for column in later.values():
         column[:, END:] = 7.0
     changed = replace(few, **later)
-    sets = [TrainingSet([Past(panel, END)], tiny.labels, 3, 0.5) for panel in (few, changed)]
+    labels = replace(tiny.labels, lumpy_share=0.5)
+    sets = [TrainingSet([Past(panel, END)], labels, 3, 0.5) for panel in (few, changed)]
     assert sets[0].size == sets[1].size
     for one, other in zip(sets[0].copies, sets[1].copies, strict=True):
         np.testing.assert_array_equal(one.curves, other.curves)
@@ -140,6 +141,22 @@ def test_a_series_ten_times_as_large_gets_the_same_days(few: Panel, trained: Res
             answers.append(trained.network(*(torch.from_numpy(observation[f.name]) for f in FIELDS)))
     torch.testing.assert_close(answers[1][0].daily_rate, 10 * answers[0][0].daily_rate)
     torch.testing.assert_close(answers[1][1].days, answers[0][1].days, rtol=0.02, atol=0.02)
+
+
+def test_the_time_of_year_is_told_only_of_seasons_that_a_series_has_seen(few: Panel, trained: Result) -> None:
+    """Four weeks later on the calendar changes nothing for a young series: nobody knows what its season will bring."""
+    young = replace(few, units_sold=few.units_sold.copy())
+    young.units_sold[:, :900] = np.nan
+    forecasts = {}
+    for name, panel in (("old", few), ("young", young)):
+        observation = dict(Observer(panel, ObservationSpec(1)).observe(np.arange(6), np.full(6, 1000)))
+        for later in (0, 28):
+            moved = observation | {"as_of_day": observation["as_of_day"] + later}
+            with torch.no_grad():
+                output, _ = trained.network(*(torch.from_numpy(moved[f.name]) for f in FIELDS))
+            forecasts[name, later] = output.forecast
+    torch.testing.assert_close(forecasts["young", 0], forecasts["young", 28])
+    assert not torch.allclose(forecasts["old", 0], forecasts["old", 28])
 
 
 def test_a_series_without_any_history_gets_a_sane_answer(few: Panel, trained: Result) -> None:
