@@ -10,12 +10,14 @@ import pytest
 
 import simulator
 from orpr.evaluation import Evaluation, run_backtest
+from service.policy import resolve_bundle
 from simulator.canonical import read_panel
 from simulator.panel import Panel
 from training.report import write_report
 
 assert simulator.__file__ is not None
 SAMPLE = Path(simulator.__file__).parent / "sample"
+CHAMPION = resolve_bundle("champion", 1).name  # the version of the shipped policy
 RULE = '''
 import numpy as np
 

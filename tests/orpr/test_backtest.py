@@ -14,7 +14,7 @@ from orpr.evaluation import run_backtest
 from orpr.results import markdown, rewrite_block
 from simulator.metrics import series_totals, unit_totals
 from simulator.rollout import follow, rollout
-from tests.conftest import Told
+from tests.conftest import CHAMPION, Told
 from training.sentences import compared, headline, verdicts
 
 NUMBER = (int, float)
@@ -84,7 +84,7 @@ def test_every_policy_is_a_row_and_the_first_is_the_one_that_is_judged(written: 
     assert written["best_pto"].startswith("PTO")
     assert "forecast" not in written["best_pto"]
     assert {run["row"] for run in written["runs"].values()} == {"DL", "PTO gamma, DL forecast", "cycles"}
-    assert written["runs"]["daily-3"]["command"].startswith("orpr train --data data/")
+    assert written["runs"][CHAMPION]["command"].startswith("orpr train --data data/")
 
 
 def test_costs_of_segments_and_losses_add_up_to_the_table(written: dict[str, Any], told: Told) -> None:
@@ -135,7 +135,7 @@ def test_runs_of_one_row_are_averaged(told: Told) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"policies": ["champion", "champion"]}, "daily-3 is named twice"),
+        ({"policies": ["champion", "champion"]}, f"{CHAMPION} is named twice"),
         ({"scenarios": ["war"]}, "scenario must be one of packs, carrying, lead-times, cold-0, .*, got 'war'"),
         ({"scenarios": ["lead-times"]}, "scenario lead-times needs an orders file"),
         ({"min_in_stock": 1.5}, "min_in_stock must lie between 0 and 1, got 1.5"),

@@ -13,6 +13,7 @@ from simulator.observation import FIELDS, ObservationSpec, Observer
 from simulator.panel import F64, Panel
 from simulator.schedule import review_schedule
 from simulator.step import State
+from tests.conftest import CHAMPION
 from training.methods import replay_of
 
 ROWS = np.array([3, 0, 5])
@@ -118,8 +119,8 @@ def test_a_function_that_is_not_there_is_refused(spec: str, said: str) -> None:
 
 def test_rows_are_named_by_the_user_else_by_what_they_are(tmp_path: Path) -> None:
     spec = written(tmp_path, "return {}")
-    assert load_policy("champion", 1)[:2] == ("DL", "daily-3")
-    assert load_policy("DL+RL=champion", 1)[:2] == ("DL+RL", "daily-3")
+    assert load_policy("champion", 1)[:2] == ("DL", CHAMPION)
+    assert load_policy("DL+RL=champion", 1)[:2] == ("DL+RL", CHAMPION)
     assert load_policy(spec, 1)[:2] == ("mine.py:decide", spec)
     assert load_policy(f"mine={spec}", 1)[:2] == ("mine", spec)
     assert load_policy("http://127.0.0.1:1/?a=b", 1).row == "http://127.0.0.1:1"

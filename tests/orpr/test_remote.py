@@ -21,6 +21,7 @@ from simulator.canonical import read_panel
 from simulator.observation import ObservationSpec, Observer
 from simulator.panel import Panel
 from simulator.step import State
+from tests.conftest import CHAMPION
 from tests.serving import Service, running_service
 from training.backtest import replay_contender
 from training.methods import Replay, replay_of
@@ -70,7 +71,7 @@ def test_the_service_s_targets_are_the_bundle_s_own(
     assert record.on_hand == pytest.approx(own.on_hand)
     remote = source.loaded
     assert isinstance(remote, RemotePolicy)
-    assert (remote.version, remote.answers) == ("daily-3", replay.world.review_due.sum())
+    assert (remote.version, remote.answers) == (CHAMPION, replay.world.review_due.sum())
     assert (remote.overridden, remote.from_baseline) == (0, 0)
 
 
