@@ -51,6 +51,10 @@ def train(
     also_dl: Annotated[
         bool, typer.Option("--also-dl", help="Write OUT-dl too: the policy before reinforcement and replays.")
     ] = False,
+    by_week: Annotated[
+        bool,
+        typer.Option("--by-week", help="Add daily datasets up by week, for a policy that decides for weekly data."),
+    ] = False,
 ) -> None:
     """Label histories, pretrain a policy on them, align it, and export the bundle.
 
@@ -65,7 +69,7 @@ def train(
     with progress_bars() as report:
         learned = run_training(
             data, out, recipe, report, command=command_line(), test_days=test_days or (), start_from=start_from,
-            log_dir=log_dir, also_dl=also_dl,
+            log_dir=log_dir, also_dl=also_dl, weekly=by_week,
         )  # fmt: skip
     last = {stage: round(losses[-1], 4) for stage, losses in learned.result.losses.items() if losses}
     cut_offs = ", ".join(f"{name} up to {day}" for name, day in learned.before.items())

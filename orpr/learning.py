@@ -10,6 +10,7 @@ from orpr.provenance import code_commit, folder_hash
 from service.policy import resolve_bundle
 from simulator.canonical import read_panel
 from simulator.panel import test_window
+from simulator.weeks import by_week
 from training.config import TrainConfig
 from training.loop import Report, Trace
 from training.run import Dataset, Result, train_bundle
@@ -26,7 +27,7 @@ class Learned(NamedTuple):
 
 def run_training(
     data: Sequence[Path], out: Path, recipe: TrainConfig, show: Show, *, command: str, test_days: Sequence[int] = (),
-    start_from: str | None = None, log_dir: Path | None = None, also_dl: bool = False,
+    start_from: str | None = None, log_dir: Path | None = None, also_dl: bool = False, weekly: bool = False,
 ) -> Learned:  # fmt: skip
     """Train on everything before each dataset's cut-off and write the bundle.
 
@@ -39,6 +40,7 @@ def run_training(
         test_days: days to keep out at the end of each dataset; one number for all, or one for each.
         start_from: bundle, version or alias to adapt instead of starting anew.
         also_dl: write `out`-dl too, the policy after its supervised stages.
+        weekly: add daily datasets up by week, to learn a policy for weekly data.
         log_dir: where TensorBoard's event files go; none are written where None.
 
     Raises:
@@ -50,6 +52,8 @@ def run_training(
     datasets = []
     for folder, kept_out in zip(data, days * len(data) if len(days) == 1 else days, strict=True):
         panel = read_panel(folder)
+        if weekly:
+            panel = by_week(panel)
         end = test_window(panel, kept_out).start if kept_out else panel.last_recorded + 1
         datasets.append(Dataset(panel, end, folder_hash(folder)))
     names = [dataset.panel.name for dataset in datasets]
