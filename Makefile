@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PACKAGES := simulator solver training service orpr
-CHAMPION := service/bundles/daily-3
-RUN ?= runs/daily-3
+CHAMPION := service/bundles/daily-4
+RUN ?= runs/daily-4
 ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl --policy DL+RL=$(RUN)-rl
 CASES := packs carrying cold-0 cold-0-reference cold-7 cold-7-reference cold-14 cold-14-reference cold-28 cold-28-reference
 DATA ?= data
@@ -44,17 +44,17 @@ results: $(VENV)/.dev  ## backtest the shipped policy and the one before its rep
 	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --min-in-stock 0.9 $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --replay recovered $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest --data $(DATA)/online_retail --test-days 60 $(ROWS) \
-	    --policy zero-shot=runs/no-online-3 --results $(RESULTS)
+	    --policy zero-shot=runs/no-online-4 --results $(RESULTS)
 	$(BIN)/orpr backtest $(VN2) --test-days 56 --restarts 4 --policy DL+replays=runs/vn2-1 --policy DL=runs/vn2-1-dl \
 	    --results $(RESULTS)
 	$(BIN)/orpr backtest --data simulator/sample $(ROWS) $(foreach case,$(CASES),--scenario $(case)) \
 	    --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 
-foundation: $(VENV)/.dev  ## rebuild the shipped policy (two hours on one core) from the datasets in $(DATA), and its rivals
+foundation: $(VENV)/.dev  ## rebuild the shipped policy (an hour and a half on one core) from the datasets in $(DATA), and its rivals
 	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation --threads 1 --seed 0 --also-dl --out $(RUN)
 	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --from $(RUN)-dl --threads 1 \
 	    --seed 0 --out $(RUN)-rl
-	$(BIN)/orpr train $(FRESH) $(BAKERY) --config foundation --threads 1 --seed 0 --out runs/no-online-3
+	$(BIN)/orpr train $(FRESH) $(BAKERY) --config foundation --threads 1 --seed 0 --out runs/no-online-4
 	$(BIN)/orpr train $(VN2) --test-days 224 --config weekly --threads 1 --seed 0 --also-dl --out runs/vn2-1
 
 ablations: $(VENV)/.dev  ## what each part of the recipe brings, on the sample before its test window (some hours on one core)

@@ -97,7 +97,7 @@ class RecommendationResponse(BaseModel):
     """Answers in the order of the request."""
 
     as_of: date
-    policy_version: str = Field(examples=["daily-3"])
+    policy_version: str = Field(examples=["daily-4"])
     overrides_as_of: str = Field(description="When the overrides were read, ISO 8601.")
     items: list[ItemAnswer]
 
