@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from simulator.panel import F32, Panel
+from simulator.panel import F32, Bools, Items, Panel
 
 WEEK = 7
 
@@ -39,30 +39,16 @@ def by_week(panel: Panel) -> Panel:
         days: F32 = column[:, first : first + weeks * WEEK].reshape(panel.series_count, weeks, WEEK)
         return days
 
-    sold, selling = cut(panel.units_sold), cut(panel.open) != 0
-    known = ~np.isnan(sold)
-    stock = np.where(known, np.nan_to_num(cut(panel.in_stock), nan=1.0), 0.0)
-    share = (stock * selling).sum(axis=2) / np.maximum(selling.sum(axis=2), 1)
-    share = np.where(selling.any(axis=2), share, stock.mean(axis=2))
     over = first + WEEK * np.arange(1, weeks + 1) <= panel.last_recorded + 1
-    seen = known.any(axis=2) & over
-    items = panel.items
+    units, in_stock = _sales(cut(panel.units_sold), cut(panel.in_stock), cut(panel.open) != 0, over)
     return replace(
         panel,
         period_days=WEEK,
         start=panel.start + timedelta(days=first),
         review_origin=panel.start + timedelta(days=first),
-        items=replace(
-            items,
-            review_period_days=np.full_like(items.review_period_days, WEEK),
-            review_offset_days=np.zeros_like(items.review_offset_days),
-            holding_cost_per_day=items.holding_cost_per_day * items.review_period_days / WEEK,
-            order_weekdays=np.full_like(items.order_weekdays, ""),
-            delivery_weekdays=np.full_like(items.delivery_weekdays, ""),
-            order_cutoff_days=np.full_like(items.order_cutoff_days, np.nan),
-        ),
-        units_sold=np.where(seen, np.nansum(sold, axis=2), np.nan).astype(np.float32),
-        in_stock=np.where(seen, share, np.nan).astype(np.float32),
+        items=_ordered_weekly(panel.items),
+        units_sold=units,
+        in_stock=in_stock,
         price=_mean(cut(panel.price)),
         promotion=_any(cut(panel.promotion)),
         open=_any(cut(panel.open)),
@@ -76,6 +62,31 @@ def by_week(panel: Panel) -> Panel:
         oos_mask=None,
         forecasts=None,
     )
+
+
+def _ordered_weekly(items: Items) -> Items:
+    """The items, reviewed once a week, at the critical ratios that they have."""
+    return replace(
+        items,
+        review_period_days=np.full_like(items.review_period_days, WEEK),
+        review_offset_days=np.zeros_like(items.review_offset_days),
+        holding_cost_per_day=items.holding_cost_per_day * items.review_period_days / WEEK,
+        order_weekdays=np.full_like(items.order_weekdays, ""),
+        delivery_weekdays=np.full_like(items.delivery_weekdays, ""),
+        order_cutoff_days=np.full_like(items.order_cutoff_days, np.nan),
+    )
+
+
+def _sales(sold: F32, in_stock: F32, selling: Bools, over: Bools) -> tuple[F32, F32]:
+    """(N, W) units and share of the selling time in stock, of (N, W, 7) days; NaN in weeks that nobody saw or are not over."""
+    known = ~np.isnan(sold)
+    stock = np.where(known, np.nan_to_num(in_stock, nan=1.0), 0.0)
+    share = (stock * selling).sum(axis=2) / np.maximum(selling.sum(axis=2), 1)
+    share = np.where(selling.any(axis=2), share, stock.mean(axis=2))
+    seen = known.any(axis=2) & over
+    units: F32 = np.where(seen, np.nansum(sold, axis=2), np.nan).astype(np.float32)
+    shares: F32 = np.where(seen, share, np.nan).astype(np.float32)
+    return units, shares
 
 
 def _mean(days: F32) -> F32:

@@ -112,9 +112,8 @@ class TrainingSet:
         self.spec = ObservationSpec(lengths.pop())
         self.grid = inventory_days_grid()
         self.known = [known_of(past, config.demand) for past in pasts]
-        self.shares = [1.0] * len(
-            pasts
-        )  # of the decisions and stretches that are taken of one source, for each of `known`
+        # What part of the usual number of decisions and stretches is taken from each of `known`.
+        self.shares = [1.0] * len(pasts)
         if config.lumpy_share > 0:
             self.known += [known_of(Past(lumpy(*past, rng), past.end), config.demand) for past in pasts]
             self.shares += [config.lumpy_share] * len(pasts)

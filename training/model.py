@@ -162,7 +162,8 @@ class PolicyNetwork(nn.Module):
     def _calendar(self, as_of_day: Tensor, last_seen: Tensor) -> list[Tensor]:
         """Eight (B, H) waves: weekday and time of year of every period ahead.
 
-        The time of year is told only of periods that the series has seen a year ago: a dataset of one spring teaches dates, not seasons.
+        The time of year is told only of periods that the series has seen a year ago: a dataset of one spring teaches
+        dates, not seasons.
         """
         day = as_of_day[:, None] + (self._ahead(as_of_day) * self.spec.period_days)[None, :]
         # Cycles are taken in whole numbers: float32 remainders of 20,000 days differ between runtimes in the third digit.

@@ -170,9 +170,8 @@ def test_a_reference_stays_the_prior_while_the_item_begins_to_sell() -> None:
     sold[0, 30:] = 2.0
     rates = panel_rates(replace(panel, units_sold=sold))
     assert rates.prior_daily_rate[0, 36] == pytest.approx(9.0)
-    assert rates.daily_rate[0, 36] == pytest.approx(
-        0.75 * 2.0 + 0.25 * 9.0
-    )  # the recent mean, then the year's, by 7 days
+    # The recent mean, then the year's, each against 7 days' weight.
+    assert rates.daily_rate[0, 36] == pytest.approx(0.75 * 2.0 + 0.25 * 9.0)
 
 
 def test_the_sales_share_is_of_the_category_at_the_location() -> None:
