@@ -63,6 +63,9 @@ class LabelConfig:
     # What decisions are priced on: demand "recovered" behind stock-outs, "sales" as they were, or "in_stock": the sales of
     # intervals that were nearly always in stock, the others left out.
     demand: str = IN_STOCK
+    # "in_stock" judges an interval's supply over at least so many days around it: a short one may be in stock just
+    # because little was asked for, and pricing on such alone makes a policy hold too little where demand rises.
+    supply_days: int = 14
     drawn_variants: int = 4  # further copies of the dataset with drawn lead times, review periods and critical ratios
     lumpy_share: float = 0.0  # of each dataset's decisions, so many more under drawn, slow and lumpy demand
     free_position: bool = (
@@ -75,6 +78,8 @@ class LabelConfig:
             raise ValueError(f"drawn_variants must be at least 0, got {self.drawn_variants}")
         if self.demand not in PRICED_ON:
             raise ValueError(f"demand must be one of {', '.join(PRICED_ON)}, got {self.demand!r}")
+        if self.supply_days < 0:
+            raise ValueError(f"supply_days must be at least 0, got {self.supply_days}")
         if self.lumpy_share < 0:
             raise ValueError(f"lumpy_share must be at least 0, got {self.lumpy_share}")
         _positive(self, "samples_per_variant")

@@ -68,6 +68,7 @@ class Known:
     known: Bools  # (N, T) where
     future: F32  # (N, T) demand to forecast, NaN where unknown
     supply: F64 | None  # (N, T + 1) time in stock summed up to each period, where only supplied intervals are taken
+    supply_periods: int  # that supply is judged over at least
 
     def take(self, rows: I64) -> Known:
         """Some series only."""
@@ -79,6 +80,7 @@ class Known:
             self.known[rows],
             self.future[rows],
             None if self.supply is None else self.supply[rows],
+            self.supply_periods,
         )
 
 
@@ -111,11 +113,11 @@ class TrainingSet:
             raise ValueError(f"datasets that are learnt from together must have one period_days, got {sorted(lengths)}")
         self.spec = ObservationSpec(lengths.pop())
         self.grid = inventory_days_grid()
-        self.known = [known_of(past, config.demand) for past in pasts]
+        self.known = [known_of(past, config) for past in pasts]
         # What part of the usual number of decisions and stretches is taken from each of `known`.
         self.shares = [1.0] * len(pasts)
         if config.lumpy_share > 0:
-            self.known += [known_of(Past(lumpy(*past, rng), past.end), config.demand) for past in pasts]
+            self.known += [known_of(Past(lumpy(*past, rng), past.end), config) for past in pasts]
             self.shares += [config.lumpy_share] * len(pasts)
         self.copies: list[Copy] = []
         total = len(self.known) * (1 + config.drawn_variants)
@@ -215,27 +217,32 @@ class TrainingSet:
         )
 
 
-def known_of(past: Past, priced_on: str) -> Known:
+def known_of(past: Past, config: LabelConfig) -> Known:
     """Rates, demand to replay and demand to forecast; nothing in the last two comes from `end` on.
 
     Args:
         past: the panel and its end.
-        priced_on: one of `training.config.PRICED_ON`.
+        config: what decisions are priced on, and over how long their supply is judged.
     """
     panel, end = past
     found = evidence(panel.units_sold, panel.in_stock, panel.promotion * 0, panel.open)
     future = np.where(found.seen >= 0.999, found.demand, np.nan).astype(np.float32)
     future[:, end:] = np.nan
-    demand, known = label_demand(panel, recovered=priced_on == RECOVERED, before=end)
+    demand, known = label_demand(panel, recovered=config.demand == RECOVERED, before=end)
     stock = np.nan_to_num(panel.in_stock, nan=1.0).astype(np.float64)  # unknown counts as in stock, as everywhere
-    supply = np.pad(np.cumsum(stock, axis=1), ((0, 0), (1, 0))) if priced_on == IN_STOCK else None
-    return Known(panel, end, panel_rates(panel), demand, known, future, supply)
+    supply = np.pad(np.cumsum(stock, axis=1), ((0, 0), (1, 0))) if config.demand == IN_STOCK else None
+    return Known(panel, end, panel_rates(panel), demand, known, future, supply, config.supply_days // panel.period_days)
 
 
 def supplied(known: Known, rows: I64, first: I64, stop: I64) -> Bools:
-    """(B,) whether the shelf was full for nearly all of the periods from `first` to before `stop`; True where all count."""
+    """(B,) whether the shelf was full for nearly all of the periods from `first` to before `stop`; True where all count.
+
+    Shorter stretches are judged over `known.supply_periods` around them, as far as those lie before `known.end`.
+    """
     if known.supply is None:
         return np.ones(len(rows), dtype=bool)
+    stop = np.minimum(np.maximum(stop, first + known.supply_periods), known.end)
+    first = np.maximum(np.minimum(first, stop - known.supply_periods), 0)
     share = (known.supply[rows, stop] - known.supply[rows, first]) / np.maximum(stop - first, 1)
     return np.asarray(share >= LEAST_SUPPLY)
 
