@@ -41,7 +41,9 @@ def train(
     start_from: Annotated[
         str | None, typer.Option("--from", help="Bundle, version or alias to adapt instead of starting anew.")
     ] = None,
-    config: Annotated[str, typer.Option(help="A shipped recipe (default, tiny) or a TOML file.")] = "default",
+    config: Annotated[
+        str | None, typer.Option(help="A shipped recipe or a TOML file. [default: default; with --from: adapt]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
     test_days: Annotated[
         list[int] | None, typer.Option(help="Keep the last days out, to test on; once, or once for each --data.")
@@ -65,7 +67,8 @@ def train(
     from training.config import load_config
     from training.run import named_config
 
-    recipe = load_config(named_config(config), seed=seed, threads=threads)
+    chosen = config or ("adapt" if start_from else "default")
+    recipe = load_config(named_config(chosen), seed=seed, threads=threads)
     with progress_bars() as report:
         learned = run_training(
             data, out, recipe, report, command=command_line(), test_days=test_days or (), start_from=start_from,

@@ -82,6 +82,8 @@ def variants_of(base: TrainConfig) -> list[Variant]:
         for omega, beta in [(omega, base.align.beta) for omega in OMEGAS]
         + [(base.align.omega, beta) for beta in BETAS if beta != base.align.beta]
     ]
+    portfolio = aligned(omega=0.0, pareto=0.0, portfolio=1.0, compare_with="policy")
+    made.append(Variant("RLOO", "DL+RL, the portfolio's reward", portfolio, after=True))
     replays = only(rollout=base.rollout, joint=replace(base.joint, epochs=0.0))
     return [*made, Variant("replays", "DL+replays", replays, after=True)]
 

@@ -10,52 +10,21 @@ the distribution which is deployed, exactly. Advantages are not divided by their
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from simulator.observation import FIELDS
-from simulator.ordering import ORDER_UP_TO, constrain, raw_order_quantity, rules_of
 from simulator.panel import F64, I64
-from simulator.rollout import World
-from simulator.step import State
-from simulator.sweep import replay_totals
 from solver.labels import best_days
 from training.backprop import choosing_parameters
 from training.config import AlignConfig
 from training.dataset import Copy, TrainingSet
 from training.loop import Batches, Run, Trace, run_stage
 from training.model import Context, PolicyNetwork
+from training.rewards import AT_ONCE, Prices, Traces, portfolio_prices, rewards
 
-READ_AT_ONCE = 1024
-LEAST_CHANGE = 0.25  # days; a smaller change against the incumbent has no sign
-TRACES = ("reward", "rule", "pareto", "saving", "dominates", "dominated", "kl", "entropy")
-
-
-class Traces(NamedTuple):
-    """M decisions of one copy, with what was read before each."""
-
-    copy: Copy
-    chosen: I64  # (M,) decisions of the copy
-    context: Context
-    x: dict[str, Tensor]  # what the small half reads besides
-    reference: F64  # (M,) days, the label
-    incumbent: F64  # (M,) days
-    rival: F64  # (M,) days that the simulator holds samples against
-
-    @property
-    def size(self) -> int:
-        return len(self.chosen)
-
-
-class Rewards(NamedTuple):
-    """(B, k) each."""
-
-    rule: F64
-    pareto: F64  # +1 where turnover and lost sales are no worse than the rival's and one is better
-    saving: F64  # days of lost sales that the sample saves against the rival, per period
+TRACES = ("reward", "rule", "pareto", "saving", "portfolio", "dominates", "dominated", "kl", "entropy")
 
 
 def traces_of(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rng: np.random.Generator) -> list[Traces]:
@@ -78,15 +47,15 @@ def _traces(network: PolicyNetwork, data: TrainingSet, copy: Copy, chosen: I64) 
     contexts: list[Context] = []
     parts: list[dict[str, Tensor]] = []
     with torch.no_grad():
-        for at in range(0, len(chosen), READ_AT_ONCE):
-            batch = data.batch(copy, chosen[at : at + READ_AT_ONCE])
+        for at in range(0, len(chosen), AT_ONCE):
+            batch = data.batch(copy, chosen[at : at + AT_ONCE])
             x = {field.name: column for field, column in zip(FIELDS, batch.fields, strict=True)}
             contexts.append(network.read(x))
             parts.append({name: x[name] for name in CHOSEN_FIELDS})
     return Traces(
         copy, chosen, Context(*(torch.cat(column) for column in zip(*contexts, strict=True))),
         {name: torch.cat([part[name] for part in parts]) for name in CHOSEN_FIELDS},
-        best_days(copy.curves[chosen], data.grid), copy.incumbent_days[chosen].astype(np.float64), np.empty(0),
+        best_days(copy.curves[chosen], data.grid), copy.incumbent_days[chosen].astype(np.float64), np.empty(0), Prices(),
     )  # fmt: skip
 
 
@@ -94,92 +63,6 @@ CHOSEN_FIELDS = (
     "lead_time_days", "review_period_days", "lost_sale_cost", "holding_cost_per_day", "sales_share",
     "expected_turnover_days", "on_hand", "on_order",
 )  # fmt: skip
-
-
-# -------------------------------------------------------------------------------------------------------------- rewards
-
-
-def rule_reward(days: F64, reference: F64, incumbent: F64, interval: F64, alpha: float, gamma: float) -> F64:
-    """(B, k) minus the focal, sign-aware loss of section 3.2.1.
-
-    Args:
-        days: (B, k) sampled.
-        reference: (B,) days of the label or the expert.
-        incumbent: (B,) days that changes are counted from.
-        interval: (B,) days that an order has to last, the unit of errors.
-        alpha: weight of a change in the wrong direction, above 1.
-        gamma: how much small errors are turned down, at least 0.
-    """
-    change, wanted = days - incumbent[:, None], (reference - incumbent)[:, None]
-    opposed = (change * wanted < 0) & (np.abs(change) >= LEAST_CHANGE) & (np.abs(wanted) >= LEAST_CHANGE)
-    error = np.where(opposed, alpha, 1.0) * ((days - reference[:, None]) / interval[:, None]) ** 2
-    return np.asarray(-((1.0 - np.exp(-error)) ** gamma) * error)
-
-
-def pareto_reward(stock: F64, lost: F64, least_stock: F64, least_lost: F64) -> F64:
-    """(B, k) 1 where a sample's (turnover, lost sales) dominates the reference's, -1 where it is dominated, else 0.
-
-    Demand is the same for both, so mean stock stands for turnover days.
-    """
-    slack = 1e-6 * (1.0 + least_stock[:, None])
-    worse = (stock > least_stock[:, None] + slack) | (lost > least_lost[:, None] + slack)
-    better = (stock < least_stock[:, None] - slack) | (lost < least_lost[:, None] - slack)
-    return (better & ~worse).astype(np.float64) - (worse & ~better)
-
-
-def simulated(traces: Traces, rows: I64, days: F64, horizon: int) -> tuple[F64, F64, F64]:
-    """Stock, lost sales and cost after an order.
-
-    The order that `days` ask for is placed from the observed stock; later reviews follow the incumbent.
-
-    Args:
-        traces: the decisions.
-        rows: (B,) of them.
-        days: (B, k) inventory days to try.
-        horizon: periods after the decision.
-
-    Returns:
-        (B, k) each: unit-periods, units, and days of lost sales per period.
-    """
-    copy = traces.copy
-    source, panel = copy.source, copy.source.panel
-    chosen = traces.chosen[rows]
-    series, t = np.repeat(copy.series[chosen], days.shape[1]), np.repeat(copy.period[chosen], days.shape[1])
-    lead, review = panel.lead_periods[series], panel.review_periods[series]
-    on_hand = np.repeat(copy.on_hand[chosen].astype(np.float64), days.shape[1])
-    width = max(int(lead.max()), copy.arriving.shape[1])
-    pipeline = np.zeros((len(series), width))
-    pipeline[:, : copy.arriving.shape[1]] = np.repeat(copy.arriving[chosen], days.shape[1], axis=0)
-    rate = source.rates.daily_rate[series, t]
-    position = on_hand + pipeline.sum(axis=1)
-    rules = rules_of(panel).take(series)
-    order = constrain(raw_order_quantity(days.ravel() * rate, position, ORDER_UP_TO), position, rules).order_quantity
-    pipeline[np.arange(len(series)), lead - 1] += order
-    ahead = t[:, None] + 1 + np.arange(horizon)
-    due = (np.arange(1, horizon + 1)[None, :] % review[:, None]) == 0
-    demand = np.where(source.known[series[:, None], ahead], source.demand[series[:, None], ahead], 0.0)
-    targets = np.where(due, copy.targets[series[:, None], ahead - copy.first], 0.0)
-    world = World(demand, due, lead, rules, State(on_hand, pipeline))
-    totals = replay_totals(world, targets, ORDER_UP_TO)
-    items = panel.items
-    unit = np.maximum(rate * panel.period_days, 1e-9)
-    held = items.holding_cost_per_day[series] * panel.period_days / items.lost_sale_cost[series]
-    cost = (held * totals[0] + totals[1]) / (unit * horizon)
-    return tuple(column.reshape(days.shape) for column in (totals[0], totals[1], cost))  # type: ignore[return-value]
-
-
-def rewards(traces: Traces, rows: I64, days: F64, config: AlignConfig) -> Rewards:
-    """All parts of the reward of sampled days (B, k)."""
-    reference = traces.reference[rows]
-    panel = traces.copy.source.panel
-    series = traces.copy.series[traces.chosen[rows]]
-    interval = ((panel.lead_periods + panel.review_periods - 1)[series] * panel.period_days).astype(np.float64)
-    stock, lost, cost = simulated(traces, rows, np.column_stack([days, traces.rival[rows]]), config.horizon)
-    return Rewards(
-        rule_reward(days, reference, traces.incumbent[rows], interval, config.alpha, config.gamma),
-        pareto_reward(stock[:, :-1], lost[:, :-1], stock[:, -1], lost[:, -1]),
-        cost[:, -1:] - cost[:, :-1],
-    )
 
 
 # ------------------------------------------------------------------------------------------------------------ algorithm
@@ -226,6 +109,8 @@ def align(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, run: R
         part._replace(rival=part.reference if config.compare_with == "label" else days)
         for part, (_, days) in zip(traces, found, strict=True)
     ]
+    if config.portfolio:
+        traces = [part._replace(prices=portfolio_prices(part, config)) for part in traces]
     parts = [max(1, part.size // config.batch_size) for part in traces]
 
     def order(rng: np.random.Generator) -> list[tuple[int, I64]]:
@@ -251,7 +136,7 @@ def _before(network: PolicyNetwork, traces: Traces) -> tuple[Tensor, F64]:
     """(M, V) log pi and (M,) days of the network before alignment."""
     with torch.no_grad():
         logits = torch.cat([_logits(network, traces, rows) for rows in np.array_split(
-            np.arange(traces.size), traces.size // READ_AT_ONCE + 1)])  # fmt: skip
+            np.arange(traces.size), traces.size // AT_ONCE + 1)])  # fmt: skip
         policy = torch.log_softmax(logits, dim=-1)
         return policy, (policy.exp() * network.grid).sum(dim=-1).double().numpy()
 
@@ -271,13 +156,14 @@ def _step(
     chosen = policy.gather(1, sampled)
     ratio = (chosen - before.gather(1, sampled)).detach()
     parts = rewards(traces, rows, network.grid.numpy()[sampled.numpy()].astype(np.float64), config)
-    simulation = config.pareto * parts.pareto + config.saving * parts.saving
+    simulation = config.pareto * parts.pareto + config.saving * parts.saving + config.portfolio * parts.portfolio
     total = config.omega * parts.rule + (1.0 - config.omega) * simulation
     reward = torch.from_numpy(total.astype(np.float32)) - config.beta * ratio
     weight = torch.from_numpy(traces.copy.weight[traces.chosen[rows]])
     trace = {
         "reward": float(total.mean()), "rule": float(parts.rule.mean()), "pareto": float(parts.pareto.mean()),
-        "saving": float(parts.saving.mean()), "dominates": float((parts.pareto > 0).mean()),
+        "saving": float(parts.saving.mean()), "portfolio": float(parts.portfolio.mean()),
+        "dominates": float((parts.pareto > 0).mean()),
         "dominated": float((parts.pareto < 0).mean()),
         "kl": float((policy.exp() * (policy - before)).sum(dim=1).mean().detach()),
         "entropy": float(-(policy.exp() * policy).sum(dim=1).mean().detach()),

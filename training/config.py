@@ -135,6 +135,8 @@ class AlignConfig(StageConfig):
     compare_with: str = "label"  # whose action the simulated one is held against: "label", or "policy" before alignment
     pareto: float = 1.0  # of Pareto dominance in the simulator's reward
     saving: float = 0.0  # of the saving in days of lost sales a period in the simulator's reward; the paper has none
+    portfolio: float = 0.0  # of stock and stock-outs saved over all series together; the paper has none
+    service: float = 0.8  # of stock-outs in it; at 1 scaling every action gains nothing, below it less stock gains
     kl_limit: float = 0.5  # nats; above it alignment stops
 
     def __post_init__(self) -> None:
@@ -148,7 +150,7 @@ class AlignConfig(StageConfig):
             raise ValueError(f"alpha must be above 1, got {self.alpha}")
         if self.compare_with not in ("label", "policy"):
             raise ValueError(f'compare_with must be "label" or "policy", got {self.compare_with!r}')
-        for name in ("gamma", "beta", "pareto", "saving"):
+        for name in ("gamma", "beta", "pareto", "saving", "portfolio", "service"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 

@@ -12,11 +12,12 @@ import torch
 from simulator.ordering import constrain, raw_order_quantity, rules_of
 from simulator.rollout import World, rollout
 from simulator.step import State
-from training.align import align, leave_one_out, pareto_reward, rloo_loss, rule_reward, simulated, traces_of
-from training.config import AlignConfig, TrainConfig
+from training.align import align, leave_one_out, rloo_loss, traces_of
+from training.config import AlignConfig
 from training.dataset import TrainingSet
 from training.loop import Run
 from training.model import PolicyNetwork
+from training.rewards import pareto_reward, portfolio_prices, rewards, rule_reward, simulated
 from training.run import Result
 
 SHORT = AlignConfig(epochs=1.0, samples=2000, batch_size=64, learning_rate=2e-3, horizon=21)
@@ -93,7 +94,7 @@ def test_the_simulation_of_a_sample_is_the_reference_replay(training_set: Traini
     traces = traces_of(network, training_set, SHORT, np.random.default_rng(0))[0]
     copy, panel = traces.copy, traces.copy.source.panel
     rows, days = np.array([3, 40, 200]), np.array([[0.0, 3.0, 9.0]] * 3)
-    stock, lost, cost = simulated(traces, rows, days, SHORT.horizon)
+    found = simulated(traces, rows, days, SHORT.horizon)
     for b, row in enumerate(traces.chosen[rows]):
         n, t = int(copy.series[row]), int(copy.period[row])
         lead, review = int(panel.lead_periods[n]), int(panel.review_periods[n])
@@ -111,18 +112,39 @@ def test_the_simulation_of_a_sample_is_the_reference_replay(training_set: Traini
             world = World(copy.source.demand[[n]][:, ahead], due, np.array([lead]), rules, State(on_hand, pipeline))
             targets = copy.targets[n, ahead - copy.first]
             record = rollout(world, lambda s, _state, targets=targets: targets[s : s + 1])  # type: ignore[misc]
-            assert stock[b, j] == pytest.approx(record.on_hand.sum(), rel=1e-6)
-            assert lost[b, j] == pytest.approx(record.lost_sales.sum(), rel=1e-6, abs=1e-6)
-    assert (np.diff(lost, axis=1) <= 1e-6).all()
-    assert (cost > 0).all()
+            assert found.stock[b, j] == pytest.approx(record.on_hand.sum(), rel=1e-6)
+            assert found.lost[b, j] == pytest.approx(record.lost_sales.sum(), rel=1e-6, abs=1e-6)
+            assert found.stockouts[b, j] == (record.lost_sales > 1e-6).sum()
+    assert (np.diff(found.lost, axis=1) <= 1e-6).all()
+    assert (found.cost > 0).all()
 
 
-def test_alignment_raises_what_it_rewards(training_set: TrainingSet, network: PolicyNetwork, tiny: TrainConfig) -> None:
+def test_at_the_portfolio_s_prices_scaling_every_action_gains_nothing(
+    training_set: TrainingSet, network: PolicyNetwork
+) -> None:
+    traces = traces_of(network, training_set, SHORT, np.random.default_rng(0))[0]
+    traces = traces._replace(rival=traces.incumbent)
+    fair = replace(SHORT, portfolio=1.0, service=1.0)
+    traces = traces._replace(prices=portfolio_prices(traces, fair))
+    every = np.arange(traces.size)
+    scaled = rewards(traces, every, traces.rival[:, None] * np.array([0.95, 1.0, 1.05]), fair).portfolio.sum(axis=0)
+    assert scaled[1] == 0.0
+    assert scaled[0] == pytest.approx(scaled[2], abs=1e-9)
+    usual = simulated(traces, every, traces.rival[:, None], SHORT.horizon)
+    assert usual.stock.sum() * traces.prices.stock == pytest.approx(traces.size)
+    assert usual.stockouts.any()
+    assert portfolio_prices(traces, replace(fair, service=0.5)).stockout == traces.prices.stockout / 2
+
+
+@pytest.mark.parametrize("reward", [{"saving": 1.0}, {"pareto": 0.0, "portfolio": 1.0, "compare_with": "policy"}])
+def test_alignment_raises_what_it_rewards(
+    training_set: TrainingSet, network: PolicyNetwork, reward: dict[str, float]
+) -> None:
     run = run_of()
-    config = replace(SHORT, epochs=6.0, omega=0.0, saving=1.0, beta=0.0, kl_limit=100.0)
+    config = replace(SHORT, epochs=6.0, omega=0.0, beta=0.0, kl_limit=100.0, **reward)  # type: ignore[arg-type]
     assert align(network, training_set, config, run) == ""
-    reward = run.traces["align"]["reward"]
-    assert np.mean(reward[-20:]) > np.mean(reward[:20])
+    earned = run.traces["align"]["reward"]
+    assert np.mean(earned[-20:]) > np.mean(earned[:20])
     assert run.traces["align"]["kl"][-1] > 0
 
 

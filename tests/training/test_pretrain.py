@@ -222,7 +222,9 @@ def test_a_history_without_a_known_outcome_cannot_be_learned_from(few: Panel) ->
         TrainingSet([Past(unknown, END)], LabelConfig(drawn_variants=0), 0, 0.5)
 
 
-@pytest.mark.parametrize("name", ["default", "foundation", "foundation-rl", "orpr", "tiny"])
+@pytest.mark.parametrize(
+    "name", ["adapt", "default", "foundation", "foundation-rl", "orpr", "tiny", "weekly", "weekly-foundation"]
+)
 def test_every_shipped_recipe_can_be_read(name: str) -> None:
     assert load_config(named_config(name)).name == name
 
