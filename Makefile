@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PACKAGES := simulator solver training service orpr
 CHAMPION := service/bundles/daily-4
+WEEKLY := service/bundles/weekly-1
 RUN ?= runs/daily-4
 ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl --policy DL+RL=$(RUN)-rl
 CASES := packs carrying cold-0 cold-0-reference cold-7 cold-7-reference cold-14 cold-14-reference cold-28 cold-28-reference
@@ -13,6 +14,7 @@ FRESH = --data $(DATA)/freshretail --test-days 28
 BAKERY = --data $(DATA)/bakery --test-days 180
 ONLINE = --data $(DATA)/online_retail --test-days 60
 VN2 = --data $(DATA)/vn2
+TRAIN = $(BIN)/orpr train --threads 1 --seed 0
 RESULTS ?= docs/results
 PAGE ?= README.md
 
@@ -40,22 +42,27 @@ bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classica
 	$(BIN)/python -m tests.benchmarks.labels $(RESULTS)
 	$(BIN)/python -m tests.benchmarks.censoring $(RESULTS)
 
-results: $(VENV)/.dev  ## backtest the shipped policy and the one before its replays; docs/results and the README's table
-	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --min-in-stock 0.9 $(ROWS) --results $(RESULTS)
-	$(BIN)/orpr backtest --data $(DATA)/freshretail --test-days 28 --replay recovered $(ROWS) --results $(RESULTS)
-	$(BIN)/orpr backtest --data $(DATA)/online_retail --test-days 60 $(ROWS) \
-	    --policy zero-shot=runs/no-online-4 --results $(RESULTS)
-	$(BIN)/orpr backtest $(VN2) --test-days 56 --restarts 4 --policy DL+replays=runs/vn2-1 --policy DL=runs/vn2-1-dl \
-	    --results $(RESULTS)
-	$(BIN)/orpr backtest --data simulator/sample $(ROWS) $(foreach case,$(CASES),--scenario $(case)) \
-	    --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
+results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; docs/results and the README's table
+	$(BIN)/orpr backtest $(FRESH) --min-in-stock 0.9 $(ROWS) --policy adapted=$(RUN)-freshretail \
+	    --policy adapted+RL=$(RUN)-freshretail-rl --results $(RESULTS)
+	$(BIN)/orpr backtest $(FRESH) --replay recovered $(ROWS) --results $(RESULTS)
+	$(BIN)/orpr backtest $(ONLINE) $(ROWS) --policy adapted=$(RUN)-online --policy zero-shot=runs/no-online-4 --results $(RESULTS)
+	$(BIN)/orpr backtest $(VN2) --test-days 56 --restarts 4 --policy adapted=runs/vn2-2 --policy zero-shot=$(WEEKLY) \
+	    --policy DL+replays=runs/vn2-1 --policy DL=runs/vn2-1-dl --results $(RESULTS)
+	$(BIN)/orpr backtest --data simulator/sample $(ROWS) --policy adapted=$(RUN)-bakery \
+	    $(foreach case,$(CASES),--scenario $(case)) --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 
-foundation: $(VENV)/.dev  ## rebuild the shipped policy (an hour and a half on one core) from the datasets in $(DATA), and its rivals
-	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation --threads 1 --seed 0 --also-dl --out $(RUN)
-	$(BIN)/orpr train $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --from $(RUN)-dl --threads 1 \
-	    --seed 0 --out $(RUN)-rl
-	$(BIN)/orpr train $(FRESH) $(BAKERY) --config foundation --threads 1 --seed 0 --out runs/no-online-4
-	$(BIN)/orpr train $(VN2) --test-days 224 --config weekly --threads 1 --seed 0 --also-dl --out runs/vn2-1
+foundation: $(VENV)/.dev  ## rebuild the shipped policies from the datasets in $(DATA), and those beside them (four hours on one core)
+	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config foundation --also-dl --out $(RUN)
+	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --by-week --config weekly-foundation --also-dl --out runs/weekly-1
+	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --from $(RUN)-dl --out $(RUN)-rl
+	$(TRAIN) $(FRESH) --from $(CHAMPION) --out $(RUN)-freshretail
+	$(TRAIN) $(BAKERY) --from $(CHAMPION) --out $(RUN)-bakery
+	$(TRAIN) $(ONLINE) --from $(CHAMPION) --out $(RUN)-online
+	$(TRAIN) $(FRESH) --config foundation-rl --from $(RUN)-freshretail --out $(RUN)-freshretail-rl
+	$(TRAIN) $(FRESH) $(BAKERY) --config foundation --out runs/no-online-4
+	$(TRAIN) $(VN2) --test-days 224 --from $(WEEKLY) --out runs/vn2-2
+	$(TRAIN) $(VN2) --test-days 224 --config weekly --also-dl --out runs/vn2-1
 
 ablations: $(VENV)/.dev  ## what each part of the recipe brings, on the sample before its test window (some hours on one core)
 	$(BIN)/orpr ablate --results $(RESULTS)

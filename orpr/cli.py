@@ -335,7 +335,7 @@ def score(
 ) -> None:
     """Decide every series of a dataset at the end of one period.
 
-    The champion of a period length that no shipped policy decides for is the gamma base stock; column `source` says so.
+    Where an order has to last longer than the policy looks ahead, the gamma base stock answers; column `source` says so.
     """
     from orpr.scoring import score as run
 

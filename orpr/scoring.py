@@ -12,10 +12,10 @@ import polars as pl
 
 from orpr.files import write_whole
 from service.decide import Answer, answer_of, baseline_answer, decide
-from service.policy import CHAMPION, Policy, PolicyAnswer, PolicyNotFound, resolve_bundle
+from service.policy import Policy, PolicyAnswer, resolve_bundle
 from simulator.canonical import DataError, Problem, read_history, with_stock
-from simulator.observation import ObservationSpec, Observer, beyond_horizon
-from simulator.ordering import ORDER_UP_TO, rules_of
+from simulator.observation import Observer, beyond_horizon
+from simulator.ordering import rules_of
 from simulator.panel import I64, Panel
 from simulator.rates import rate_sources
 from simulator.schedule import review_schedule
@@ -60,27 +60,24 @@ def score(
     panel = with_stock(panel, data, state=state, open_orders=open_orders, as_of=t, set_aside=aside)
     panel = _with_known_stock(panel, aside, state.name if state else "state.parquet")
     policy = _policy(policy_name, panel.period_days)
-    observer = Observer(panel, policy.spec if policy else ObservationSpec(panel.period_days))
+    observer = Observer(panel, policy.spec)
     rows = np.arange(panel.series_count)
-    if policy is None:
-        answer = baseline_answer(observer, rows, t)
-    else:
-        parts: list[PolicyAnswer] = []
-        for at in range(0, len(rows), CHUNK):
-            chunk = rows[at : at + CHUNK]
-            stock = State(panel.on_hand[chunk], panel.open_orders[chunk])
-            parts.append(policy.answer(observer.observe(chunk, np.full(len(chunk), t), stock)))
-            progress("score", min(at + CHUNK, len(rows)), len(rows))
-        answer = answer_of(PolicyAnswer(*(np.concatenate(column) for column in zip(*parts, strict=True))))
-        answer = _with_baseline_beyond_horizon(answer, observer, rows, t)
-    version = policy.version if policy else "gamma base stock"
-    mode = policy.ordering_mode if policy else ORDER_UP_TO
-    table = _table(panel, observer, answer, t, mode, version)
+    parts: list[PolicyAnswer] = []
+    for at in range(0, len(rows), CHUNK):
+        chunk = rows[at : at + CHUNK]
+        stock = State(panel.on_hand[chunk], panel.open_orders[chunk])
+        parts.append(policy.answer(observer.observe(chunk, np.full(len(chunk), t), stock)))
+        progress("score", min(at + CHUNK, len(rows)), len(rows))
+    answer = answer_of(PolicyAnswer(*(np.concatenate(column) for column in zip(*parts, strict=True))))
+    answer = _with_baseline_beyond_horizon(answer, observer, rows, t)
+    table = _table(panel, observer, answer, t, policy.ordering_mode, policy.version)
     files = {out: table}
     if quarantine is not None:
         files[quarantine] = problem_table(problems)
     write_whole(files)
-    return Scored(panel.series_count, len({p.series for p in problems}), panel.date_of(t), answer.source, version)
+    return Scored(
+        panel.series_count, len({p.series for p in problems}), panel.date_of(t), answer.source, policy.version
+    )
 
 
 def period_at(panel: Panel, as_of: date | None) -> int:
@@ -113,15 +110,8 @@ def _with_baseline_beyond_horizon(answer: Answer, observer: Observer, rows: I64,
     return Answer(**columns, source=answer.source)
 
 
-def _policy(name: str, period_days: int) -> Policy | None:
-    """The policy; None where the alias has none for this period length, so that the baseline answers."""
-    try:
-        bundle = resolve_bundle(name, period_days)
-    except PolicyNotFound:
-        if name == CHAMPION:
-            return None
-        raise
-    policy = Policy(bundle)
+def _policy(name: str, period_days: int) -> Policy:
+    policy = Policy(resolve_bundle(name, period_days))
     if policy.period_days != period_days:
         raise ValueError(
             f"policy {policy.version} decides for periods of {policy.period_days} days, the data has {period_days}"

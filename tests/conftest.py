@@ -18,6 +18,7 @@ from training.report import write_report
 assert simulator.__file__ is not None
 SAMPLE = Path(simulator.__file__).parent / "sample"
 CHAMPION = resolve_bundle("champion", 1).name  # the version of the shipped policy
+WEEKLY_CHAMPION = resolve_bundle("champion", 7).name
 RULE = '''
 import numpy as np
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.conftest import WEEKLY_CHAMPION
 from tests.pipeline.conftest import Orpr
 
 COLUMNS = ["item_id", "location_id", "as_of", "inventory_days", "daily_rate", "target_stock", "inventory_position",
@@ -117,13 +118,12 @@ def test_a_wrong_call_is_exit_2_and_names_what_is_wrong(
     assert "Traceback" not in done.stderr
 
 
-def test_weekly_data_without_a_weekly_policy_is_answered_by_the_baseline_and_says_so(
-    orpr: Orpr, weekly: Path, tmp_path: Path
-) -> None:
+def test_weekly_data_are_answered_by_the_weekly_champion(orpr: Orpr, weekly: Path, tmp_path: Path) -> None:
     done = orpr("score", "--data", weekly, "--policy", "champion", "--out", tmp_path / "out.parquet")
     assert done.returncode == 0, done.stderr
     table = pl.read_parquet(tmp_path / "out.parquet")
-    assert table["source"].unique().to_list() == ["baseline"]
+    assert table["source"].unique().to_list() == ["policy"]
+    assert table["policy_version"].unique().to_list() == [WEEKLY_CHAMPION]
     check_identity(table)
     assert table["inventory_days"].is_between(7, 30).all()
 
