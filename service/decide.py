@@ -85,7 +85,7 @@ def answer_of(answer: PolicyAnswer) -> Answer:
 
 
 def baseline_answer(observer: Observer, rows: I64, period: int) -> Answer:
-    """The gamma base stock in days, for a period length that no policy decides for."""
+    """The gamma base stock in days, for orders that have to last longer than a policy looks ahead."""
     panel = observer.panel
     target = pto_gamma(panel, range(period, period + 1), 28 if panel.period_days == 1 else 13)[rows, 0]
     rate = observer.rates.daily_rate[rows, min(period, panel.period_count - 1)]

@@ -19,7 +19,7 @@ from simulator.panel import F64, I64
 from solver.labels import best_days
 from training.backprop import choosing_parameters
 from training.config import AlignConfig
-from training.dataset import Copy, TrainingSet
+from training.dataset import Copy, TrainingSet, supplied
 from training.loop import Batches, Run, Trace, run_stage
 from training.model import Context, PolicyNetwork
 from training.rewards import AT_ONCE, Prices, Traces, portfolio_prices, rewards
@@ -28,17 +28,19 @@ TRACES = ("reward", "rule", "pareto", "saving", "portfolio", "dominates", "domin
 
 
 def traces_of(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rng: np.random.Generator) -> list[Traces]:
-    """Decisions whose whole horizon is known, an equal number from each copy."""
+    """Decisions whose whole horizon is known and supplied, an equal number from each copy."""
     made = []
     for copy in data.copies:
         panel = copy.source.panel
         cycle = (panel.lead_periods + panel.review_periods)[copy.series]
-        able = np.flatnonzero((copy.period + config.horizon < copy.source.end) & (cycle <= config.horizon))
-        chosen = np.sort(rng.permutation(able)[: config.samples // len(data.copies)])
+        last = np.minimum(copy.period + 1 + config.horizon, copy.source.end)
+        able = (copy.period + config.horizon < copy.source.end) & (cycle <= config.horizon)
+        able &= supplied(copy.source, copy.series, copy.period + 1, last)  # an empty shelf's sales reward holding less
+        chosen = np.sort(rng.permutation(np.flatnonzero(able))[: config.samples // len(data.copies)])
         if len(chosen):
             made.append(_traces(network, data, copy, chosen))
     if not made:
-        raise ValueError(f"align.horizon: no decision has its cycle within {config.horizon} known periods")
+        raise ValueError(f"align.horizon: no decision has its cycle within {config.horizon} known periods in stock")
     return made
 
 

@@ -63,8 +63,8 @@ class LabelConfig:
     # What decisions are priced on: demand "recovered" behind stock-outs, "sales" as they were, or "in_stock": the sales of
     # intervals that were nearly always in stock, the others left out.
     demand: str = IN_STOCK
-    # "in_stock" judges an interval's supply over at least so many days around it: a short one may be in stock just
-    # because little was asked for, and pricing on such alone makes a policy hold too little where demand rises.
+    # "in_stock" judges an interval's supply over at least so many days from its start on: a short one may be in stock
+    # just because little was asked for, and pricing on such alone makes a policy hold too little where demand rises.
     supply_days: int = 14
     drawn_variants: int = 4  # further copies of the dataset with drawn lead times, review periods and critical ratios
     lumpy_share: float = 0.0  # of each dataset's decisions, so many more under drawn, slow and lumpy demand
@@ -136,7 +136,7 @@ class AlignConfig(StageConfig):
     pareto: float = 1.0  # of Pareto dominance in the simulator's reward
     saving: float = 0.0  # of the saving in days of lost sales a period in the simulator's reward; the paper has none
     portfolio: float = 0.0  # of stock and stock-outs saved over all series together; the paper has none
-    service: float = 0.8  # of stock-outs in it; at 1 scaling every action gains nothing, below it less stock gains
+    service: float = 0.5  # of stock-outs in it; at 1 scaling every action gains nothing, below it less stock gains
     kl_limit: float = 0.5  # nats; above it alignment stops
 
     def __post_init__(self) -> None:

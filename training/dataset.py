@@ -231,13 +231,15 @@ def known_of(past: Past, config: LabelConfig) -> Known:
     demand, known = label_demand(panel, recovered=config.demand == RECOVERED, before=end)
     stock = np.nan_to_num(panel.in_stock, nan=1.0).astype(np.float64)  # unknown counts as in stock, as everywhere
     supply = np.pad(np.cumsum(stock, axis=1), ((0, 0), (1, 0))) if config.demand == IN_STOCK else None
-    return Known(panel, end, panel_rates(panel), demand, known, future, supply, config.supply_days // panel.period_days)
+    return Known(
+        panel, end, panel_rates(panel), demand, known, future, supply, -(-config.supply_days // panel.period_days)
+    )
 
 
 def supplied(known: Known, rows: I64, first: I64, stop: I64) -> Bools:
     """(B,) whether the shelf was full for nearly all of the periods from `first` to before `stop`; True where all count.
 
-    Shorter stretches are judged over `known.supply_periods` around them, as far as those lie before `known.end`.
+    Shorter stretches are judged over `known.supply_periods` from their start on, or up to `known.end` where that is near.
     """
     if known.supply is None:
         return np.ones(len(rows), dtype=bool)

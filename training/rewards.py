@@ -29,7 +29,7 @@ NUDGE = 0.05  # by which all actions are scaled to find what stock-outs are wort
 
 
 class Prices(NamedTuple):
-    """What the portfolio's reward charges; a reward of 0.01 is one per cent of all stock."""
+    """What the portfolio's reward charges; a reward of 0.01 is one per cent of the average decision's stock."""
 
     stock: float = 0.0  # a unit-period
     stockout: float = 0.0  # a period with a lost sale
@@ -156,7 +156,8 @@ def rewards(traces: Traces, rows: I64, days: F64, config: AlignConfig) -> Reward
 def portfolio_prices(traces: Traces, config: AlignConfig) -> Prices:
     """Prices at which scaling every rival action gains nothing, stock-outs then weighed by `config.service`.
 
-    What is left to gain is moving days between decisions. Stock costs 1 in all.
+    What is left to gain is moving days between decisions. The average decision's stock costs 1. Where scaling trades nothing, as
+    stock is ample or packs are large, both are 0: a price of stock alone would only ask for less.
     """
     stock, stockouts = np.zeros(3), np.zeros(3)
     scales = np.array([1.0 - NUDGE, 1.0, 1.0 + NUDGE])
@@ -165,5 +166,7 @@ def portfolio_prices(traces: Traces, config: AlignConfig) -> Prices:
         stock += found.stock.sum(axis=0)
         stockouts += found.stockouts.sum(axis=0)
     more, avoided = stock[2] - stock[0], stockouts[0] - stockouts[2]
-    each = traces.size / stock[1] if stock[1] > 0 else 0.0
-    return Prices(each, config.service * each * more / avoided if avoided > 0 else 0.0)
+    if not (stock[1] > 0 and more > 0 and avoided > 0):
+        return Prices()
+    each = traces.size / stock[1]
+    return Prices(each, config.service * each * more / avoided)
