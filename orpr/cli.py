@@ -42,7 +42,8 @@ def train(
         str | None, typer.Option("--from", help="Bundle, version or alias to adapt instead of starting anew.")
     ] = None,
     config: Annotated[
-        str | None, typer.Option(help="A shipped recipe or a TOML file. [default: default; with --from: adapt]")
+        str | None,
+        typer.Option(help="A shipped recipe or a TOML file.", show_default="default; with --from: adapt"),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
     test_days: Annotated[
@@ -345,7 +346,7 @@ def score(
             quarantine=quarantine, progress=report,
         )  # fmt: skip
     aside = f", {done.set_aside} set aside" if done.set_aside else ""
-    typer.echo(f"{out}: {done.series} series at the end of {done.as_of} by {done.version} ({done.source}){aside}")
+    typer.echo(f"{out}: {done.series} series at the end of {done.as_of} by {done.version}{aside}")
 
 
 @app.command()

@@ -30,7 +30,6 @@ class Scored(NamedTuple):
     series: int
     set_aside: int
     as_of: date
-    source: str
     version: str
 
 
@@ -75,9 +74,7 @@ def score(
     if quarantine is not None:
         files[quarantine] = problem_table(problems)
     write_whole(files)
-    return Scored(
-        panel.series_count, len({p.series for p in problems}), panel.date_of(t), answer.source, policy.version
-    )
+    return Scored(panel.series_count, len({p.series for p in problems}), panel.date_of(t), policy.version)
 
 
 def period_at(panel: Panel, as_of: date | None) -> int:

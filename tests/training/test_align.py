@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from training.config import AlignConfig
 from training.dataset import TrainingSet
 from training.loop import Run
 from training.model import PolicyNetwork
-from training.rewards import pareto_reward, portfolio_prices, rewards, rule_reward, simulated
+from training.rewards import Prices, pareto_reward, portfolio_prices, rewards, rule_reward, simulated
 from training.run import Result
 
 SHORT = AlignConfig(epochs=1.0, samples=2000, batch_size=64, learning_rate=2e-3, horizon=21)
@@ -136,12 +138,36 @@ def test_at_the_portfolio_s_prices_scaling_every_action_gains_nothing(
     assert portfolio_prices(traces, replace(fair, service=0.5)).stockout == traces.prices.stockout / 2
 
 
+def test_where_scaling_trades_nothing_the_portfolio_has_no_prices(
+    training_set: TrainingSet, network: PolicyNetwork
+) -> None:
+    """A price of stock alone would only ask for less."""
+    traces = traces_of(network, training_set, SHORT, np.random.default_rng(0))[0]
+    ample = traces._replace(rival=np.full(traces.size, 90.0))
+    assert portfolio_prices(ample, replace(SHORT, portfolio=1.0)) == Prices()
+
+
+def test_only_supplied_horizons_are_replayed(training_set: TrainingSet, network: PolicyNetwork) -> None:
+    first = training_set.copies[0]
+    in_stock = np.ones(first.source.demand.shape)
+    in_stock[:, 600:640] = 0.0
+    supply = np.pad(np.cumsum(in_stock, axis=1), ((0, 0), (1, 0)))
+    patchy = copy(training_set)
+    patchy.copies = [replace(first, source=replace(first.source, supply=supply, supply_periods=0))]
+    traces = traces_of(network, patchy, SHORT, np.random.default_rng(0))[0]
+    period = first.period[traces.chosen]
+    shares = [in_stock[0, t + 1 : t + 1 + SHORT.horizon].mean() for t in period]
+    assert min(shares) >= 0.9
+    assert ((first.period >= 600) & (first.period < 638)).any()
+    assert (period >= 640).any() and (period < 600).any()  # noqa: PT018 - both sides of the gap
+
+
 @pytest.mark.parametrize("reward", [{"saving": 1.0}, {"pareto": 0.0, "portfolio": 1.0, "compare_with": "policy"}])
 def test_alignment_raises_what_it_rewards(
-    training_set: TrainingSet, network: PolicyNetwork, reward: dict[str, float]
+    training_set: TrainingSet, network: PolicyNetwork, reward: dict[str, Any]
 ) -> None:
     run = run_of()
-    config = replace(SHORT, epochs=6.0, omega=0.0, beta=0.0, kl_limit=100.0, **reward)  # type: ignore[arg-type]
+    config = replace(SHORT, epochs=6.0, omega=0.0, beta=0.0, kl_limit=100.0, **reward)
     assert align(network, training_set, config, run) == ""
     earned = run.traces["align"]["reward"]
     assert np.mean(earned[-20:]) > np.mean(earned[:20])

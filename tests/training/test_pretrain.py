@@ -245,7 +245,7 @@ def test_the_paper_s_joint_stage_minimises_the_labels_and_leaves_the_forecast_al
 def test_only_supplied_intervals_are_priced_where_that_is_asked(few: Panel, tiny: TrainConfig) -> None:
     """Half of the days half empty: every interval left is in stock for nine tenths, and priced on plain sales.
 
-    Judged over four weeks around it, an interval may have empty shelves; the four weeks may not.
+    Judged over four weeks, an interval may have empty shelves; the four weeks may not.
     """
     in_stock = np.ones_like(few.in_stock)
     in_stock[:, 500:700] = 0.5
@@ -256,9 +256,9 @@ def test_only_supplied_intervals_are_priced_where_that_is_asked(few: Panel, tiny
         for name in ("in_stock", "sales", "recovered")
     }
     longer = TrainingSet([Past(patchy, END)], replace(labels, demand="in_stock", supply_days=28), 0, 0.5).copies[0]
-    spans = [in_stock[n, max(t - 40, 0) : t + 40] for n, t in zip(longer.series, longer.period, strict=True)]
-    weeks = [max(np.convolve(span, np.ones(28) / 28, "valid")) for span in spans]
-    assert min(weeks) >= 0.9 - 1e-6
+    for n, t in zip(longer.series, longer.period, strict=True):
+        first = min(t + 1, END - 28)
+        assert in_stock[n, first : first + 28].mean() >= 0.9 - 1e-6
     assert any(in_stock[n, t + 1 : t + 3].mean() < 0.9 for n, t in zip(longer.series, longer.period, strict=True))
     copy = sets["in_stock"].copies[0]
     cycle = (patchy.lead_periods + patchy.review_periods)[copy.series]
