@@ -14,7 +14,7 @@ FRESH = --data $(DATA)/freshretail --test-days 28
 BAKERY = --data $(DATA)/bakery --test-days 180
 ONLINE = --data $(DATA)/online_retail --test-days 60
 VN2 = --data $(DATA)/vn2
-TRAIN = $(BIN)/orpr train --threads 1 --seed 0
+TRAIN = $(BIN)/orpr train --threads 1
 RESULTS ?= docs/results
 PAGE ?= README.md
 
@@ -47,7 +47,8 @@ results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; d
 	    --policy adapted+RL=$(RUN)-freshretail-rl --results $(RESULTS)
 	$(BIN)/orpr backtest $(FRESH) --replay recovered $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest $(ONLINE) $(ROWS) --policy adapted=$(RUN)-online --policy zero-shot=runs/no-online-4 --results $(RESULTS)
-	$(BIN)/orpr backtest $(VN2) --test-days 56 --restarts 4 --policy adapted=runs/vn2-2 --policy zero-shot=$(WEEKLY) \
+	$(BIN)/orpr backtest $(VN2) --test-days 56 --restarts 4 $(foreach s,0 1 2 3 4,--policy adapted=runs/vn2-2-seed$(s)) \
+	    --policy zero-shot=$(WEEKLY) \
 	    --policy DL+replays=runs/vn2-1 --policy DL=runs/vn2-1-dl --results $(RESULTS)
 	$(BIN)/orpr backtest --data simulator/sample $(ROWS) --policy adapted=$(RUN)-bakery \
 	    $(foreach case,$(CASES),--scenario $(case)) --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
@@ -61,7 +62,7 @@ foundation: $(VENV)/.dev  ## rebuild the shipped policies from the datasets in $
 	$(TRAIN) $(ONLINE) --from $(CHAMPION) --out $(RUN)-online
 	$(TRAIN) $(FRESH) --config foundation-rl --from $(RUN)-freshretail --out $(RUN)-freshretail-rl
 	$(TRAIN) $(FRESH) $(BAKERY) --config foundation --out runs/no-online-4
-	$(TRAIN) $(VN2) --test-days 224 --from $(WEEKLY) --out runs/vn2-2
+	for s in 0 1 2 3 4; do $(TRAIN) --seed $$s $(VN2) --test-days 224 --from $(WEEKLY) --out runs/vn2-2-seed$$s || exit 1; done
 	$(TRAIN) $(VN2) --test-days 224 --config weekly --also-dl --out runs/vn2-1
 
 ablations: $(VENV)/.dev  ## what each part of the recipe brings, on the sample before its test window (some hours on one core)
