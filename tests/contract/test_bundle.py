@@ -123,10 +123,15 @@ def test_golden_cases_that_cannot_be_replayed_are_refused(bundle: Path, broken: 
 def test_a_bundle_for_another_period_length_is_not_put_in_charge() -> None:
     policies = Policies(Telemetry())
     assert not policies.load(SHIPPED, period_days=7)
-    assert not policies.load_named("champion", 7)
     assert not policies.load_named("nobody", 1)
     assert not policies.ready
-    assert policies.load_named("champion", 1)
+
+
+@pytest.mark.parametrize("period_days", [1, 7])
+def test_there_is_a_champion_for_days_and_one_for_weeks(period_days: int) -> None:
+    policies = Policies(Telemetry())
+    assert policies.load_named("champion", period_days)
+    assert policies.current().period_days == period_days
 
 
 def test_export_replaces_a_bundle_and_never_anything_else(
