@@ -56,9 +56,14 @@ def episodes_of(
     network: PolicyNetwork, data: TrainingSet, config: RolloutConfig, money_power: float, rng: np.random.Generator,
     progress: Callable[[int, int], None],
 ) -> list[Episodes]:  # fmt: skip
-    """Stretches of every dataset, under its own lead times and costs and under drawn ones."""
+    """Stretches of every dataset that is long enough, under its own lead times and costs and under drawn ones."""
     made = []
-    sources = list(zip(data.known, data.shares, strict=True))
+    least = config.least_stretches * config.periods
+    sources = [
+        (known, share)
+        for known, share in zip(data.known, data.shares, strict=True)
+        if len(history_window(known.panel, known.end)) >= least
+    ]
     plan = [(known, share, drawn) for known, share in sources for drawn in range(config.variants)]
     for step, (known, share, drawn) in enumerate(plan):
         rows = np.sort(rng.integers(0, known.panel.series_count, max(1, round(share * config.episodes))))

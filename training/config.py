@@ -112,10 +112,13 @@ class RolloutConfig(StageConfig):
     episodes: int = 4096  # stretches of each copy of a dataset
     variants: int = 3  # copies of a dataset, the first with its own lead times and costs
     periods: int = 56  # length of a stretch
+    least_stretches: float = 3.0  # a dataset whose history is shorter is not replayed: it would teach its accidents
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _positive(self, "episodes", "variants", "periods")
+        if self.least_stretches < 0:
+            raise ValueError(f"least_stretches must be at least 0, got {self.least_stretches:g}")
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class PolicyNetwork(nn.Module):
     def _calendar(self, as_of_day: Tensor, last_seen: Tensor) -> list[Tensor]:
         """Eight (B, H) waves: weekday and time of year of every period ahead.
 
-        The time of year is told only of periods that the series has seen a year ago: a dataset of one spring teaches
+        The time of year is told only to series that have seen this season a year ago: a dataset of one spring teaches
         dates, not seasons.
         """
         day = as_of_day[:, None] + (self._ahead(as_of_day) * self.spec.period_days)[None, :]
@@ -170,7 +170,8 @@ class PolicyNetwork(nn.Module):
         week = torch.remainder(day + 3, 7).to(torch.float32) * (2 * torch.pi / 7)
         year = torch.remainder(day * 10_000, 3_652_425).to(torch.float32) * (2 * torch.pi / 3_652_425)
         waves = [wave(k * week) for k in (1, 2) for wave in (torch.sin, torch.cos)]
-        return waves + [wave(k * year) * last_seen for k in (1, 2) for wave in (torch.sin, torch.cos)]
+        met = last_seen.amax(dim=1, keepdim=True)
+        return waves + [wave(k * year) * met for k in (1, 2) for wave in (torch.sin, torch.cos)]
 
     # ----------------------------------------------------------------------------------------------------------- read
 

@@ -162,7 +162,8 @@ def train(
             network, data, config.rollout, config.loss.money_power, run.rng("rollout", -1),
             lambda step, steps: run.report("read", step, steps, {}),
         )  # fmt: skip
-        backprop(network, episodes, config.rollout, run)
+        if episodes:
+            backprop(network, episodes, config.rollout, run)
     for parameter in network.parameters():
         parameter.requires_grad = True
     return _result(network, run, stopped)

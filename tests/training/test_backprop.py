@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from solver.labels import history_window
 from training.backprop import Episodes, backprop, choosing_parameters, episodes_of, replay_cost
 from training.config import RolloutConfig
 from training.dataset import TrainingSet
@@ -82,6 +83,15 @@ def test_no_stretch_reaches_the_cut_off(training_set: TrainingSet, network: Poli
     for data in (training_set, changed):
         made = episodes_of(network, data, SMALL, 0.5, np.random.default_rng(3), lambda *_: None)
         assert float(made[0].demand.max()) < 1e5
+
+
+def test_a_history_of_too_few_stretches_is_not_replayed(training_set: TrainingSet, network: PolicyNetwork) -> None:
+    known = training_set.known[0]
+    stretches = len(history_window(known.panel, known.end)) / SMALL.periods
+    for least, replayed in ((stretches, True), (stretches + 0.1, False)):
+        config = replace(SMALL, least_stretches=least)
+        made = episodes_of(network, training_set, config, 0.5, np.random.default_rng(0), lambda *_: None)
+        assert bool(made) is replayed
 
 
 def test_replays_get_cheaper_and_only_the_small_half_moves(network: PolicyNetwork, episodes: list[Episodes]) -> None:

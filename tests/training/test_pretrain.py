@@ -159,6 +159,16 @@ def test_the_time_of_year_is_told_only_of_seasons_that_a_series_has_seen(few: Pa
     assert not torch.allclose(forecasts["old", 0], forecasts["old", 28])
 
 
+def test_a_gap_a_year_ago_does_not_hide_the_season(trained: Result) -> None:
+    horizon = trained.network.spec.horizon
+    seen = torch.ones(3, horizon)
+    seen[1, 5:15], seen[2] = 0.0, 0.0
+    year = torch.stack(trained.network._calendar(torch.full((3,), 17_000), seen)[4:])
+    torch.testing.assert_close(year[:, 1], year[:, 0])
+    assert year[:, 0].abs().amax(dim=0).min() > 0
+    assert not year[:, 2].any()
+
+
 def test_a_series_without_any_history_gets_a_sane_answer(few: Panel, trained: Result) -> None:
     empty = replace(few, units_sold=few.units_sold.copy(), in_stock=few.in_stock.copy())
     empty.units_sold[0], empty.in_stock[0] = np.nan, np.nan
