@@ -14,64 +14,23 @@ from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
-from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, MetaData, String, Table
+from sqlalchemy import Table
 
+from service.database import Database
 from service.decide import Override
+from service.tables import (
+    api_keys,
+    calendar,
+    datasets,
+    forecasts,
+    history,
+    inventory,
+    items,
+    open_orders,
+    overrides,
+)  # fmt: skip
 from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
 from simulator.tables import KEY
-
-metadata = MetaData()
-
-
-def _key() -> tuple[Column[str], Column[str]]:
-    """Location first: every read names locations."""
-    return Column("location_id", String, primary_key=True), Column("item_id", String, primary_key=True)
-
-
-datasets = Table(
-    "datasets", metadata, Column("id", Integer, primary_key=True), Column("settings", String, nullable=False),
-    Column("fingerprint", String, nullable=False), Column("first_recorded", Date), Column("last_recorded", Date),
-    Column("loaded_at", DateTime(timezone=True), nullable=False),
-)  # fmt: skip
-items = Table(
-    "items", metadata, *_key(), Column("category", String), Column("attributes", String, nullable=False),
-)  # fmt: skip
-history = Table(
-    "history", metadata, *_key(), Column("date", Date, primary_key=True), Column("units_sold", Float),
-    Column("in_stock", Float), Column("price", Float), Column("promotion", Boolean),
-    Column("recorded_at", DateTime(timezone=True), nullable=False),
-)  # fmt: skip
-calendar = Table(
-    "calendar", metadata, Column("location_id", String, primary_key=True), Column("date", Date, primary_key=True),
-    Column("open", Float), Column("holiday", Float), Column("school_holiday", Float), Column("order_open", Float),
-    Column("delivery_open", Float),
-)  # fmt: skip
-inventory = Table(
-    "inventory", metadata, *_key(), Column("date", Date, nullable=False), Column("on_hand", Float, nullable=False),
-    Column("drawn", Boolean, nullable=False),
-)  # fmt: skip
-open_orders = Table(
-    "open_orders", metadata, Column("id", Integer, primary_key=True), Column("item_id", String, index=True),
-    Column("location_id", String), Column("arrival_date", Date, nullable=False),
-    Column("quantity", Float, nullable=False),
-)  # fmt: skip
-overrides = Table(
-    "overrides", metadata, Column("id", Integer, primary_key=True), Column("item_id", String, nullable=False),
-    Column("location_id", String, nullable=False), Column("category", String, nullable=False),
-    Column("selling_from", Date, nullable=False, index=True), Column("selling_to", Date, nullable=False, index=True),
-    Column("mode", String, nullable=False), Column("value", Float, nullable=False),
-    Column("reason", String, nullable=False), Column("author", String, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-)  # fmt: skip
-forecasts = Table(
-    "forecasts", metadata, Column("item_id", String, primary_key=True), Column("location_id", String, primary_key=True),
-    Column("made_on", Date, primary_key=True), Column("date", Date, primary_key=True),
-    Column("units", Float, nullable=False),
-)  # fmt: skip
-api_keys = Table(
-    "api_keys", metadata, Column("digest", String, primary_key=True), Column("name", String, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-)  # fmt: skip
 
 Series = tuple[str, str]
 CHUNK = 400  # series in one IN list; SQLite allows 32,766 variables
@@ -81,32 +40,19 @@ class Store:
     """All SQL of the service."""
 
     def __init__(self, url: str) -> None:
-        self.engine = sa.create_engine(url, pool_pre_ping=True)
-        if self.engine.dialect.name == "sqlite":
-            sa.event.listen(self.engine, "connect", _sqlite_settings)
-        metadata.create_all(self.engine)
-        self._add_missing_columns()
-
-    def _add_missing_columns(self) -> None:
-        """Columns that a store made by an older version lacks; all such columns may be empty."""
-        inspector = sa.inspect(self.engine)
-        with self.engine.begin() as connection:
-            for table in metadata.tables.values():
-                there = {column["name"] for column in inspector.get_columns(table.name)}
-                for column in table.columns:
-                    if column.name not in there:
-                        kind = column.type.compile(self.engine.dialect)
-                        connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))
+        """Open the database of an SQLAlchemy URL and bring its tables up to date."""
+        self.database = Database(url)
+        self.database.migrate()
 
     def close(self) -> None:
         """Give the connections back."""
-        self.engine.dispose()
+        self.database.close()
 
     # ------------------------------------------------------------------------------------------------------- loading
 
     def fingerprint(self) -> str | None:
         """Hash of the dataset that is loaded; None where none is."""
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             return connection.scalar(sa.select(datasets.c.fingerprint))
 
     def replace_dataset(
@@ -122,7 +68,7 @@ class Store:
         now = datetime.now(UTC)
         targets = {"items": items, "history": history, "calendar": calendar, "inventory": inventory,
                    "open_orders": open_orders, "forecasts": forecasts}  # fmt: skip
-        with self.engine.begin() as connection:
+        with self.database.writing() as connection:
             for table in (*targets.values(), datasets):
                 connection.execute(sa.delete(table))
             first = last = None
@@ -146,27 +92,27 @@ class Store:
 
     def settings(self) -> dict[str, Any] | None:
         """The loaded dataset's settings; None where nothing is loaded."""
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             text = connection.scalar(sa.select(datasets.c.settings))
         return None if text is None else json.loads(text)
 
     def last_recorded(self) -> date | None:
         """The last date with a known sale."""
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             last = connection.scalar(sa.select(datasets.c.last_recorded))
         assert last is None or isinstance(last, date)
         return last
 
     def first_recorded(self) -> date | None:
         """The first date of the history."""
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             first = connection.scalar(sa.select(datasets.c.first_recorded))
         assert first is None or isinstance(first, date)
         return first
 
     def all_series(self) -> list[Series]:
         """Every item and location, in order."""
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             query = sa.select(items.c.item_id, items.c.location_id).order_by(items.c.item_id, items.c.location_id)
             rows = connection.execute(query)
             return [(item, place) for item, place in rows]
@@ -211,7 +157,7 @@ class Store:
         """The calendar's days on which suppliers of some locations take no orders or nothing is received."""
         shut = sa.or_(calendar.c.order_open == 0, calendar.c.delivery_open == 0)
         days: list[dict[str, Any]] = []
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             for at in range(0, len(places), CHUNK):
                 query = sa.select(calendar).where(calendar.c.location_id.in_(places[at : at + CHUNK]), shut)
                 days += map(dict, connection.execute(query.where(calendar.c.date.between(first, last))).mappings())
@@ -224,7 +170,7 @@ class Store:
         """Rows of some locations; of a few items only where `wanted` names them, so that one series at a large location
         does not read all of it."""
         rows: list[dict[str, Any]] = []
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             for at in range(0, len(places), CHUNK):
                 query = sa.select(table).where(table.c.location_id.in_(places[at : at + CHUNK]))
                 if 0 < len(wanted) <= CHUNK:
@@ -256,7 +202,7 @@ class Store:
 
     def add_override(self, fields: dict[str, Any]) -> int:
         """Store a planner's decision; it counts from the moment this returns."""
-        with self.engine.begin() as connection:
+        with self.database.writing() as connection:
             result = connection.execute(sa.insert(overrides).values(**fields, created_at=datetime.now(UTC)))
             key = result.inserted_primary_key
         assert key is not None
@@ -265,7 +211,7 @@ class Store:
     def overrides_between(self, first: date, last: date) -> list[Override]:
         """Every override whose selling dates touch the interval."""
         query = sa.select(overrides).where(overrides.c.selling_from <= last, overrides.c.selling_to >= first)
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(query.order_by(overrides.c.id)).mappings().all()
         return [Override(**{k: v for k, v in row.items() if k != "created_at"}) for row in rows]
 
@@ -274,7 +220,7 @@ class Store:
         query = sa.select(sa.func.count()).select_from(items)
         for column, value in scope.items():
             query = query.where(items.c[column] == value)
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             return int(connection.scalar(query) or 0)
 
     # ---------------------------------------------------------------------------------------------------------- keys
@@ -282,7 +228,7 @@ class Store:
     def add_key(self, name: str) -> str:
         """A new API key; only its hash is kept."""
         key = f"orpr_{secrets.token_urlsafe(24)}"
-        with self.engine.begin() as connection:
+        with self.database.writing() as connection:
             connection.execute(
                 sa.insert(api_keys).values(digest=digest_of(key), name=name, created_at=datetime.now(UTC))
             )
@@ -290,13 +236,8 @@ class Store:
 
     def key_name(self, key: str) -> str | None:
         """Whose key this is; None where it is nobody's."""
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             return connection.scalar(sa.select(api_keys.c.name).where(api_keys.c.digest == digest_of(key)))
-
-    def ping(self) -> None:
-        """Raise where the database does not answer."""
-        with self.engine.connect() as connection:
-            connection.execute(sa.text("SELECT 1"))
 
 
 _DEMAND_SCHEMA = {
@@ -318,11 +259,3 @@ _CALENDAR_SCHEMA = {
 def digest_of(key: str) -> str:
     """What is stored of a key. Keys are 192 random bits, so a plain hash cannot be guessed back."""
     return hashlib.sha256(key.encode()).hexdigest()
-
-
-def _sqlite_settings(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=5000")
-    cursor.execute("PRAGMA synchronous=FULL")  # an acknowledged override survives a power cut
-    cursor.close()

@@ -45,7 +45,7 @@ def test_the_readme_maps_every_module_and_names_none_that_is_gone() -> None:
     readme = text_of("README.md")
     modules = [name for name in tracked() if re.fullmatch(r"(orpr|simulator|solver|training|service)/.*\.py", name)]
     for name in modules:
-        if not name.endswith("__init__.py"):
+        if not name.endswith("__init__.py") and "/versions/" not in name:
             assert f"`{name}`" in readme, name
     for name in re.findall(r"`((?:orpr|simulator|solver|training|service)/[a-z_/]+\.py)`", readme):
         assert name in modules, name

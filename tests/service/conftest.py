@@ -18,6 +18,7 @@ from service.settings import Settings
 from service.store import Store
 from simulator.canonical import read_panel
 from simulator.panel import Panel
+from tests.databases import Postgres, running_postgres
 
 SAMPLE = Path(__file__).parents[2] / "simulator" / "sample"
 
@@ -38,11 +39,37 @@ def loaded_file(chain: Panel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def settings(loaded_file: Path, tmp_path: Path) -> Settings:
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL of our own."""
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def loaded_database(chain: Panel, postgres: Postgres) -> str:
+    """A PostgreSQL database with the chain; tests copy it."""
+    url = postgres.new()
+    store = Store(url)
+    load_panel(store, chain, "sample", draw_stock=True)
+    store.close()
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the test's own, loaded with the chain; on either kind of server."""
+    if request.param == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        return postgres.new(request.getfixturevalue("loaded_database"))
     path = tmp_path / "orpr.db"
-    path.write_bytes(loaded_file.read_bytes())
-    return Settings(database_url=f"sqlite:///{path}")
+    path.write_bytes(request.getfixturevalue("loaded_file").read_bytes())
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings(database_url=database_url)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -102,15 +101,3 @@ async def test_no_more_is_ordered_than_sells_within_the_shelf_life(http: httpx.A
     if answer["raw_order_quantity"] > most:
         assert "shelf_life_days" in answer["constraints_applied"]
     assert answer["order_quantity"] <= np.ceil(most)
-
-
-async def test_a_store_of_an_older_version_gets_the_columns_it_lacks(tmp_path: Path, chain: Panel) -> None:
-    url = f"sqlite:///{tmp_path}/old.db"
-    Store(url).close()
-    with sqlite3.connect(tmp_path / "old.db") as connection:
-        connection.execute("ALTER TABLE calendar DROP COLUMN order_open")
-    connection.close()
-    store = Store(url)
-    load_panel(store, chain.take(np.arange(1)), "old", draw_stock=True)
-    assert store.closed_days(["S17"], chain.date_of(0), chain.date_of(9)).is_empty()
-    store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 
@@ -20,8 +21,10 @@ DAY = date(2019, 4, 30)
 
 
 @pytest.fixture
-def store(settings: Settings) -> Store:
-    return Store(settings.database_url)
+def store(settings: Settings) -> Iterator[Store]:
+    opened = Store(settings.database_url)
+    yield opened
+    opened.close()
 
 
 def series_of(chain: Panel) -> list[tuple[str, str]]:

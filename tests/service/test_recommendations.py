@@ -102,12 +102,12 @@ async def test_later_history_changes_no_answer_for_an_earlier_day(
     """No peeking, through the whole service: sales after as_of are wiped from the store, the answer stays."""
     import sqlalchemy as sa
 
-    from service.store import history
+    from service.tables import history
 
     body = {"as_of": "2019-03-31", "items": requested(chain, range(4), on_hand=20.0)}
     before = (await client.post(PATH, json=body)).json()["items"]
     app.state.features_cache.close()
-    with app.state.store.engine.begin() as connection:
+    with app.state.store.database.writing() as connection:
         later = history.c.date > date(2019, 3, 31)
         connection.execute(sa.update(history).where(later).values(units_sold=9999.0, in_stock=1.0))
     assert (await client.post(PATH, json=body)).json()["items"] == before

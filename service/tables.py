@@ -1,0 +1,80 @@
+"""The tables of the system of record, as the newest migration leaves them (a test compares the two)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, MetaData, String, Table
+from sqlalchemy.types import TypeDecorator
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time, UTC and aware on either side; SQLite keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002 - SQLAlchemy names it
+        """Into the database."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Out of the database."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+
+def _key() -> tuple[Column[str], Column[str]]:
+    """Location first: every read names locations."""
+    return Column("location_id", String, primary_key=True), Column("item_id", String, primary_key=True)
+
+
+datasets = Table(
+    "datasets", metadata, Column("id", Integer, primary_key=True), Column("settings", String, nullable=False),
+    Column("fingerprint", String, nullable=False), Column("first_recorded", Date), Column("last_recorded", Date),
+    Column("loaded_at", Moment(), nullable=False),
+)  # fmt: skip
+items = Table(
+    "items", metadata, *_key(), Column("category", String), Column("attributes", String, nullable=False),
+)  # fmt: skip
+history = Table(
+    "history", metadata, *_key(), Column("date", Date, primary_key=True), Column("units_sold", Float),
+    Column("in_stock", Float), Column("price", Float), Column("promotion", Boolean),
+    Column("recorded_at", Moment(), nullable=False),
+)  # fmt: skip
+calendar = Table(
+    "calendar", metadata, Column("location_id", String, primary_key=True), Column("date", Date, primary_key=True),
+    Column("open", Float), Column("holiday", Float), Column("school_holiday", Float), Column("order_open", Float),
+    Column("delivery_open", Float),
+)  # fmt: skip
+inventory = Table(
+    "inventory", metadata, *_key(), Column("date", Date, nullable=False), Column("on_hand", Float, nullable=False),
+    Column("drawn", Boolean, nullable=False),
+)  # fmt: skip
+open_orders = Table(
+    "open_orders", metadata, Column("id", Integer, primary_key=True), Column("item_id", String, index=True),
+    Column("location_id", String), Column("arrival_date", Date, nullable=False),
+    Column("quantity", Float, nullable=False),
+)  # fmt: skip
+overrides = Table(
+    "overrides", metadata, Column("id", Integer, primary_key=True), Column("item_id", String, nullable=False),
+    Column("location_id", String, nullable=False), Column("category", String, nullable=False),
+    Column("selling_from", Date, nullable=False, index=True), Column("selling_to", Date, nullable=False, index=True),
+    Column("mode", String, nullable=False), Column("value", Float, nullable=False),
+    Column("reason", String, nullable=False), Column("author", String, nullable=False),
+    Column("created_at", Moment(), nullable=False),
+)  # fmt: skip
+forecasts = Table(
+    "forecasts", metadata, Column("item_id", String, primary_key=True), Column("location_id", String, primary_key=True),
+    Column("made_on", Date, primary_key=True), Column("date", Date, primary_key=True),
+    Column("units", Float, nullable=False),
+)  # fmt: skip
+api_keys = Table(
+    "api_keys", metadata, Column("digest", String, primary_key=True), Column("name", String, nullable=False),
+    Column("created_at", Moment(), nullable=False),
+)  # fmt: skip

@@ -1,0 +1,143 @@
+"""The schema: migrations forwards and backwards on a database with data, and what a transaction promises."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from service.database import Database, StoreTooOld
+from service.tables import inventory, metadata
+from tests.databases import Postgres
+
+REVISIONS = [r.revision for r in ScriptDirectory("service/migrations").walk_revisions()][::-1]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database in which nothing was ever made."""
+    url = f"sqlite:///{tmp_path}/empty.db"
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.new()
+    opened = Database(url)
+    yield opened
+    opened.close()
+
+
+def counts(database: Database) -> dict[str, int]:
+    with database.reading() as connection:
+        names = set(sa.inspect(connection).get_table_names()) - {"alembic_version"}
+        return {name: connection.scalar(sa.text(f"SELECT count(*) FROM {name}")) or 0 for name in sorted(names)}
+
+
+def test_the_migrations_end_at_the_tables_that_the_code_knows(empty: Database) -> None:
+    empty.migrate()
+    with empty.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_back_to_the_first_revision_and_forwards_again_keeps_the_data(database: Database) -> None:
+    before = counts(database)
+    assert before["history"] > 1000
+    for revision in [*REVISIONS[-2::-1], *REVISIONS[1:]]:
+        database.migrate(revision)
+        after = counts(database)
+        assert {name: after[name] for name in after if before.get(name)} == {
+            name: before[name] for name in after if before.get(name)
+        }
+    with database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    assert counts(database) == before
+
+
+def test_a_store_from_before_the_migrations_is_taken_over_with_its_data(database: Database) -> None:
+    database.migrate(REVISIONS[0])
+    before = counts(database)
+    with database.writing() as connection:
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+    database.migrate()
+    after = counts(database)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_store_that_is_older_still_is_refused_and_says_what_to_do(empty: Database) -> None:
+    empty.migrate(REVISIONS[0])
+    with empty.writing() as connection:
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+        connection.execute(sa.text("ALTER TABLE calendar DROP COLUMN order_open"))
+    with pytest.raises(StoreTooOld, match="order_open"):
+        empty.migrate()
+
+
+def test_processes_that_start_together_migrate_once(empty: Database) -> None:
+    failed: list[BaseException] = []
+
+    def start() -> None:
+        other = Database(empty.engine.url.render_as_string(hide_password=False))
+        try:
+            other.migrate()
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            other.close()
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    with empty.reading() as connection:
+        assert connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == REVISIONS[-1]
+
+
+def test_an_error_in_a_writing_undoes_all_of_it(database: Database) -> None:
+    before = counts(database)["inventory"]
+    row = {"item_id": "new", "location_id": "new", "date": date(2019, 5, 1), "on_hand": 1.0, "drawn": False}
+
+    def twice() -> None:
+        with database.writing() as connection:
+            connection.execute(sa.insert(inventory).values(**row))
+            connection.execute(sa.insert(inventory).values(**row))
+
+    with pytest.raises(sa.exc.IntegrityError):
+        twice()
+    assert counts(database)["inventory"] == before
+
+
+def test_two_writings_that_read_before_they_write_lose_nothing(database: Database) -> None:
+    """Each adds one to what it read; both count."""
+    if database.dialect == "postgresql":
+        pytest.skip("PostgreSQL locks rows: `SELECT ... FOR UPDATE` where it matters")
+    rounds = 20
+
+    def add() -> None:
+        for _ in range(rounds):
+            with database.writing() as connection:
+                held = connection.scalar(sa.select(sa.func.max(inventory.c.on_hand))) or 0.0
+                connection.execute(sa.update(inventory).values(on_hand=held + 1))
+
+    with database.writing() as connection:
+        connection.execute(sa.update(inventory).values(on_hand=0.0))
+    threads = [threading.Thread(target=add) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.reading() as connection:
+        assert connection.scalar(sa.select(sa.func.min(inventory.c.on_hand))) == 2 * rounds
