@@ -135,7 +135,9 @@ def _with_known_stock(panel: Panel, aside: list[Problem] | None, file: str) -> P
 def _table(panel: Panel, observer: Observer, answer: Answer, t: int, mode: str, version: str) -> pl.DataFrame:
     nobody: list[None] = [None] * panel.series_count
     rules = rules_of(panel, on=panel.date_of(t))
-    made = decide(answer, panel.on_hand, panel.open_orders.sum(axis=1), rules, mode, list(nobody))
+    made = decide(
+        answer, panel.on_hand, panel.open_orders.sum(axis=1), rules, mode, list(nobody), np.zeros(len(nobody))
+    )
     sources = rate_sources(panel, observer.rates, t)
     return pl.DataFrame(
         {

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 
 from service.auth import Sessions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
+from service.overrides import Overrides
 from service.planner.mount import mount_planner, planner_running
 from service.problems import install_problem_handlers
 from service.recommender import Recommender
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.store, app.state.telemetry, app.state.policies = store, telemetry, policies
     app.state.features, app.state.features_cache = features, cache
     app.state.recommender = Recommender(settings, store, features, policies.current)
+    app.state.overrides = Overrides(store, app.state.recommender, settings.approval_money)
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
     app.state.sessions = Sessions(secret)
     for module in (recommendations, overrides, operations, pages):

@@ -9,6 +9,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from itsdangerous import BadSignature, TimestampSigner
 
+from service.idempotency import Key, Write, digest_of
 from service.problems import ProblemError
 from service.store import Store
 
@@ -39,6 +40,14 @@ def caller(
 
 
 Caller = Annotated[str, Depends(caller)]
+
+
+async def write_of(request: Request, name: Caller, key: Key = None) -> Write:
+    """A request that changes something, by its caller."""
+    return Write(name, key, await digest_of(request))
+
+
+Writing = Annotated[Write, Depends(write_of)]
 
 
 class Sessions:

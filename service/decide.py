@@ -31,8 +31,8 @@ class Override:
     category: str
     selling_from: date
     selling_to: date
-    mode: str  # set | at_least | add_units
-    value: float  # days for set and at_least, units for add_units
+    mode: str  # set | at_least | add_units | uplift
+    value: float  # days for set and at_least, units for add_units, % of expected demand for uplift
     reason: str
     author: str
 
@@ -58,6 +58,7 @@ class Decisions(NamedTuple):
     daily_rate: F64  # (B,) units a day
     target_stock: F64  # (B,) units
     inventory_position: F64  # (B,) units
+    added_units: F64  # (B,) units that overrides put on the target
     order: Order
     overrides: list[Override | None]
     source: str
@@ -112,7 +113,7 @@ def matching_override(overrides: list[Override], panel: Panel, row: int, span: S
 
 def decide(
     answer: Answer, on_hand: F64, on_order: F64, rules: OrderRules, ordering_mode: str,
-    overrides: list[Override | None],
+    overrides: list[Override | None], uplifts: F64,
 ) -> Decisions:  # fmt: skip
     """Turn days into orders.
 
@@ -122,9 +123,10 @@ def decide(
         rules: the B items' constraints.
         ordering_mode: the policy's.
         overrides: the one that applies to each, or None.
+        uplifts: (B,) units, see `uplift_units`; 0 where the override is of another mode.
     """
     days = answer.inventory_days.copy()
-    extra = np.zeros_like(days)
+    extra = uplifts.copy()
     for n, override in enumerate(overrides):
         if override is None:
             continue
@@ -132,15 +134,41 @@ def decide(
             days[n] = override.value
         elif override.mode == "at_least":
             days[n] = max(days[n], override.value)
-        else:
+        elif override.mode == "add_units":
             extra[n] = override.value
-    target = days * answer.daily_rate + extra
+    target = np.maximum(days * answer.daily_rate + extra, 0.0)
     position = on_hand + on_order
     raw = raw_order_quantity(target, position, ordering_mode)
     return Decisions(
-        days, answer.inventory_days, answer.p10, answer.p90, answer.daily_rate, target, position,
+        days, answer.inventory_days, answer.p10, answer.p90, answer.daily_rate, target, position, extra,
         constrain(raw, position, rules, answer.daily_rate), overrides, answer.source,
     )  # fmt: skip
+
+
+def uplift_units(
+    override: Override, span: Span, as_of: date, period_days: int, expected: F64, plain: F64
+) -> float:  # fmt: skip
+    """Units that an uplift puts on the target of the order that covers `span`.
+
+    Demand on the override's dates is taken to be the plain one and so many per cent on top. Where the policy knows a
+    promotion on them its forecast has a lift already; that one is replaced, so nothing is counted twice.
+
+    Args:
+        override: of mode `uplift`.
+        span: first and last selling date that the order is responsible for.
+        as_of: the day at whose end it is placed.
+        period_days: length of a period.
+        expected: (H,) units the policy expects in each period after `as_of`.
+        plain: (H,) the same where no promotion were known.
+    """
+    units = 0.0
+    for t, (told, without) in enumerate(zip(expected, plain, strict=True)):
+        first = as_of + timedelta(days=1 + t * period_days)
+        last = first + timedelta(days=period_days - 1)
+        days = (min(last, span[1], override.selling_to) - max(first, span[0], override.selling_from)).days + 1
+        if days > 0:
+            units += (without * (1 + override.value / 100) - told) * days / period_days
+    return units
 
 
 def constraints_applied(order: Order, row: int) -> list[str]:

@@ -14,6 +14,15 @@ from starlette.exceptions import HTTPException
 
 LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 100
+
+
+class RowError(BaseModel):
+    """What is wrong with one row or field of a request."""
+
+    row: int | None = Field(None, description="Its place in the request's list, from 0.", examples=[3])
+    field: str = Field(examples=["value"])
+    detail: str
 
 
 class Problem(BaseModel):
@@ -23,18 +32,20 @@ class Problem(BaseModel):
     title: str = Field(description="The kind in words.", examples=["No stock is known"])
     status: int = Field(description="HTTP status.", examples=[422])
     detail: str = Field(description="This case: the field, its value, what would be right.")
+    errors: list[RowError] | None = Field(None, description="Every part that is wrong, at most 100.")
 
 
 class ProblemError(Exception):
     """Raised anywhere in the service; becomes the response."""
 
-    def __init__(self, status: int, kind: str, title: str, detail: str) -> None:
+    def __init__(self, status: int, kind: str, title: str, detail: str, errors: list[RowError] | None = None) -> None:
         super().__init__(detail)
-        self.problem = Problem(type=kind, title=title, status=status, detail=detail)
+        listed = errors[:MOST_ERRORS] if errors else None
+        self.problem = Problem(type=kind, title=title, status=status, detail=detail, errors=listed)
 
 
 def _response(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(problem.model_dump(), problem.status, headers, media_type=MEDIA_TYPE)
+    return JSONResponse(problem.model_dump(exclude_none=True), problem.status, headers, media_type=MEDIA_TYPE)
 
 
 async def _on_problem(_request: Request, error: Exception) -> JSONResponse:
@@ -45,12 +56,21 @@ async def _on_problem(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    first: dict[str, Any] = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
-    value = "" if first["type"] in ("missing", "json_invalid") else f", got {str(first.get('input'))[:80]!r}"
-    detail = f"{where}: {first['msg']}{value}{more}"
-    return _response(Problem(type="request-invalid", title="The request is not valid", status=422, detail=detail))
+    found = error.errors()
+    errors = [_row_error(one) for one in found[:MOST_ERRORS]]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    where = ".".join(str(part) for part in found[0]["loc"])
+    detail = f"{where}: {errors[0].detail}{more}"
+    title = "The request is not valid"
+    return _response(Problem(type="request-invalid", title=title, status=422, detail=detail, errors=errors))
+
+
+def _row_error(error: dict[str, Any]) -> RowError:
+    place = list(error["loc"])
+    row = next((part for part in place if isinstance(part, int)), None)
+    field = ".".join(str(part) for part in place[1:] if part != row) or str(place[0])
+    value = "" if error["type"] in ("missing", "json_invalid") else f", got {str(error.get('input'))[:80]!r}"
+    return RowError(row=row, field=field, detail=f"{error['msg']}{value}")
 
 
 async def _on_http(_request: Request, error: Exception) -> JSONResponse:

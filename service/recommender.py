@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from service.asked import Asked, Stock
 from service.decide import (
     Decisions,
     Override,
     Span,
-    answer_of,
     constraints_applied,
-    decide,
     matching_override,
     responsible_dates,
 )  # fmt: skip
@@ -36,18 +35,6 @@ from simulator.stock import arrival_slots
 CLOSED_DAYS_AROUND = 182  # days before and after as_of in which suppliers' closed days may move its order or receipt
 
 
-class Stock(NamedTuple):
-    """What one answer rests on, units."""
-
-    on_hand: float
-    arrivals: list[tuple[date, float]]  # of open orders
-    source: str
-
-    @property
-    def on_order(self) -> float:
-        return sum(quantity for _, quantity in self.arrivals)
-
-
 class Look(NamedTuple):
     """What the policy saw of one series and what it expects, for people to look at."""
 
@@ -64,7 +51,7 @@ class Recommender:
     """Answers requests; holds the store, the feature rows and the policy in charge."""
 
     def __init__(self, settings: Settings, store: Store, features: FeatureRows, policy: Callable[[], Policy]) -> None:
-        self._settings, self._store, self._features, self._policy = settings, store, features, policy
+        self._settings, self._store, self._features, self.policy = settings, store, features, policy
 
     def answer(self, requested: Sequence[RecommendationItem], as_of: date | None) -> RecommendationResponse:
         """Decide every requested series; what cannot be decided is a problem of its own.
@@ -72,14 +59,14 @@ class Recommender:
         Raises:
             ProblemError: when nothing can be answered at all.
         """
-        policy = self._policy()
-        day = self._as_of(as_of)
+        policy = self.policy()
+        day = self.as_of(as_of)
         read_at = datetime.now(UTC)
         keys = [(item.item_id, item.location_id) for item in requested]
-        panel = self._items(sorted(set(keys)), day)
+        panel = self.items(sorted(set(keys)), day)
         index = {} if panel is None else _rows_of(panel)
         far = [] if panel is None else beyond_horizon(panel, policy.spec).tolist()
-        stock = self._stock(requested, day)
+        stock = self.stock(requested, day)
         answers: list[ItemAnswer] = []
         good: list[int] = []
         for n, (key, found) in enumerate(zip(keys, stock, strict=True)):
@@ -107,8 +94,8 @@ class Recommender:
         Raises:
             ProblemError: where no policy is in charge.
         """
-        policy = self._policy()
-        panel = self._items([series], day)
+        policy = self.policy()
+        panel = self.items([series], day)
         assert panel is not None
         observation, _ = self._features.observe([series], day)
         spec, t = policy.spec, panel.period_of(day)
@@ -126,7 +113,12 @@ class Recommender:
             overrides=[o for o in self._store.overrides_between(day + timedelta(days=1), date.max) if o.covers(*scope)],
         )
 
-    def _as_of(self, as_of: date | None) -> date:
+    def as_of(self, as_of: date | None) -> date:
+        """The day that is asked for, or the last recorded one.
+
+        Raises:
+            ProblemError: where nothing can be answered for it.
+        """
         last = self._store.last_recorded()
         if last is None:
             raise ProblemError(503, "no-dataset", "No dataset is loaded", "Load one with `orpr serve --data DIR`.")
@@ -146,7 +138,7 @@ class Recommender:
             )  # fmt: skip
         return day
 
-    def _items(self, series: list[Series], day: date) -> Panel | None:
+    def items(self, series: list[Series], day: date) -> Panel | None:
         """The requested items without history: what rules and calendars need; None where none of them is known."""
         settings = self._store.settings()
         assert settings is not None
@@ -161,7 +153,8 @@ class Recommender:
         origin = date.fromisoformat(settings["review_origin"])
         return assemble(settings | {"review_origin": origin}, frames["items"], empty, closed)
 
-    def _stock(self, requested: Sequence[RecommendationItem], day: date) -> list[Stock | Problem]:
+    def stock(self, requested: Sequence[RecommendationItem], day: date) -> list[Stock | Problem]:
+        """What each answer may rest on: what the request says, else what is stored for that day."""
         keys = sorted({(item.item_id, item.location_id) for item in requested})
         stored, orders = self._store.stock(keys), self._store.orders(keys)
         found: list[Stock | Problem] = []
@@ -183,23 +176,25 @@ class Recommender:
     def _decide(
         self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date
     ) -> list[Recommendation | Problem]:
+        spans = responsible_dates(panel, np.array(rows), day)
+        asked = self.ask(policy, panel, rows, stock, day)
+        decisions = asked.order(self._overrides(panel, rows, spans), spans)
+        due = review_schedule(panel, range(panel.period_of(day), panel.period_of(day) + 1)).due[:, 0]
+        items = panel.items
+        return [
+            _no_demand((items.item_id[row], items.location_id[row])) if asked.rate_sources[n] == "none"
+            else _recommendation(day, spans[n], decisions, n, stock[n], asked.rate_sources[n], review_due=bool(due[row]))
+            for n, row in enumerate(rows)
+        ]  # fmt: skip
+
+    def ask(self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date) -> Asked:
+        """What the policy says of some known series, before overrides and rules."""
         items = panel.items
         series = [(items.item_id[n], items.location_id[n]) for n in rows]
         observation, sources = self._features.observe(series, day)
         observation = with_state(observation, policy.spec, _state(stock, day, policy.spec))
-        spans = responsible_dates(panel, np.array(rows), day)
-        overrides = self._overrides(panel, rows, spans)
-        decisions = decide(
-            answer_of(policy.answer(observation)),
-            np.array([s.on_hand for s in stock]), np.array([s.on_order for s in stock]),
-            rules_of(panel, on=day).take(np.array(rows)), policy.ordering_mode, overrides,
-        )  # fmt: skip
-        due = review_schedule(panel, range(panel.period_of(day), panel.period_of(day) + 1)).due[:, 0]
-        return [
-            _no_demand(series[n]) if sources[n] == "none"
-            else _recommendation(day, spans[n], decisions, n, stock[n], sources[n], review_due=bool(due[row]))
-            for n, row in enumerate(rows)
-        ]  # fmt: skip
+        rules = rules_of(panel, on=day).take(np.array(rows))
+        return Asked(policy, day, observation, policy.answer(observation), sources, stock, rules)
 
     def _overrides(self, panel: Panel, rows: list[int], spans: list[Span]) -> list[Override | None]:
         stored = self._store.overrides_between(min(s[0] for s in spans), max(s[1] for s in spans))
@@ -243,8 +238,9 @@ def _recommendation(
     applied = None
     if override is not None:
         applied = AppliedOverride(
-            id=override.id, mode=override.mode, value=override.value, reason=override.reason, author=override.author
-        )
+            id=override.id, mode=override.mode, value=override.value, units=decisions.added_units[n],
+            reason=override.reason, author=override.author,
+        )  # fmt: skip
     return Recommendation(
         inventory_days=decisions.inventory_days[n],
         inventory_days_p10=decisions.p10[n],

@@ -5,25 +5,25 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.problems import Problem
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class OpenOrder(_Body):
+class OpenOrder(Body):
     """Goods ordered and not yet received."""
 
     arrival_date: date = Field(description="Sold from the start of this date.", examples=["2019-05-02"])
     quantity: float = Field(ge=0, le=1e12, description="Units.", examples=[120])
 
 
-class RecommendationItem(_Body):
+class RecommendationItem(Body):
     """One series to decide for."""
 
     item_id: Name = Field(description="The SKU.", examples=["B101"])
@@ -37,7 +37,7 @@ class RecommendationItem(_Body):
     )
 
 
-class RecommendationRequest(_Body):
+class RecommendationRequest(Body):
     """1 to 5,000 series at one as-of day."""
 
     as_of: date | None = Field(
@@ -52,7 +52,8 @@ class AppliedOverride(BaseModel):
 
     id: int
     mode: str = Field(examples=["at_least"])
-    value: float = Field(description="Days for set and at_least, units for add_units.", examples=[6])
+    value: float = Field(description="Days for set and at_least, units for add_units, % for uplift.", examples=[6])
+    units: float = Field(description="Units that add_units or uplift put on the target.", examples=[0])
     reason: str
     author: str
 
@@ -100,36 +101,3 @@ class RecommendationResponse(BaseModel):
     policy_version: str = Field(examples=["daily-4"])
     overrides_as_of: str = Field(description="When the overrides were read, ISO 8601.")
     items: list[ItemAnswer]
-
-
-class OverrideRequest(_Body):
-    """A planner's decision for selling dates. Leave scope fields out to mean all."""
-
-    item_id: str | None = Field(None, min_length=1, max_length=200, examples=["B101"])
-    location_id: str | None = Field(None, min_length=1, max_length=200, examples=["S17"])
-    category: str | None = Field(None, min_length=1, max_length=200, description="Not together with item_id.")
-    selling_from: date = Field(description="First selling date it is for.", examples=["2019-05-03"])
-    selling_to: date = Field(description="Last selling date it is for.", examples=["2019-05-05"])
-    mode: Literal["set", "at_least", "add_units"] = Field(
-        description="set or at_least inventory days, or units added to the target."
-    )
-    value: float = Field(ge=0, le=1e9, description="Days (at most 365) or units, as the mode says.", examples=[6])
-    reason: str = Field(min_length=1, max_length=500, examples=["May Day promotion"])
-    author: str = Field(min_length=1, max_length=100, examples=["planner@example.com"])
-
-    @model_validator(mode="after")
-    def _check(self) -> OverrideRequest:
-        if self.selling_to < self.selling_from:
-            raise ValueError(f"selling_to ({self.selling_to}) must not lie before selling_from ({self.selling_from})")
-        if self.item_id and self.category:
-            raise ValueError("category cannot be named together with item_id")
-        if self.mode != "add_units" and self.value > 365:
-            raise ValueError(f"value must be at most 365 days, got {self.value}")
-        return self
-
-
-class OverrideResponse(BaseModel):
-    """The stored override; it counts in the next answer."""
-
-    id: int
-    series_in_scope: int = Field(description="Known series that it covers.", examples=[1])

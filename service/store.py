@@ -18,6 +18,7 @@ from sqlalchemy import Table
 
 from service.database import Database
 from service.decide import Override
+from service.override_store import overrides_in_effect
 from service.tables import (
     api_keys,
     calendar,
@@ -27,7 +28,6 @@ from service.tables import (
     inventory,
     items,
     open_orders,
-    overrides,
 )  # fmt: skip
 from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
 from simulator.tables import KEY
@@ -112,10 +112,7 @@ class Store:
 
     def all_series(self) -> list[Series]:
         """Every item and location, in order."""
-        with self.database.reading() as connection:
-            query = sa.select(items.c.item_id, items.c.location_id).order_by(items.c.item_id, items.c.location_id)
-            rows = connection.execute(query)
-            return [(item, place) for item, place in rows]
+        return self.series_of({})
 
     def peers(self, series: Sequence[Series], *, everywhere: bool = False) -> list[Series]:
         """Those series, their reference items, and all others of their categories: at their locations, or anywhere."""
@@ -198,30 +195,18 @@ class Store:
                 found[r["item_id"], r["location_id"]].append((r["arrival_date"], r["quantity"]))
         return found
 
-    # ----------------------------------------------------------------------------------------------------- overrides
-
-    def add_override(self, fields: dict[str, Any]) -> int:
-        """Store a planner's decision; it counts from the moment this returns."""
-        with self.database.writing() as connection:
-            result = connection.execute(sa.insert(overrides).values(**fields, created_at=datetime.now(UTC)))
-            key = result.inserted_primary_key
-        assert key is not None
-        return int(key[0])
-
     def overrides_between(self, first: date, last: date) -> list[Override]:
-        """Every override whose selling dates touch the interval."""
-        query = sa.select(overrides).where(overrides.c.selling_from <= last, overrides.c.selling_to >= first)
+        """Every override in effect whose selling dates touch the interval."""
         with self.database.reading() as connection:
-            rows = connection.execute(query.order_by(overrides.c.id)).mappings().all()
-        return [Override(**{k: v for k, v in row.items() if k != "created_at"}) for row in rows]
+            return overrides_in_effect(connection, first, last)
 
-    def count_series(self, scope: dict[str, str]) -> int:
-        """How many known series have all of these values, by column."""
-        query = sa.select(sa.func.count()).select_from(items)
+    def series_of(self, scope: dict[str, str]) -> list[Series]:
+        """Every known series that has all of these values, by column."""
+        query = sa.select(items.c.item_id, items.c.location_id).order_by(items.c.item_id, items.c.location_id)
         for column, value in scope.items():
             query = query.where(items.c[column] == value)
         with self.database.reading() as connection:
-            return int(connection.scalar(query) or 0)
+            return [(item, place) for item, place in connection.execute(query)]
 
     # ---------------------------------------------------------------------------------------------------------- keys
 

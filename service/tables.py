@@ -66,8 +66,22 @@ overrides = Table(
     Column("location_id", String, nullable=False), Column("category", String, nullable=False),
     Column("selling_from", Date, nullable=False, index=True), Column("selling_to", Date, nullable=False, index=True),
     Column("mode", String, nullable=False), Column("value", Float, nullable=False),
+    Column("promotion_id", String, nullable=False, server_default=""),
     Column("reason", String, nullable=False), Column("author", String, nullable=False),
-    Column("created_at", Moment(), nullable=False),
+    Column("state", String, nullable=False, server_default="active"),  # active | pending | deleted
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("changed_by", String, nullable=False, server_default=""),  # name of the key
+    Column("created_at", Moment(), nullable=False), Column("changed_at", Moment()),
+)  # fmt: skip
+override_versions = Table(
+    "override_versions", metadata, Column("override_id", Integer, primary_key=True),
+    Column("version", Integer, primary_key=True), Column("action", String, nullable=False),
+    Column("at", Moment(), nullable=False), Column("by", String, nullable=False), Column("fields", String, nullable=False),
+)  # fmt: skip
+idempotency_keys = Table(
+    "idempotency_keys", metadata, Column("caller", String, primary_key=True), Column("key", String, primary_key=True),
+    Column("digest", String, nullable=False), Column("status", Integer), Column("body", String), Column("etag", String),
+    Column("created_at", Moment(), nullable=False, index=True),
 )  # fmt: skip
 forecasts = Table(
     "forecasts", metadata, Column("item_id", String, primary_key=True), Column("location_id", String, primary_key=True),

@@ -9,11 +9,12 @@ from typing import Any
 from nicegui import ui
 from pydantic import ValidationError
 
+from service.override_schemas import OverrideRequest
 from service.planner.words import plain_errors
-from service.schemas import OverrideRequest
 from service.store import Series
 
-MODES = {"set": "set days", "at_least": "at least days", "add_units": "add units"}
+MODES = {"set": "set days", "at_least": "at least days", "add_units": "add units", "uplift": "uplift of demand"}
+UNITS = {"set": "days", "at_least": "days", "add_units": "units", "uplift": "per cent"}
 
 
 class OverrideForm:
@@ -55,7 +56,9 @@ class OverrideForm:
         self._message.set_text(text)
 
     def _name_value(self) -> None:
-        self._value.props(f'label="Value in {"units" if self._mode.value == "add_units" else "days"}"')
+        self._value.props(
+            f'label="Value in {UNITS[self._mode.value]}" min={-100 if self._mode.value == "uplift" else 0}'
+        )
 
     def _values(self) -> dict[str, Any]:
         assert self._series is not None

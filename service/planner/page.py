@@ -16,14 +16,14 @@ from nicegui.events import GenericEventArguments
 from starlette.datastructures import State
 
 from service.auth import COOKIE, Sessions
-from service.overrides import store_override
+from service.override_schemas import OverrideRequest, StoredOverride
+from service.overrides import Overrides
 from service.planner import words
 from service.planner.chart import chart_option
 from service.planner.form import OverrideForm
 from service.planner.readings import Detail, Overview, key_of, read_detail, read_overview, series_of
 from service.planner.style import PLANNER
 from service.problems import ProblemError
-from service.schemas import OverrideRequest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,7 +60,7 @@ class PlannerPage:
     """What one browser tab shows."""
 
     def __init__(self, services: State, cookie: str | None, name: str) -> None:
-        self._services, self._cookie = services, cookie
+        self._services, self._cookie, self._name = services, cookie, name
         self._chosen: str | None = None
         ui.add_css(PLANNER)
         ui.colors(primary="#2563a8")
@@ -170,7 +170,7 @@ class PlannerPage:
     async def _submit(self, body: OverrideRequest) -> None:
         """Store an override, then show what it changed."""
         try:
-            stored = await self._call(_store, self._services, body)
+            stored = await self._call(_store, self._services, body, self._name)
             if stored is None or self._chosen is None:
                 return
             detail = await self._call(read_detail, self._services, series_of(self._chosen))
@@ -183,10 +183,13 @@ class PlannerPage:
         await self.load()
 
 
-def _store(services: State, body: OverrideRequest) -> int:
-    stored = store_override(services.store, body)
+def _store(services: State, body: OverrideRequest, name: str) -> StoredOverride:
+    rules: Overrides = services.overrides
+    store = rules.creating([body], name)
+    with services.store.database.writing() as connection:
+        stored = store(connection)[0]
     services.telemetry.overrides.inc()
-    return stored.id
+    return stored
 
 
 def signed_in(request: Request) -> str:

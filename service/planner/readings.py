@@ -20,7 +20,7 @@ from service.what_if import Projection, arrivals, project
 MOST_SERIES = 5000  # as many as one request may name
 MEDIAN = 2  # place of the median among the forecast's quantiles
 
-_SIGNS = {"set": "set ", "at_least": "≥ ", "add_units": "+"}
+_SIGNS = {"set": "set {:g}", "at_least": "≥ {:g}", "add_units": "+{:g}", "uplift": "{:+g} %"}
 
 Row = dict[str, Any]
 
@@ -111,7 +111,7 @@ def _row(answer: ItemAnswer) -> Row:
         "range": f"{result.inventory_days_p10:g} – {result.inventory_days_p90:g}",
         "order": result.order_quantity, "receipt": result.expected_receipt_date.isoformat(),
         "review": "due" if result.review_due else "not due",
-        "override": f"{_SIGNS[result.override.mode]}{result.override.value:g}" if result.override else "",
+        "override": _SIGNS[result.override.mode].format(result.override.value) if result.override else "",
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pydantic import ValidationError
 
 from service.decide import Override
+from service.override_schemas import StoredOverride
 from service.planner.readings import Detail, Overview
 from service.schemas import AppliedOverride, Recommendation
 
@@ -21,8 +22,8 @@ _RULES = {
 _FIELDS = {
     "selling_from": "From: give the first selling date.",
     "selling_to": "To: give the last selling date.",
-    "mode": "Mode: choose one of the three.",
-    "value": "Value: give a number of 0 or more.",
+    "mode": "Mode: choose one of the four.",
+    "value": "Value: give a number of 0 or more; an uplift may go down to -100.",
     "reason": "Reason: say why, in 1 to 500 characters.",
     "author": "Author: say who decides, in 1 to 100 characters.",
 }
@@ -78,14 +79,14 @@ def action(detail: Detail) -> str:
 def reason(result: Recommendation) -> str:
     """Why: days, rate, position, rules."""
     spread = f"{number(result.inventory_days_p10)} to {number(result.inventory_days_p90)}"
-    if result.override and result.override.mode != "add_units":
+    if result.override and result.override.mode in ("set", "at_least"):
         why = f"Why: the override makes it {number(result.inventory_days)} days of stock, lead time included"
     else:
         who = "the policy" if result.source == "policy" else "the base-stock rule"
         why = f"Why: {who} wants {number(result.inventory_days)} days of stock, lead time included (10–90 %: {spread})"
     added = ""
-    if result.override and result.override.mode == "add_units":
-        added = f" plus the override's {units(result.override.value)}"
+    if result.override and result.override.mode in ("add_units", "uplift"):
+        added = f" plus the override's {units(result.override.units)}"
     why += (
         f". At {units(result.daily_rate)} a day{added} that is a target of {units(result.target_stock)}; the position "
         f"is {units(result.inventory_position)} ({number(round(result.on_hand, 1))} on hand, "
@@ -115,18 +116,22 @@ def planned(override: Override) -> str:
 
 def effect(mode: str, value: float) -> str:
     """What an override does."""
+    if mode == "uplift":
+        return f"{value:+g} % demand"
     if mode == "set":
         return f"set {number(value)} days"
     return f"at least {number(value)} days" if mode == "at_least" else f"add {units(value)}"
 
 
-def stored(override_id: int, result: Recommendation | None) -> str:
+def stored(override: StoredOverride, result: Recommendation | None) -> str:
     """What a new override did to the present order."""
-    if result is None or result.override is None or result.override.id != override_id:
+    if override.state == "pending":
+        return f"Override {override.id} is stored and waits for the approval of a second person."
+    if result is None or result.override is None or result.override.id != override.id:
         covered = f" Today's order covers {result.expected_receipt_date} to {result.covers_until}." if result else ""
-        return f"Override {override_id} is stored; it does not change today's order.{covered}"
+        return f"Override {override.id} is stored; it does not change today's order.{covered}"
     return (
-        f"Override {override_id} is stored: {number(result.inventory_days)} days, order {units(result.order_quantity)}."
+        f"Override {override.id} is stored: {number(result.inventory_days)} days, order {units(result.order_quantity)}."
     )
 
 

@@ -2,19 +2,151 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from collections.abc import Callable
+from datetime import date
+from typing import Annotated, Literal
 
-from service.auth import Caller
-from service.overrides import store_override
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from service.auth import Caller, Writing
+from service.idempotency import REPLAYED, Act, Answered, Write
+from service.override_schemas import (
+    BulkRequest,
+    BulkResponse,
+    OverrideChange,
+    OverridePage,
+    OverrideRequest,
+    OverrideVersion,
+    Preview,
+    StoredOverride,
+)  # fmt: skip
+from service.overrides import Overrides, answered, answered_bulk, etag
 from service.problems import problem_responses
-from service.schemas import OverrideRequest, OverrideResponse
 
 router = APIRouter(prefix="/v1", tags=["overrides"])
 
+Id = Annotated[int, Path(ge=1, le=2**31 - 1, description="Number of the override.", examples=[17])]
+IfMatch = Annotated[str | None, Header(max_length=40, description="ETag of the version that you have seen, or *.")]
 
-@router.post("/overrides", status_code=201, responses=problem_responses(401, 404, 413, 422))
-def create_override(body: OverrideRequest, request: Request, _caller: Caller) -> OverrideResponse:
+
+def _overrides(request: Request) -> Overrides:
+    overrides: Overrides = request.app.state.overrides
+    return overrides
+
+
+def _create(
+    request: Request, write: Write, bodies: list[OverrideRequest], words: Callable[[list[StoredOverride]], Answered]
+) -> JSONResponse:
+    rules = _overrides(request)
+
+    def prepare() -> Act:
+        store = rules.creating(bodies, write.caller)
+        return lambda connection: words(store(connection))
+
+    made = write.once(request.app.state.store.database, prepare)
+    if REPLAYED not in made.headers:
+        request.app.state.telemetry.overrides.inc(len(bodies))
+    return made
+
+
+@router.post(
+    "/overrides",
+    status_code=201,
+    response_model=StoredOverride,
+    responses=problem_responses(401, 404, 409, 413, 422, 503),
+)
+def create_override(body: OverrideRequest, request: Request, write: Writing) -> JSONResponse:
     """Store an override. It counts in the next answer of every order that covers one of its selling dates."""
-    response = store_override(request.app.state.store, body)
-    request.app.state.telemetry.overrides.inc()
-    return response
+    return _create(request, write, [body], lambda made: answered(made[0], 201))
+
+
+@router.post("/overrides/preview", responses=problem_responses(401, 404, 413, 422, 503))
+def preview_override(body: OverrideRequest, request: Request, _caller: Caller) -> Preview:
+    """What an override would do, in units and money. Nothing is stored."""
+    return _overrides(request).preview(body)
+
+
+@router.post(
+    "/overrides/bulk",
+    status_code=201,
+    response_model=BulkResponse,
+    responses=problem_responses(401, 404, 409, 413, 422, 503),
+)
+def create_overrides(body: BulkRequest, request: Request, write: Writing) -> JSONResponse:
+    """Store up to 5,000 overrides: all of them, or none where one is bad; `errors` names the rows."""
+    return _create(request, write, body.overrides, answered_bulk)
+
+
+@router.get("/overrides", responses=problem_responses(401, 422, 503))
+def list_overrides(
+    request: Request,
+    _caller: Caller,
+    item_id: Annotated[str | None, Query(max_length=200)] = None,
+    location_id: Annotated[str | None, Query(max_length=200)] = None,
+    category: Annotated[str | None, Query(max_length=200)] = None,
+    promotion_id: Annotated[str | None, Query(max_length=200)] = None,
+    state: Annotated[Literal["active", "pending", "deleted"] | None, Query()] = None,
+    selling_on: Annotated[date | None, Query(description="A selling date that they cover.")] = None,
+    cursor: Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> OverridePage:
+    """Overrides in the order of their numbers; each filter that is given has to match exactly."""
+    given = {"item_id": item_id, "location_id": location_id, "category": category, "promotion_id": promotion_id,
+             "state": state}  # fmt: skip
+    matching = {name: value for name, value in given.items() if value is not None}
+    return _overrides(request).page(matching, selling_on, cursor, limit)
+
+
+@router.get("/overrides/{override_id}", responses=problem_responses(401, 404, 422, 503))
+def get_override(override_id: Id, request: Request, response: Response, _caller: Caller) -> StoredOverride:
+    """One override, withdrawn ones too; its ETag is what `If-Match` wants."""
+    found = _overrides(request).get(override_id)
+    response.headers["ETag"] = etag(found.version)
+    return found
+
+
+@router.get("/overrides/{override_id}/history", responses=problem_responses(401, 404, 422, 503))
+def get_history(override_id: Id, request: Request, _caller: Caller) -> list[OverrideVersion]:
+    """Every version, oldest first, with who made it."""
+    return _overrides(request).history(override_id)
+
+
+@router.patch(
+    "/overrides/{override_id}",
+    response_model=StoredOverride,
+    responses=problem_responses(401, 404, 409, 412, 413, 422, 428, 503),
+)
+def change_override(
+    override_id: Id, body: OverrideChange, request: Request, write: Writing, if_match: IfMatch = None
+) -> JSONResponse:
+    """Change some fields; the change counts in the next answer."""
+    rules = _overrides(request)
+
+    def prepare() -> Act:
+        store = rules.changing(override_id, if_match, body, write.caller)
+        return lambda connection: answered(store(connection))
+
+    return write.once(request.app.state.store.database, prepare)
+
+
+@router.post(
+    "/overrides/{override_id}/approval",
+    response_model=StoredOverride,
+    responses=problem_responses(401, 403, 404, 409, 412, 422, 428, 503),
+)
+def approve_override(override_id: Id, request: Request, write: Writing, if_match: IfMatch = None) -> JSONResponse:
+    """Put a pending override into effect; whoever wrote it cannot."""
+    rules, database = _overrides(request), request.app.state.store.database
+    return write.once(database, lambda: lambda c: answered(rules.approve(c, override_id, if_match, write.caller)))
+
+
+@router.delete(
+    "/overrides/{override_id}",
+    response_model=StoredOverride,
+    responses=problem_responses(401, 404, 409, 412, 422, 428, 503),
+)
+def withdraw_override(override_id: Id, request: Request, write: Writing, if_match: IfMatch = None) -> JSONResponse:
+    """Withdraw an override; it no longer counts, and its history stays."""
+    rules, database = _overrides(request), request.app.state.store.database
+    return write.once(database, lambda: lambda c: answered(rules.withdraw(c, override_id, if_match, write.caller)))

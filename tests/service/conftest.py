@@ -80,11 +80,16 @@ def app(settings: Settings) -> Iterator[FastAPI]:
     made.state.store.close()
 
 
+def client_of(app: FastAPI, name: str) -> httpx.AsyncClient:
+    """A client with a key of that name."""
+    key = app.state.store.add_key(name)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test", headers={"X-API-Key": key})
+
+
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    key = app.state.store.add_key("test")
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test", headers={"X-API-Key": key}) as http:
+    async with client_of(app, "test") as http:
         yield http
 
 
