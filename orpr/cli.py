@@ -377,6 +377,15 @@ def key(name: Annotated[str, typer.Argument(help="Whose key it is; shown in logs
 
 
 @app.command()
+def replay(decision: Annotated[str, typer.Argument(help="Number of a decision, as the service answered it.")]) -> None:
+    """Ask the policy that decided again, on what it saw then; exit code 1 where the answer differs."""
+    from orpr.replaying import replay_decision
+    from service.settings import Settings
+
+    replay_decision(Settings(), decision)
+
+
+@app.command()
 def demo(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,

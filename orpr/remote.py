@@ -63,7 +63,7 @@ class RemotePolicy:
         as_of = observer.panel.date_of(t).isoformat()
         items = _items(observer, rows, t, state)
         who = f"policy {self.name} on {as_of}"
-        answer = self._ask({"as_of": as_of, "items": items}, who)
+        answer = self._ask({"as_of": as_of, "items": items, "record": False}, who)
         answers = answer.get("items") if isinstance(answer, dict) else None
         if not isinstance(answers, list):
             raise ValueError(f"{who}: the answer is no recommendation response: {str(answer)[:80]}")

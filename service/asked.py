@@ -13,17 +13,31 @@ from simulator.observation import Observation
 from simulator.ordering import OrderRules
 from simulator.panel import F32, F64
 
+Arrivals = list[tuple[date, float]]
+
 
 class Stock(NamedTuple):
-    """What one answer rests on, units."""
+    """What one answer rests on, units; the last three are what remembered decisions add, see `service.memory`."""
 
     on_hand: float
-    arrivals: list[tuple[date, float]]  # of open orders
+    arrivals: Arrivals  # of open orders
     source: str
+    reserved: Arrivals  # advised on earlier days, and not among the open orders yet
+    shown: Arrivals  # open orders that are today's own
+    placed: float  # ordered today and not among the open orders yet
 
     @property
     def on_order(self) -> float:
         return sum(quantity for _, quantity in self.arrivals)
+
+    @property
+    def on_reserve(self) -> float:
+        return sum(quantity for _, quantity in self.reserved) + self.placed
+
+    @property
+    def coming(self) -> Arrivals:
+        """What is on its way besides the order to decide on."""
+        return [*self.arrivals, *self.reserved, *((day, -quantity) for day, quantity in self.shown)]
 
 
 class Asked(NamedTuple):
@@ -41,7 +55,7 @@ class Asked(NamedTuple):
         """Orders under some overrides, one or none a series, that cover the selling dates `spans`."""
         return decide(
             answer_of(self.answer), np.array([s.on_hand for s in self.stock]),
-            np.array([s.on_order for s in self.stock]), self.rules, self.policy.ordering_mode, overrides,
+            np.array([s.on_order + s.on_reserve for s in self.stock]), self.rules, self.policy.ordering_mode, overrides,
             self._uplifts(overrides, spans),
         )  # fmt: skip
 

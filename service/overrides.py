@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -12,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import ValidationError
 
+from service.cursors import cursor_of, place_of
 from service.decide import Override
 from service.idempotency import Answered
 from service.override_schemas import (
@@ -153,9 +152,10 @@ class Overrides:
         Raises:
             ProblemError: 422 where the cursor is none of ours.
         """
+        after = 0 if cursor is None else int(place_of(cursor, (int,))[0])
         with self._store.database.reading() as connection:
-            rows = overrides_page(connection, matching, selling_on, _number(cursor), limit + 1)
-        following = _cursor(rows[limit - 1]["id"]) if len(rows) > limit else None
+            rows = overrides_page(connection, matching, selling_on, after, limit + 1)
+        following = cursor_of(rows[limit - 1]["id"]) if len(rows) > limit else None
         return OverridePage(items=[_stored(row, self._count(row)) for row in rows[:limit]], next_cursor=following)
 
     # --------------------------------------------------------------------------------------------------------- rules
@@ -229,17 +229,3 @@ def _as_override(body: OverrideRequest, override_id: int) -> Override:
 def _stored(row: Row, covered: int) -> StoredOverride:
     fields = {name: row[name] for name in StoredOverride.model_fields if name in row}
     return StoredOverride(**(fields | {name: row[name] or None for name in SCOPE}), series_in_scope=covered)
-
-
-def _cursor(number: int) -> str:
-    return base64.urlsafe_b64encode(str(number).encode()).decode()
-
-
-def _number(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    try:
-        return int(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError):
-        detail = f"cursor: {cursor!r} is none that this service gave out"
-        raise ProblemError(422, "cursor-unknown", "The cursor is not known", detail) from None

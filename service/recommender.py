@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
 from service.asked import Asked, Stock
 from service.decide import (
@@ -19,20 +18,19 @@ from service.decide import (
     responsible_dates,
 )  # fmt: skip
 from service.features import FeatureRows
+from service.known import known_items, known_stock
+from service.memory import Memory, Recording
 from service.policy import Policy
-from service.problems import Problem, ProblemError
+from service.problems import Problem, ProblemError, RowError
 from service.schemas import AppliedOverride, ItemAnswer, Recommendation, RecommendationItem, RecommendationResponse
 from service.settings import Settings
 from service.store import Series, Store
-from simulator.canonical import assemble
 from simulator.observation import ObservationSpec, beyond_horizon, with_state
 from simulator.ordering import rules_of
 from simulator.panel import F32, Panel
 from simulator.schedule import lead_and_review, review_schedule
 from simulator.step import State
 from simulator.stock import arrival_slots
-
-CLOSED_DAYS_AROUND = 182  # days before and after as_of in which suppliers' closed days may move its order or receipt
 
 
 class Look(NamedTuple):
@@ -43,18 +41,27 @@ class Look(NamedTuple):
     forecast: F32  # (H, Q) units a period, quantiles as in the contract
     open_orders: list[tuple[date, float]]  # arrival date and units
     lead_periods: int
-    next_review: date | None  # the first order day from as_of on; None where none lies in the horizon
     overrides: list[Override]  # that cover the series and end after as_of, oldest first
 
 
 class Recommender:
     """Answers requests; holds the store, the feature rows and the policy in charge."""
 
-    def __init__(self, settings: Settings, store: Store, features: FeatureRows, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, features: FeatureRows, memory: Memory, policy: Callable[[], Policy]
+    ) -> None:
         self._settings, self._store, self._features, self.policy = settings, store, features, policy
+        self._memory = memory
 
-    def answer(self, requested: Sequence[RecommendationItem], as_of: date | None) -> RecommendationResponse:
+    def answer(
+        self, requested: Sequence[RecommendationItem], as_of: date | None, recording: Recording | None = None
+    ) -> RecommendationResponse:
         """Decide every requested series; what cannot be decided is a problem of its own.
+
+        Args:
+            requested: the series; each once, where the answers are remembered.
+            as_of: the day; None: the last recorded one.
+            recording: for whom the answers are remembered; None: for nobody, and nothing is kept.
 
         Raises:
             ProblemError: when nothing can be answered at all.
@@ -63,6 +70,8 @@ class Recommender:
         day = self.as_of(as_of)
         read_at = datetime.now(UTC)
         keys = [(item.item_id, item.location_id) for item in requested]
+        if recording is not None:
+            _check_named_once(keys)
         panel = self.items(sorted(set(keys)), day)
         index = {} if panel is None else _rows_of(panel)
         far = [] if panel is None else beyond_horizon(panel, policy.spec).tolist()
@@ -80,7 +89,7 @@ class Recommender:
         if panel is not None and good:
             rows = [index[keys[n]] for n in good]
             held = [s for s in (stock[n] for n in good) if isinstance(s, Stock)]
-            for n, result in zip(good, self._decide(policy, panel, rows, held, day), strict=True):
+            for n, result in zip(good, self._decide(policy, panel, rows, held, day, recording), strict=True):
                 answers[n] = answers[n].model_copy(
                     update={"problem": result} if isinstance(result, Problem) else {"result": result}
                 )
@@ -99,7 +108,6 @@ class Recommender:
         assert panel is not None
         observation, _ = self._features.observe([series], day)
         spec, t = policy.spec, panel.period_of(day)
-        due = np.flatnonzero(review_schedule(panel, range(t, t + spec.horizon)).due[0])
         lead, _ = lead_and_review(panel, np.array([0]), np.array([t]))
         items = panel.items
         scope = (items.item_id[0], items.location_id[0], items.category[0])
@@ -109,7 +117,6 @@ class Recommender:
             forecast=policy.answer(with_state(observation, spec, None)).forecast[0],
             open_orders=self._store.orders([series])[series],
             lead_periods=int(lead[0]),
-            next_review=panel.date_of(t + int(due[0])) if len(due) else None,
             overrides=[o for o in self._store.overrides_between(day + timedelta(days=1), date.max) if o.covers(*scope)],
         )
 
@@ -139,60 +146,37 @@ class Recommender:
         return day
 
     def items(self, series: list[Series], day: date) -> Panel | None:
-        """The requested items without history: what rules and calendars need; None where none of them is known."""
-        settings = self._store.settings()
-        assert settings is not None
-        frames = self._store.frames(series, day, day)
-        if frames["items"].is_empty():
-            return None
-        demand, around = frames["demand"].clear(), timedelta(days=CLOSED_DAYS_AROUND // 7 * 7)
-        closed = self._store.closed_days(sorted({place for _, place in series}), day - around, day + around)
-        span = [day] if closed.is_empty() else [day - around, day + around]
-        blank = {**dict.fromkeys(demand.columns), "item_id": "", "location_id": ""}
-        empty = pl.DataFrame([{**blank, "date": end} for end in span], schema=demand.schema)
-        origin = date.fromisoformat(settings["review_origin"])
-        return assemble(settings | {"review_origin": origin}, frames["items"], empty, closed)
+        """Rules and calendars of those that are known; None where none is."""
+        return known_items(self._store, series, day)
 
     def stock(self, requested: Sequence[RecommendationItem], day: date) -> list[Stock | Problem]:
-        """What each answer may rest on: what the request says, else what is stored for that day."""
-        keys = sorted({(item.item_id, item.location_id) for item in requested})
-        stored, orders = self._store.stock(keys), self._store.orders(keys)
-        found: list[Stock | Problem] = []
-        for item in requested:
-            key = (item.item_id, item.location_id)
-            arrivals = orders.get(key, [])
-            if item.open_orders is not None:
-                arrivals = [(order.arrival_date, order.quantity) for order in item.open_orders]
-            if item.on_hand is not None:
-                found.append(Stock(item.on_hand, arrivals, "request"))
-            elif key in stored and stored[key][0] == day:
-                found.append(Stock(stored[key][1], arrivals, "store (drawn)" if stored[key][2] else "store"))
-            else:
-                known = f"the stored stock is of {stored[key][0]}" if key in stored else "none is stored"
-                detail = f"on_hand: not given for {item.item_id} at {item.location_id} at the end of {day}, and {known}"
-                found.append(Problem(type="stock-missing", title="No stock is known", status=422, detail=detail))
-        return found
+        """What each answer may rest on."""
+        return known_stock(self._store, self._memory, requested, day)
 
     def _decide(
-        self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date
+        self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date, recording: Recording | None
     ) -> list[Recommendation | Problem]:
         spans = responsible_dates(panel, np.array(rows), day)
         asked = self.ask(policy, panel, rows, stock, day)
-        decisions = asked.order(self._overrides(panel, rows, spans), spans)
-        due = review_schedule(panel, range(panel.period_of(day), panel.period_of(day) + 1)).due[:, 0]
-        items = panel.items
-        return [
-            _no_demand((items.item_id[row], items.location_id[row])) if asked.rate_sources[n] == "none"
-            else _recommendation(day, spans[n], decisions, n, stock[n], asked.rate_sources[n], review_due=bool(due[row]))
-            for n, row in enumerate(rows)
-        ]  # fmt: skip
+        overrides = self._overrides(panel, rows, spans)
+        decisions = asked.order(overrides, spans)
+        series = [(panel.items.item_id[row], panel.items.location_id[row]) for row in rows]
+        order_days = _order_days(panel, rows, day, policy.spec.horizon)
+        answers: dict[int, Recommendation] = {}
+        for n, (due, following) in enumerate(order_days):
+            if asked.rate_sources[n] != "none":
+                answers[n] = _recommendation(asked, n, decisions, spans[n], following, review_due=due)
+        if recording is not None:
+            numbers = self._memory.record(recording, asked, series, overrides, spans, answers)
+            answers = {n: answer.model_copy(update={"decision_id": numbers[n]}) for n, answer in answers.items()}
+        return [answers[n] if n in answers else _no_demand(series[n]) for n in range(len(rows))]
 
     def ask(self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date) -> Asked:
         """What the policy says of some known series, before overrides and rules."""
         items = panel.items
         series = [(items.item_id[n], items.location_id[n]) for n in rows]
         observation, sources = self._features.observe(series, day)
-        observation = with_state(observation, policy.spec, _state(stock, day, policy.spec))
+        observation = with_state(observation, policy.spec, state_of(stock, day, policy.spec))
         rules = rules_of(panel, on=day).take(np.array(rows))
         return Asked(policy, day, observation, policy.answer(observation), sources, stock, rules)
 
@@ -201,18 +185,27 @@ class Recommender:
         return [matching_override(stored, panel, row, span) for row, span in zip(rows, spans, strict=True)]
 
 
-def _state(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
+def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
     """The stock as the simulator keeps it; arrivals beyond the horizon stand in one more column."""
     pipeline = np.zeros((len(stock), spec.horizon + 1))
     for n, one in enumerate(stock):
-        days = np.array([(arrival - day).days for arrival, _ in one.arrivals], dtype=np.int64)
+        days = np.array([(arrival - day).days for arrival, _ in one.coming], dtype=np.int64)
         slots = np.minimum(arrival_slots(days, spec.period_days), spec.horizon)
-        np.add.at(pipeline[n], slots, [quantity for _, quantity in one.arrivals])
-    return State(np.array([one.on_hand for one in stock]), pipeline)
+        np.add.at(pipeline[n], slots, [quantity for _, quantity in one.coming])
+    return State(np.array([one.on_hand for one in stock]), np.maximum(pipeline, 0.0))
 
 
 def _rows_of(panel: Panel) -> dict[Series, int]:
     return {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
+
+
+def _check_named_once(keys: list[Series]) -> None:
+    twice = [row for row, key in enumerate(keys) if key in keys[:row]] if len(set(keys)) < len(keys) else []
+    if twice:
+        item, place = keys[twice[0]]
+        detail = f"items: {item!r} at {place!r} is named more than once; an answer that is remembered is one per series"
+        errors = [RowError(row=row, field="items", detail="named before") for row in twice]
+        raise ProblemError(422, "series-twice", "A series is named twice", detail, errors)
 
 
 def _unknown(key: Series) -> Problem:
@@ -230,11 +223,21 @@ def _no_demand(key: Series) -> Problem:
     return Problem(type="demand-unknown", title="Nothing says what it sells", status=422, detail=detail)
 
 
+def _order_days(panel: Panel, rows: list[int], day: date, horizon: int) -> list[tuple[bool, date | None]]:
+    """Whether an order is due at the end of `day`, and the first order day after it; None beyond the horizon."""
+    t = panel.period_of(day)
+    due = review_schedule(panel, range(t, t + horizon)).due[rows]
+    ahead = due[:, 1:]
+    return [
+        (bool(due[n, 0]), panel.date_of(t + 1 + int(ahead[n].argmax())) if ahead[n].any() else None)
+        for n in range(len(rows))
+    ]
+
+
 def _recommendation(
-    day: date, span: Span, decisions: Decisions, n: int, stock: Stock, rate_source: str, *, review_due: bool
+    asked: Asked, n: int, decisions: Decisions, span: Span, following: date | None, *, review_due: bool
 ) -> Recommendation:
-    first, last = span
-    override = decisions.overrides[n]
+    stock, override, quantity = asked.stock[n], decisions.overrides[n], float(decisions.order.order_quantity[n])
     applied = None
     if override is not None:
         applied = AppliedOverride(
@@ -246,19 +249,22 @@ def _recommendation(
         inventory_days_p10=decisions.p10[n],
         inventory_days_p90=decisions.p90[n],
         daily_rate=decisions.daily_rate[n],
-        rate_source=rate_source,
+        rate_source=asked.rate_sources[n],
         target_stock=decisions.target_stock[n],
         on_hand=stock.on_hand,
         on_order=stock.on_order,
+        reserved=stock.on_reserve,
         stock_source=stock.source,  # type: ignore[arg-type]
         inventory_position=decisions.inventory_position[n],
         raw_order_quantity=decisions.order.raw_order_quantity[n],
-        order_quantity=decisions.order.order_quantity[n],
+        order_quantity=quantity if review_due else 0.0,
+        order_quantity_if_due=quantity,
         constraints_applied=constraints_applied(decisions.order, n),
         review_due=review_due,
-        order_date=day,
-        expected_receipt_date=first,
-        covers_until=last,
+        order_date=asked.day,
+        next_order_date=following,
+        expected_receipt_date=span[0],
+        covers_until=span[1],
         override=applied,
         policy_days=decisions.policy_days[n],
         source=decisions.source,  # type: ignore[arg-type]

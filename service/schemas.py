@@ -45,6 +45,11 @@ class RecommendationRequest(Body):
         examples=["2019-04-30"],
     )  # fmt: skip
     items: list[RecommendationItem] = Field(min_length=1, max_length=5000)
+    record: bool = Field(
+        default=True,
+        description="Whether the answers are remembered as decisions, and count as on order until an outcome is told.",
+    )
+    client_ref: str = Field("", max_length=200, description="Your own name of this run.", examples=["night-2019-04-30"])
 
 
 class AppliedOverride(BaseModel):
@@ -61,6 +66,10 @@ class AppliedOverride(BaseModel):
 class Recommendation(BaseModel):
     """How many days of stock to hold, and the order that follows."""
 
+    decision_id: str | None = Field(
+        None, description="Tell its outcome under this number; null where the answer is not remembered.",
+        examples=["d-mf2xk5dpn5zgkzq3bq5a2ghs"],
+    )  # fmt: skip
     inventory_days: float = Field(description="Days of stock to hold, lead time included.", examples=[4.75])
     inventory_days_p10: float = Field(description="10 % point of the policy's distribution, days.", examples=[4.0])
     inventory_days_p90: float = Field(description="90 % point of the policy's distribution, days.", examples=[5.5])
@@ -70,14 +79,24 @@ class Recommendation(BaseModel):
     on_hand: float = Field(description="Units in stock that the answer rests on.", examples=[640])
     on_order: float = Field(description="Units on order that the answer rests on.", examples=[120])
     stock_source: Literal["request", "store", "store (drawn)"] = Field(description="Where on_hand comes from.")
-    inventory_position: float = Field(description="on_hand + on_order, units.", examples=[760])
+    reserved: float = Field(
+        description="Units advised on earlier days that have neither an outcome nor shown up on order.", examples=[0]
+    )
+    inventory_position: float = Field(description="on_hand + on_order + reserved, units.", examples=[760])
     raw_order_quantity: float = Field(description="max(0, target_stock - inventory_position), units.", examples=[248.9])
-    order_quantity: float = Field(description="After minimum, multiple, maximum and shelf, units.", examples=[249])
+    order_quantity: float = Field(
+        description="What to order: after minimum, multiple, maximum and shelf, units; 0 where no order is due.",
+        examples=[249],
+    )
+    order_quantity_if_due: float = Field(description="The same if an order were due.", examples=[249])
     constraints_applied: list[str] = Field(
         description="Item rules that changed the quantity.", examples=[["order_multiple"]]
     )
     review_due: bool = Field(description="Whether an order may be placed at the end of as_of by the item's calendar.")
     order_date: date = Field(description="The order is placed at the end of this day.", examples=["2019-04-30"])
+    next_order_date: date | None = Field(
+        description="The first order day after as_of; null where none lies within 90 days.", examples=["2019-05-01"]
+    )
     expected_receipt_date: date = Field(description="Sold from the start of this day.", examples=["2019-05-03"])
     covers_until: date = Field(description="Last selling date this order is responsible for.", examples=["2019-05-03"])
     override: AppliedOverride | None = Field(None, description="The planner's decision that counted, if any.")

@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(8_000_000, gt=0, description="Largest request body.")
     history_max_age_days: int = Field(14, ge=0, description="Oldest history that an answer may rest on.")
 
+    decision_expiry_days: int = Field(
+        7, ge=0, description="For how many days after its order day a decision without an outcome counts as on order."
+    )
     approval_money: float | None = Field(
         None, ge=0, description="Overrides whose orders change by more than this wait for a second person's approval; "
         "in the dataset's currency, empty: none has to.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, MetaData, String, Table
+from sqlalchemy import Boolean, Column, Date, DateTime, Float, Index, Integer, LargeBinary, MetaData, String, Table
 from sqlalchemy.types import TypeDecorator
 
 
@@ -82,6 +82,24 @@ idempotency_keys = Table(
     "idempotency_keys", metadata, Column("caller", String, primary_key=True), Column("key", String, primary_key=True),
     Column("digest", String, nullable=False), Column("status", Integer), Column("body", String), Column("etag", String),
     Column("created_at", Moment(), nullable=False, index=True),
+)  # fmt: skip
+decisions = Table(
+    "decisions", metadata, Column("id", String, primary_key=True), Column("location_id", String, nullable=False),
+    Column("item_id", String, nullable=False), Column("order_date", Date, nullable=False),
+    Column("expected_receipt_date", Date, nullable=False), Column("order_quantity", Float, nullable=False),
+    Column("status", String, nullable=False),  # open | superseded | ordered | changed | rejected
+    Column("ordered_quantity", Float),  # by its outcome
+    Column("policy_version", String, nullable=False), Column("client_ref", String, nullable=False),
+    Column("made_for", String, nullable=False),  # name of the key
+    Column("created_at", Moment(), nullable=False), Column("inputs", String, nullable=False),  # JSON
+    Column("answer", String, nullable=False),  # JSON
+    Column("observation", LargeBinary, nullable=False),  # packed and compressed, what the policy read
+    Index("ix_decisions_series", "location_id", "item_id", "order_date"),
+)  # fmt: skip
+decision_outcomes = Table(
+    "decision_outcomes", metadata, Column("decision_id", String, primary_key=True),
+    Column("number", Integer, primary_key=True), Column("status", String, nullable=False), Column("quantity", Float),
+    Column("note", String, nullable=False), Column("at", Moment(), nullable=False), Column("by", String, nullable=False),
 )  # fmt: skip
 forecasts = Table(
     "forecasts", metadata, Column("item_id", String, primary_key=True), Column("location_id", String, primary_key=True),

@@ -109,7 +109,7 @@ def _row(answer: ItemAnswer) -> Row:
     return row | {
         "cover": days_of_cover(result), "days": result.inventory_days,
         "range": f"{result.inventory_days_p10:g} – {result.inventory_days_p90:g}",
-        "order": result.order_quantity, "receipt": result.expected_receipt_date.isoformat(),
+        "order": result.order_quantity_if_due, "receipt": result.expected_receipt_date.isoformat(),
         "review": "due" if result.review_due else "not due",
         "override": _SIGNS[result.override.mode].format(result.override.value) if result.override else "",
     }  # fmt: skip
@@ -131,6 +131,5 @@ def read_detail(services: State, series: Series) -> Detail:
     periods = min(((result.covers_until - day).days) // look.period_days, len(look.forecast))
     demand = look.forecast[:periods, MEDIAN].astype(float)
     pipeline = arrivals(look.open_orders, day, look.period_days, periods)
-    quantity = result.order_quantity if result.review_due else 0.0
-    projection = project(result.on_hand, pipeline, quantity, look.lead_periods, demand)
+    projection = project(result.on_hand, pipeline, result.order_quantity, look.lead_periods, demand)
     return Detail(series, day, answer, look, projection)

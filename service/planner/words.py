@@ -60,11 +60,11 @@ def action(detail: Detail) -> str:
         problem = detail.answer.problem
         return f"No recommendation for {item} at {place}: {problem.detail if problem else 'no reason is known'}."
     if not result.review_due:
-        following = detail.look.next_review
+        following = result.next_order_date
         when = f"the next review is on {day(following)}" if following else "no review lies ahead"
         return (
             f"Order nothing for {item} at {place} today: {when}. Were it due today, the order would be "
-            f"{units(result.order_quantity)}."
+            f"{units(result.order_quantity_if_due)}."
         )
     if result.order_quantity == 0:
         return f"Order nothing for {item} at {place}: what is on hand and on order covers the target."
@@ -87,10 +87,11 @@ def reason(result: Recommendation) -> str:
     added = ""
     if result.override and result.override.mode in ("add_units", "uplift"):
         added = f" plus the override's {units(result.override.units)}"
+    remembered = f", {number(round(result.reserved, 1))} advised before" if result.reserved else ""
     why += (
         f". At {units(result.daily_rate)} a day{added} that is a target of {units(result.target_stock)}; the position "
         f"is {units(result.inventory_position)} ({number(round(result.on_hand, 1))} on hand, "
-        f"{number(round(result.on_order, 1))} on order)."
+        f"{number(round(result.on_order, 1))} on order{remembered})."
     )
     rules = [_RULES.get(name, name) for name in result.constraints_applied]
     if rules:
@@ -130,9 +131,7 @@ def stored(override: StoredOverride, result: Recommendation | None) -> str:
     if result is None or result.override is None or result.override.id != override.id:
         covered = f" Today's order covers {result.expected_receipt_date} to {result.covers_until}." if result else ""
         return f"Override {override.id} is stored; it does not change today's order.{covered}"
-    return (
-        f"Override {override.id} is stored: {number(result.inventory_days)} days, order {units(result.order_quantity)}."
-    )
+    return f"Override {override.id} is stored: {number(result.inventory_days)} days, order {units(result.order_quantity_if_due)}."
 
 
 def shortage(detail: Detail) -> str:

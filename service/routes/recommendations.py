@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 
 from service.auth import Caller
+from service.memory import Recording
 from service.problems import ProblemError, problem_responses
 from service.recommender import Recommender
 from service.schemas import (
@@ -22,9 +23,13 @@ router = APIRouter(prefix="/v1", tags=["recommendations"])
 
 
 @router.post("/recommendations", responses=problem_responses(401, 413, 422, 503))
-def recommend(body: RecommendationRequest, request: Request, _caller: Caller) -> RecommendationResponse:
-    """Decide 1 to 5,000 series at once. Answers keep the order of the request; each is a result or a problem."""
-    return _answer(request, body.items, body.as_of)
+def recommend(body: RecommendationRequest, request: Request, caller: Caller) -> RecommendationResponse:
+    """Decide 1 to 5,000 series at once. Answers keep the order of the request; each is a result or a problem.
+
+    Answers are remembered as decisions, unless `record` is false: what they advise counts as on order on later days until
+    an outcome is told. The same question again has the same answer and the same decision.
+    """
+    return _answer(request, body.items, body.as_of, Recording(caller, body.client_ref) if body.record else None)
 
 
 @router.get("/recommendations/{location_id}/{item_id}", responses=problem_responses(401, 404, 422, 503))
@@ -36,7 +41,7 @@ def recommend_one(
     as_of: Annotated[date | None, Query(description="The day at whose end the order is placed.")] = None,
     on_hand: Annotated[float | None, Query(ge=0, le=1e12, description="Units in stock.", allow_inf_nan=False)] = None,
 ) -> RecommendationResponse:
-    """Decide one series from stored history and stock."""
+    """Decide one series from stored history and stock; nothing is remembered."""
     item = RecommendationItem(item_id=item_id, location_id=location_id, on_hand=on_hand)
     response = _answer(request, [item], as_of)
     problem = response.items[0].problem
@@ -45,10 +50,12 @@ def recommend_one(
     return response
 
 
-def _answer(request: Request, items: list[RecommendationItem], as_of: date | None) -> RecommendationResponse:
+def _answer(
+    request: Request, items: list[RecommendationItem], as_of: date | None, recording: Recording | None = None
+) -> RecommendationResponse:
     recommender: Recommender = request.app.state.recommender
     telemetry: Telemetry = request.app.state.telemetry
-    response = recommender.answer(items, as_of)
+    response = recommender.answer(items, as_of, recording)
     for answer in response.items:
         telemetry.decisions.labels("decided" if answer.problem is None else answer.problem.type).inc()
     return response

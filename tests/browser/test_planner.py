@@ -133,7 +133,9 @@ def test_an_invalid_override_says_why_and_stores_nothing(planner: Page, service:
     planner.get_by_label("Reason").fill("")
     planner.get_by_label("To (").fill("2019-05-09")
     planner.get_by_role("button", name="Store override").click()
-    expect(planner.locator(".message")).to_contain_text("Value: give a number of 0 or more; an uplift may go down to -100. Reason: say why")
+    expect(planner.locator(".message")).to_contain_text(
+        "Value: give a number of 0 or more; an uplift may go down to -100. Reason: say why"
+    )
     assert stored_overrides(service) == before
 
 

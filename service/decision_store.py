@@ -1,0 +1,117 @@
+"""Decisions and their outcomes in SQL. Rows in, rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.tables import decision_outcomes, decisions
+
+OPEN, SUPERSEDED = "open", "superseded"
+ORDERED = ("ordered", "changed")
+CHUNK = 400  # values of one IN list
+AT_ONCE = 500  # rows of one insert
+Row = dict[str, Any]
+BRIEF = [column for column in decisions.c if column.name not in ("inputs", "answer", "observation")]
+
+
+def add_decisions(connection: sa.Connection, rows: Sequence[Row]) -> None:
+    """Store decisions; one that is there already stays as it is, an open one for the same order gives way.
+
+    Args:
+        connection: in a transaction.
+        rows: the columns of `decisions`; no two of the same series.
+    """
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    for at in range(0, len(rows), AT_ONCE):
+        part = rows[at : at + AT_ONCE]
+        _supersede(connection, part)
+        connection.execute(insert(decisions).on_conflict_do_nothing(), part)
+        for start in range(0, len(part), CHUNK):  # what gave way earlier and is asked again counts again
+            again = decisions.c.id.in_([row["id"] for row in part[start : start + CHUNK]])
+            closed = decisions.c.status == SUPERSEDED
+            connection.execute(sa.update(decisions).where(again, closed).values(status=OPEN))
+
+
+def _supersede(connection: sa.Connection, rows: Sequence[Row]) -> None:
+    """Close what is open for the same orders under another number."""
+    keys = sa.tuple_(decisions.c.location_id, decisions.c.item_id, decisions.c.order_date)
+    wanted = [(row["location_id"], row["item_id"], row["order_date"]) for row in rows]
+    there = sa.select(decisions.c.id).where(keys.in_(wanted), decisions.c.status == OPEN)
+    old = set(connection.execute(there).scalars()) - {row["id"] for row in rows}
+    for at in range(0, len(old), CHUNK):
+        part = sorted(old)[at : at + CHUNK]
+        connection.execute(sa.update(decisions).where(decisions.c.id.in_(part)).values(status=SUPERSEDED))
+
+
+def counting_decisions(connection: sa.Connection, places: Sequence[str], first: date, day: date) -> list[Row]:
+    """Decisions of some locations, placed from `first` to `day`, that may still be on their way; oldest first.
+
+    Each with its inputs; `quantity` is what was ordered, or else advised.
+    """
+    quantity = sa.func.coalesce(decisions.c.ordered_quantity, decisions.c.order_quantity).label("quantity")
+    found: list[Row] = []
+    for at in range(0, len(places), CHUNK):
+        query = sa.select(*BRIEF, decisions.c.inputs, quantity).where(
+            decisions.c.location_id.in_(places[at : at + CHUNK]), decisions.c.status.in_((OPEN, *ORDERED)),
+            decisions.c.order_date.between(first, day), decisions.c.expected_receipt_date > day, quantity > 0,
+        )  # fmt: skip
+        rows = connection.execute(query.order_by(decisions.c.order_date, decisions.c.created_at)).mappings()
+        found += map(dict, rows)
+    return found
+
+
+def find_decision(connection: sa.Connection, decision_id: str, *, locked: bool = False) -> Row | None:
+    """One decision with all that it saw; `locked` keeps others from changing it until the transaction ends."""
+    query = sa.select(decisions).where(decisions.c.id == decision_id)
+    row = connection.execute(query.with_for_update() if locked else query).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def decisions_page(
+    connection: sa.Connection, matching: Row, after: tuple[datetime, str] | None, limit: int
+) -> list[Row]:
+    """Some decisions, oldest first, without what they saw.
+
+    Args:
+        connection: to read with.
+        matching: columns and the values they must have.
+        after: time and number of the last one before these.
+        limit: at most so many.
+    """
+    query = sa.select(*BRIEF)
+    for column, value in matching.items():
+        query = query.where(decisions.c[column] == value)
+    if after is not None:
+        moment, last = decisions.c.created_at, after[0]
+        query = query.where(sa.or_(moment > last, sa.and_(moment == last, decisions.c.id > after[1])))
+    query = query.order_by(decisions.c.created_at, decisions.c.id).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def add_outcome(
+    connection: sa.Connection, decision: Row, status: str, quantity: float | None, note: str, by: str
+) -> None:
+    """What became of a decision; an earlier outcome stays in the history. Others open for the same order are closed."""
+    mine = decision_outcomes.c.decision_id == decision["id"]
+    number = connection.scalar(sa.select(sa.func.count()).select_from(decision_outcomes).where(mine)) or 0
+    connection.execute(
+        sa.insert(decision_outcomes).values(
+            decision_id=decision["id"], number=number + 1, status=status, quantity=quantity, note=note,
+            at=datetime.now(UTC), by=by,
+        )
+    )  # fmt: skip
+    ordered = decision["order_quantity"] if status == "ordered" else quantity
+    settled = sa.update(decisions).where(decisions.c.id == decision["id"])
+    connection.execute(settled.values(status=status, ordered_quantity=ordered))
+    _supersede(connection, [decision])
+
+
+def outcomes_of(connection: sa.Connection, decision_id: str) -> list[Row]:
+    """Every outcome that was told, oldest first."""
+    query = sa.select(decision_outcomes).where(decision_outcomes.c.decision_id == decision_id)
+    return [dict(row) for row in connection.execute(query.order_by(decision_outcomes.c.number)).mappings()]

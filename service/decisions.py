@@ -1,0 +1,144 @@
+"""Remembered decisions: looked up, told what became of them, reproduced."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from service.asked import Asked, Stock
+from service.cursors import cursor_of, place_of
+from service.decide import Decisions as Orders
+from service.decide import Override
+from service.decision_schemas import DecisionBrief, DecisionPage, Outcome, OutcomeRequest, StoredDecision
+from service.decision_store import Row, add_outcome, decisions_page, find_decision, outcomes_of
+from service.features import unpack
+from service.policy import Policy
+from service.problems import ProblemError
+from service.recommender import state_of
+from service.store import Store
+from simulator.observation import with_state
+from simulator.ordering import OrderRules
+
+COMPARED = ("inventory_days", "daily_rate", "target_stock", "inventory_position", "order_quantity_if_due")
+
+
+class Decisions:
+    """What the decision routes do."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, decision_id: str) -> StoredDecision:
+        """One decision.
+
+        Raises:
+            ProblemError: 404.
+        """
+        with self._store.database.reading() as connection:
+            row = find_decision(connection, decision_id)
+            told = outcomes_of(connection, decision_id)
+        if row is None:
+            raise _unknown(decision_id)
+        return _stored(row, told)
+
+    def page(self, matching: Row, cursor: str | None, limit: int) -> DecisionPage:
+        """Some decisions, oldest first.
+
+        Raises:
+            ProblemError: 422 where the cursor is none of ours.
+        """
+        after = None
+        if cursor is not None:
+            moment, last = place_of(cursor, (str, str))
+            after = datetime.fromisoformat(str(moment)), str(last)
+        with self._store.database.reading() as connection:
+            rows = decisions_page(connection, matching, after, limit + 1)
+        end = rows[limit - 1] if len(rows) > limit else None
+        following = None if end is None else cursor_of(end["created_at"].isoformat(), end["id"])
+        return DecisionPage(items=[_brief(row) for row in rows[:limit]], next_cursor=following)
+
+    def settling(self, decision_id: str, body: OutcomeRequest, by: str) -> Callable[[sa.Connection], StoredDecision]:
+        """What stores the outcome of a decision; the newest counts, earlier ones stay in its history."""
+
+        def store(connection: sa.Connection) -> StoredDecision:
+            row = find_decision(connection, decision_id, locked=True)
+            if row is None:
+                raise _unknown(decision_id)
+            add_outcome(connection, row, body.status, body.quantity, body.note, by)
+            changed = find_decision(connection, decision_id)
+            assert changed is not None
+            return _stored(changed, outcomes_of(connection, decision_id))
+
+        return store
+
+
+def reproduce(row: Row, policy: Policy) -> tuple[dict[str, float], dict[str, float]]:
+    """What was answered, and what the policy answers to the stored observation now, by name; see `COMPARED`.
+
+    Args:
+        row: a decision as it is stored.
+        policy: of the version that decided.
+    """
+    inputs, answer = json.loads(row["inputs"]), json.loads(row["answer"])
+    orders = _ordered_again(row, inputs, policy)
+    again = {
+        "inventory_days": orders.inventory_days, "daily_rate": orders.daily_rate, "target_stock": orders.target_stock,
+        "inventory_position": orders.inventory_position, "order_quantity_if_due": orders.order.order_quantity,
+    }  # fmt: skip
+    return {name: float(answer[name]) for name in COMPARED}, {name: float(again[name][0]) for name in COMPARED}
+
+
+def _ordered_again(row: Row, inputs: dict[str, Any], policy: Policy) -> Orders:
+    observation, sources = unpack([zlib.decompress(row["observation"])], policy.spec)
+    reserved, shown = _arrivals(inputs["reserved"]), _arrivals(inputs["shown"])
+    arrivals = _arrivals(inputs["open_orders"])
+    stock = Stock(inputs["on_hand"], arrivals, "request", reserved, shown, inputs["placed"])
+    seen = with_state(observation, policy.spec, state_of([stock], row["order_date"], policy.spec))
+    rules = _rules(inputs["rules"])
+    asked = Asked(policy, row["order_date"], seen, policy.answer(seen), sources, [stock], rules)
+    first, last = (date.fromisoformat(day) for day in inputs["span"])
+    return asked.order([_override(inputs["override"])], [(first, last)])
+
+
+def _arrivals(told: list[list[Any]]) -> list[tuple[date, float]]:
+    return [(date.fromisoformat(day), float(units)) for day, units in told]
+
+
+def _rules(told: dict[str, Any]) -> OrderRules:
+    columns = {
+        name: np.array([value if isinstance(value, bool) else np.inf if value is None else float(value)])
+        for name, value in told.items()
+        if name != "rounding"
+    }
+    return OrderRules(**columns, rounding=told["rounding"])
+
+
+def _override(told: dict[str, Any] | None) -> Override | None:
+    if told is None:
+        return None
+    dates = {name: date.fromisoformat(told[name]) for name in ("selling_from", "selling_to")}
+    return Override(**(told | dates))
+
+
+def _brief(row: Row) -> DecisionBrief:
+    return DecisionBrief(**{name: row[name] for name in DecisionBrief.model_fields})
+
+
+def _stored(row: Row, told: list[Row]) -> StoredDecision:
+    outcomes = [Outcome(**{name: one[name] for name in Outcome.model_fields}) for one in told]
+    return StoredDecision(
+        **_brief(row).model_dump(),
+        inputs=json.loads(row["inputs"]),
+        answer=json.loads(row["answer"]),
+        outcomes=outcomes,
+    )
+
+
+def _unknown(decision_id: str) -> ProblemError:
+    return ProblemError(404, "decision-unknown", "There is no such decision", f"there is no decision {decision_id!r}")

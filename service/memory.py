@@ -1,0 +1,188 @@
+"""Order memory: what was advised counts as on order until the caller says what became of it.
+
+An ERP that asks again before it has ordered, or whose orders show up late, must not be told to buy twice. So a decision
+counts until it should have arrived, or is too old to be believed; one that was rejected does not. Orders that have newly
+appeared among the open ones since are taken to be what became of it: they count once.
+
+A decision of an earlier day is stock on its way like any other. What was ordered today already is another thing: the
+answer is the same as before it was, less what it brings, for it is the same order.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from service.asked import Arrivals, Asked
+from service.decide import Override, Span
+from service.decision_store import OPEN, ORDERED, add_decisions, counting_decisions
+from service.features import pack
+from service.schemas import Recommendation
+from service.store import Series, Store
+from simulator.ordering import OrderRules
+
+
+class Advised(NamedTuple):
+    """A decision that may be on its way."""
+
+    order_date: date
+    expected_receipt_date: date
+    quantity: float
+    ordered: bool  # by its outcome
+    seen: Arrivals  # the open orders that it knew
+
+
+class Outstanding(NamedTuple):
+    """What decisions add to the open orders of one series."""
+
+    reserved: Arrivals  # advised on earlier days, and not among the open orders yet
+    shown: Arrivals  # open orders that are today's own
+    placed: float  # units ordered today that are not among the open orders yet
+
+
+class Recording(NamedTuple):
+    """For whom answers are remembered."""
+
+    caller: str
+    client_ref: str
+
+
+class Memory:
+    """Reads and writes decisions."""
+
+    def __init__(self, store: Store, expiry_days: int) -> None:
+        self._store, self._expiry_days = store, expiry_days
+
+    def advised(self, series: Sequence[Series], day: date) -> dict[Series, list[Advised]]:
+        """Decisions whose goods are still to arrive, oldest first."""
+        wanted, found = set(series), dict[Series, list[Advised]]()
+        first = day - timedelta(days=self._expiry_days)
+        with self._store.database.reading() as connection:
+            rows = counting_decisions(connection, sorted({place for _, place in wanted}), first, day)
+        for row in rows:
+            key = (row["item_id"], row["location_id"])
+            if key in wanted:
+                seen = [(date.fromisoformat(d), units) for d, units in json.loads(row["inputs"])["open_orders"]]
+                dates = row["order_date"], row["expected_receipt_date"]
+                found.setdefault(key, []).append(Advised(*dates, row["quantity"], row["status"] in ORDERED, seen))
+        return found
+
+    def record(
+        self, recording: Recording, asked: Asked, series: list[Series], overrides: list[Override | None],
+        spans: list[Span], answers: dict[int, Recommendation],
+    ) -> dict[int, str]:  # fmt: skip
+        """Remember answers in one transaction.
+
+        Args:
+            recording: for whom.
+            asked: what the policy said of B series.
+            series: the B series.
+            overrides: what counted for each.
+            spans: the selling dates of each order.
+            answers: those to remember, by place among the B.
+
+        Returns:
+            The number of each; the same answer to the same question has the same one.
+        """
+        if not answers:
+            return {}
+        blobs = pack(asked.observation, asked.rate_sources)
+        rows: dict[int, dict[str, Any]] = {}
+        now = datetime.now(UTC)
+        for n, answer in answers.items():
+            said = json.dumps(answer.model_dump(mode="json"), sort_keys=True)
+            inputs = json.dumps(_inputs(asked, n, overrides[n], spans[n]), sort_keys=True)
+            rows[n] = {
+                "id": _number(series[n], said, inputs, blobs[n]), "item_id": series[n][0], "location_id": series[n][1],
+                "order_date": answer.order_date, "expected_receipt_date": answer.expected_receipt_date,
+                "order_quantity": answer.order_quantity, "status": OPEN, "policy_version": asked.policy.version,
+                "client_ref": recording.client_ref, "made_for": recording.caller, "created_at": now,
+                "inputs": inputs, "answer": said, "observation": zlib.compress(blobs[n], 1),
+            }  # fmt: skip
+        with self._store.database.writing() as connection:
+            add_decisions(connection, list(rows.values()))
+        return {n: row["id"] for n, row in rows.items()}
+
+
+def outstanding(advised: list[Advised], arrivals: Arrivals, day: date) -> Outstanding:
+    """What decisions add to the open orders of one series.
+
+    Args:
+        advised: decisions, oldest first.
+        arrivals: open orders as they are known now.
+        day: as-of day.
+    """
+    today = [one for one in advised if one.order_date == day]
+    earlier = [one for one in advised if one.order_date < day]
+    shown = _appeared(arrivals, today[0].seen, day) if today else []
+    placed = sum(one.quantity for one in today if one.ordered) - sum(units for _, units in shown)
+    new = sum(units for _, units in _appeared(arrivals, [*earlier[0].seen, *shown], day)) if earlier else 0.0
+    reserved: Arrivals = []
+    for one in earlier:
+        counted = min(new, one.quantity)
+        new -= counted
+        if one.quantity > counted:
+            reserved.append((one.expected_receipt_date, one.quantity - counted))
+    return Outstanding(reserved, shown, max(0.0, placed))
+
+
+def _appeared(arrivals: Arrivals, seen: Arrivals, day: date) -> Arrivals:
+    """Open orders that were not there when others were seen; those that should have come by `day` say nothing.
+
+    An order that was only moved to another date is none: what is missing on one date makes up for what is new on another.
+    """
+    change: dict[date, float] = {}
+    for sign, orders in ((1.0, arrivals), (-1.0, seen)):
+        for arrival, units in orders:
+            if arrival > day:
+                change[arrival] = change.get(arrival, 0.0) + sign * units
+    missing = -sum(units for units in change.values() if units < 0)
+    found: Arrivals = []
+    for arrival in sorted(change):
+        moved = min(max(change[arrival], 0.0), missing)
+        missing -= moved
+        if change[arrival] > moved:
+            found.append((arrival, change[arrival] - moved))
+    return found
+
+
+def _inputs(asked: Asked, n: int, override: Override | None, span: Span) -> dict[str, Any]:
+    """What the answer rests on besides the observation, as JSON values."""
+    stock = asked.stock[n]
+    told = None if override is None else asdict(override)
+    return {
+        "on_hand": stock.on_hand,
+        "open_orders": [[day.isoformat(), units] for day, units in stock.arrivals],
+        "reserved": [[day.isoformat(), units] for day, units in stock.reserved],
+        "shown": [[day.isoformat(), units] for day, units in stock.shown],
+        "placed": stock.placed,
+        "rules": _rules(asked.rules.take(np.array([n]))),
+        "ordering_mode": asked.policy.ordering_mode,
+        "span": [span[0].isoformat(), span[1].isoformat()],
+        "override": None if told is None else {k: v.isoformat() if isinstance(v, date) else v for k, v in told.items()},
+    }
+
+
+def _rules(rules: OrderRules) -> dict[str, Any]:
+    """One series' rules; infinity, which JSON lacks, is null."""
+    found: dict[str, Any] = {"rounding": rules.rounding}
+    for name, column in vars(rules).items():
+        if name != "rounding" and column is not None:
+            value = column[0]
+            found[name] = bool(value) if value.dtype == bool else float(value) if np.isfinite(value) else None
+    return found
+
+
+def _number(series: Series, *said: str | bytes) -> str:
+    digest = hashlib.sha256(json.dumps(series).encode())
+    for part in said:
+        digest.update(part if isinstance(part, bytes) else part.encode())
+    return "d-" + base64.b32encode(digest.digest()[:15]).decode().lower()

@@ -1,0 +1,66 @@
+"""`orpr replay`: a decision of the service, made again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from orpr.replaying import replay_decision
+from service.app import create_app
+from service.loading import load_panel
+from service.settings import Settings
+from service.store import Store
+from service.tables import decisions
+from simulator.canonical import read_panel
+
+SAMPLE = Path(__file__).parents[2] / "simulator" / "sample"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    made = Settings(database_url=f"sqlite:///{tmp_path}/orpr.db")
+    store = Store(made.database_url)
+    load_panel(store, read_panel(SAMPLE).take(np.arange(3)), "sample", draw_stock=True)
+    store.close()
+    return made
+
+
+async def decided(settings: Settings) -> str:
+    app = create_app(settings)
+    key = app.state.store.add_key("test")
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://t", headers={"X-API-Key": key}) as client:
+        body = {"items": [{"item_id": "B101", "location_id": "S17", "on_hand": 3}]}
+        found = (await client.post("/v1/recommendations", json=body)).raise_for_status().json()
+    app.state.store.close()
+    return str(found["items"][0]["result"]["decision_id"])
+
+
+async def test_a_decision_is_made_again_and_printed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    replay_decision(settings, await decided(settings))
+    said = capsys.readouterr()
+    assert "B101 at S17" in said.out + said.err
+    assert "target_stock" in said.out + said.err
+
+
+async def test_an_answer_that_is_another_now_is_an_error(settings: Settings) -> None:
+    decision = await decided(settings)
+    store = Store(settings.database_url)
+    with store.database.writing() as connection:
+        mine = decisions.c.id == decision
+        answer = json.loads(connection.scalar(sa.select(decisions.c.answer).where(mine)) or "")
+        answer["target_stock"] += 1
+        connection.execute(sa.update(decisions).where(mine).values(answer=json.dumps(answer)))
+    store.close()
+    with pytest.raises(RuntimeError, match="target_stock"):
+        replay_decision(settings, decision)
+
+
+def test_an_unknown_decision_is_named(settings: Settings) -> None:
+    with pytest.raises(ValueError, match="d-none"):
+        replay_decision(settings, "d-none")
