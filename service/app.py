@@ -12,13 +12,14 @@ from starlette.middleware import Middleware
 from service.auth import Sessions
 from service.decisions import Decisions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
+from service.feeds import Feeds
 from service.memory import Memory
 from service.overrides import Overrides
 from service.planner.mount import mount_planner, planner_running
 from service.problems import install_problem_handlers
 from service.recommender import Recommender
 from service.registry import Policies
-from service.routes import decisions, operations, overrides, pages, recommendations
+from service.routes import decisions, feeds, operations, overrides, pages, recommendations
 from service.settings import Settings
 from service.store import Store
 from service.telemetry import RequestMetrics, Telemetry
@@ -60,11 +61,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.features, app.state.features_cache = features, cache
     app.state.memory = Memory(store, settings.decision_expiry_days)
     app.state.recommender = Recommender(settings, store, features, app.state.memory, policies.current)
+    app.state.feeds = Feeds(store)
     app.state.decisions = Decisions(store)
     app.state.overrides = Overrides(store, app.state.recommender, settings.approval_money)
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
     app.state.sessions = Sessions(secret)
-    for module in (recommendations, decisions, overrides, operations, pages):
+    for module in (recommendations, decisions, feeds, overrides, operations, pages):
         app.include_router(module.router)
     mount_planner(app)
     return app

@@ -132,12 +132,12 @@ class FeatureRows:
         Raises:
             RuntimeError: when no dataset is loaded.
         """
-        settings, fingerprint = self._store.settings(), self._store.fingerprint()
+        settings, state = self._store.settings(), self._store.state()
         if settings is None:
             raise RuntimeError("no dataset is loaded")
         spec = ObservationSpec(settings["period_days"])
         version = contract_id(interface(spec.period_days))
-        keys = ["\x1f".join(("orpr", version, str(fingerprint), as_of.isoformat(), *key)) for key in series]
+        keys = ["\x1f".join(("orpr", version, state, as_of.isoformat(), *key)) for key in series]
         blobs = self._cache.get_many(keys)
         size = row_size(spec)
         missing = [n for n, blob in enumerate(blobs) if blob is None or len(blob) != size]

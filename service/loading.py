@@ -11,7 +11,7 @@ import numpy as np
 
 from service.store import Store
 from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
-from simulator.panel import Panel
+from simulator.panel import Items, Panel
 from simulator.rollout import opening_stock
 
 ATTRIBUTES = (*ITEM_TEXTS, *ITEM_FLOATS, *ITEM_WHOLE)
@@ -31,7 +31,7 @@ def load_panel(store: Store, panel: Panel, fingerprint: str, *, draw_stock: bool
                      "price_known_ahead_days")
     } | {"review_origin": panel.review_origin.isoformat()}  # fmt: skip
     tables: dict[str, Iterable[dict[str, Any]]] = {
-        "items": _items(panel),
+        "items": item_rows(panel.items),
         "history": _history(panel),
         "calendar": _calendar(panel),
         "inventory": _inventory(panel, draw_stock=draw_stock),
@@ -52,14 +52,15 @@ def _keys(panel: Panel) -> list[tuple[str, str]]:
     return list(zip(panel.items.item_id, panel.items.location_id, strict=True))
 
 
-def _items(panel: Panel) -> list[dict[str, Any]]:
-    columns = {name: getattr(panel.items, name) for name in ATTRIBUTES}
+def item_rows(items: Items) -> list[dict[str, Any]]:
+    """Items as the store keeps them."""
+    columns = {name: getattr(items, name) for name in ATTRIBUTES}
     return [
         {
             "item_id": item, "location_id": place, "category": columns["category"][n],
             "attributes": json.dumps({name: _plain(column[n]) for name, column in columns.items()}),
         }
-        for n, (item, place) in enumerate(_keys(panel))
+        for n, (item, place) in enumerate(zip(items.item_id, items.location_id, strict=True))
     ]  # fmt: skip
 
 

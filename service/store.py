@@ -55,6 +55,12 @@ class Store:
         with self.database.reading() as connection:
             return connection.scalar(sa.select(datasets.c.fingerprint))
 
+    def state(self) -> str:
+        """Changes with everything that an observation rests on; in the keys of cached rows."""
+        with self.database.reading() as connection:
+            row = connection.execute(sa.select(datasets.c.fingerprint, datasets.c.revision)).one_or_none()
+        return "" if row is None else f"{row.fingerprint}.{row.revision}"
+
     def replace_dataset(
         self, settings: dict[str, Any], fingerprint: str, tables: dict[str, Iterable[dict[str, Any]]]
     ) -> None:
@@ -244,3 +250,18 @@ _CALENDAR_SCHEMA = {
 def digest_of(key: str) -> str:
     """What is stored of a key. Keys are 192 random bits, so a plain hash cannot be guessed back."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def bump_revision(connection: sa.Connection) -> None:
+    """Make cached rows of observations unreachable."""
+    connection.execute(sa.update(datasets).values(revision=datasets.c.revision + 1))
+
+
+def note_history(connection: sa.Connection, first: date | None, last: date | None) -> None:
+    """Widen the recorded dates by those of new sales; None: there are none."""
+    if first is None or last is None:
+        return
+    earlier = sa.or_(datasets.c.first_recorded.is_(None), datasets.c.first_recorded > first)
+    later = sa.or_(datasets.c.last_recorded.is_(None), datasets.c.last_recorded < last)
+    connection.execute(sa.update(datasets).where(earlier).values(first_recorded=first))
+    connection.execute(sa.update(datasets).where(later).values(last_recorded=last))

@@ -14,26 +14,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from simulator.demand_table import DEMAND_FLOATS, DEMAND_OPTIONAL, read_demand
 from simulator.forecast_table import with_forecasts
-from simulator.hours import EVERY_HOUR
 from simulator.item_table import MOST_DAYS, items_of, read_items
 from simulator.panel import F32, Panel
 from simulator.stock import with_stock
 from simulator.tables import (
     KEY,
-    QUANTITY,
     DataError,
     Problem,
     cast,
     check_columns,
     fail,
-    not_a_quantity,
     offences,
     read_file,
-    read_required,
     read_table,
     set_aside_or_raise,
-    with_keys,
 )  # fmt: skip
 
 __all__ = [
@@ -41,15 +37,11 @@ __all__ = [
     "with_stock",
 ]  # fmt: skip
 
-DEMAND_FLOATS = ["units_sold", "in_stock", "price", "promotion"]
 CALENDAR_FLAGS = ["open", "holiday", "school_holiday"]
 SUPPLIER_FLAGS = ["order_open", "delivery_open"]
-DEMAND_OPTIONAL = ["unit_cost", "oos_mask"]  # in the panel only where the dataset has them
-DEMAND_COLUMNS = [*KEY, "date", *DEMAND_FLOATS, *DEMAND_OPTIONAL, "traffic"]
 CALENDAR_COLUMNS = ["location_id", "date", *CALENDAR_FLAGS, *SUPPLIER_FLAGS, "temperature", "precipitation"]
 MAX_KNOWN_AHEAD = 91  # days past the last record for which promotions and holidays are kept
 MOST_PERIOD_DAYS = 366
-FIRST_YEAR, LAST_YEAR = 1970, 2199  # a date outside is a typing error
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
@@ -86,63 +78,6 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _read_demand(folder: Path, period_days: int) -> tuple[str, pl.DataFrame, list[Problem]]:
-    file, table = read_required(folder, "demand")
-    check_columns(file, table, [*KEY, "date", "units_sold", "in_stock"], DEMAND_COLUMNS)
-    if table.is_empty():
-        raise fail(file, "units_sold", "the file has no rows")
-    problems: list[Problem] = []
-    table = with_keys(file, table, problems)
-    table = cast(file, table, "date", pl.Date(), "a date, YYYY-MM-DD", problems)
-    for column in [c for c in ("units_sold", "in_stock", "price", "unit_cost") if c in table.columns]:
-        table = cast(file, table, column, pl.Float32(), "a number", problems)
-    if "promotion" in table.columns:
-        table = cast(file, table, "promotion", pl.Boolean(), "true or false", problems)
-    stock = pl.col("in_stock")
-    outside = stock.is_not_null() & ~stock.is_between(0, 1)
-    problems += offences(file, table, "units_sold", not_a_quantity("units_sold"), QUANTITY)
-    problems += offences(file, table, "in_stock", outside, "must lie between 0 and 1")
-    for column in [c for c in ("price", "unit_cost") if c in table.columns]:
-        problems += offences(file, table, column, not_a_quantity(column), QUANTITY)
-    table, more = _check_mask(file, table, period_days)
-    return file, table, problems + more + _check_dates(file, table, period_days)
-
-
-def _check_mask(file: str, table: pl.DataFrame, period_days: int) -> tuple[pl.DataFrame, list[Problem]]:
-    """Hours out of stock are the bits of a whole number, and belong to days."""
-    if "oos_mask" not in table.columns:
-        return table, []
-    if period_days != 1:
-        raise fail(file, "oos_mask", "hours belong to days, so it takes period_days of 1", period_days)
-    problems: list[Problem] = []
-    table = cast(file, table, "oos_mask", pl.Float64(), "a whole number", problems)
-    mask = pl.col("oos_mask")
-    bad = mask.is_not_null() & (~mask.is_between(0, EVERY_HOUR) | (mask != mask.round()))
-    return table, problems + offences(file, table, "oos_mask", bad, f"must be a whole number from 0 to {EVERY_HOUR}")
-
-
-def _check_dates(file: str, table: pl.DataFrame, period_days: int) -> list[Problem]:
-    """Known, plausible, once per series, on the grid that most rows share, and without gaps."""
-    day = pl.col("date")
-    problems = offences(file, table, "date", day.is_null(), "must not be empty")
-    strange = ~day.dt.year().is_between(FIRST_YEAR, LAST_YEAR)
-    problems += offences(file, table, "date", strange, f"must lie between the years {FIRST_YEAR} and {LAST_YEAR}")
-    twice = day.is_not_null() & ~pl.struct([*KEY, "date"]).is_first_distinct()
-    problems += offences(file, table, "date", twice, "this series has this date twice")
-    phase = table["date"].cast(pl.Int32) % period_days
-    usual = phase.drop_nulls().mode().min()
-    problems += offences(
-        file, table, "date", (phase != usual).fill_null(value=False),
-        f"does not start a {period_days}-day period as most other dates do",
-    )  # fmt: skip
-    step = (day - day.shift(1).over(KEY, order_by="date")).dt.total_days()
-    problems += offences(
-        file, table, "date", (step > period_days).fill_null(value=False),
-        "follows a gap: a series has a row for every period between its first and its last",
-    )  # fmt: skip
-    return problems
-
-
 def _match_series(file: str, demand: pl.DataFrame, items: pl.DataFrame) -> list[Problem]:
     unknown = demand.select(pl.struct(KEY).is_in(items.select(pl.struct(KEY)).to_series().implode()).not_()).to_series()
     return offences(file, demand, "item_id", unknown, "this series is not in items")
@@ -167,7 +102,7 @@ def read_history(folder: Path | str, *, set_aside: list[Problem] | None = None) 
     folder = Path(folder)
     settings = _read_settings(folder)
     items, problems = read_items(folder, settings["period_days"])
-    demand_file, demand, more = _read_demand(folder, settings["period_days"])
+    demand_file, demand, more = read_demand(folder, settings["period_days"])
     problems += more + _match_series(demand_file, demand, items)
     bad = set_aside_or_raise(problems, set_aside)
     if bad:
@@ -251,7 +186,20 @@ def _read_calendar(folder: Path, places: set[str]) -> pl.DataFrame | None:
     found = read_table(folder, "calendar")
     if found is None:
         return None
-    file, table = found
+    return check_calendar(*found, places)
+
+
+def check_calendar(file: str, table: pl.DataFrame, places: set[str]) -> pl.DataFrame:
+    """A calendar with its columns cast.
+
+    Args:
+        file: where it comes from, for messages.
+        table: as it was read.
+        places: locations of which it must name one; empty: any.
+
+    Raises:
+        DataError: naming file, column, row and value.
+    """
     check_columns(file, table, ["date"], CALENDAR_COLUMNS)
     table = cast(file, table, "date", pl.Date(), "a date, YYYY-MM-DD")
     empty = offences(file, table, "date", pl.col("date").is_null(), "must not be empty")

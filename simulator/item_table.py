@@ -40,16 +40,25 @@ MOST_DAYS = 3650  # of a lead time or a review period; more is a typing error
 
 
 def read_items(folder: Path, period_days: int) -> tuple[pl.DataFrame, list[Problem]]:
-    """The items table, checked.
+    """The items table of a dataset's folder, checked; see `check_items`."""
+    file, table = read_required(folder, "items")
+    return check_items(file, table, period_days)
+
+
+def check_items(file: str, table: pl.DataFrame, period_days: int) -> tuple[pl.DataFrame, list[Problem]]:
+    """An items table with its columns cast.
 
     Args:
-        folder: of the dataset.
+        file: where it comes from, for messages.
+        table: as it was read.
         period_days: order weekdays and cut-offs are for daily periods only.
 
     Returns:
         The table and what is wrong with its rows.
+
+    Raises:
+        DataError: where a column is missing, not known or of a wrong type.
     """
-    file, table = read_required(folder, "items")
     check_columns(file, table, ITEM_REQUIRED, [*KEY, *ITEM_TEXTS, *ITEM_FLOATS, *ITEM_WHOLE])
     problems: list[Problem] = []
     table = with_keys(file, table, problems)

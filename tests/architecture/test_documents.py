@@ -8,7 +8,8 @@ from pathlib import Path
 
 from service.settings import Settings
 from service.telemetry import Telemetry
-from simulator.canonical import CALENDAR_COLUMNS, DEMAND_COLUMNS
+from simulator.canonical import CALENDAR_COLUMNS
+from simulator.demand_table import DEMAND_COLUMNS
 from simulator.item_table import ITEM_FLOATS, ITEM_REQUIRED, ITEM_TEXTS
 
 ROOT = Path(__file__).parents[2]

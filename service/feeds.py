@@ -1,0 +1,264 @@
+"""What an ERP sends: tables of items, history, stock, open orders, calendar days. Read, checked, then stored whole.
+
+A table comes as a JSON array, as lines of JSON or as Parquet, and is checked by the code that checks a dataset's files. One
+bad row and nothing is stored; the answer names every series' first.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from service.feed_schemas import FeedResult
+from service.feed_store import Row, replace_open_orders, upsert, upsert_newer
+from service.idempotency import Answered
+from service.loading import item_rows
+from service.problems import ProblemError, RowError
+from service.store import Store, bump_revision, note_history
+from service.tables import calendar, history, inventory, items
+from simulator.canonical import check_calendar
+from simulator.demand_table import check_demand
+from simulator.item_table import check_items, items_of
+from simulator.tables import (
+    KEY,
+    DataError,
+    Problem,
+    cast,
+    check_columns,
+    not_a_quantity,
+    offences,
+    with_keys,
+)  # fmt: skip
+
+JSON, NDJSON, PARQUET = "application/json", "application/x-ndjson", "application/vnd.apache.parquet"
+HISTORY_COLUMNS = ("units_sold", "in_stock", "price", "promotion")
+FLAGS = ("open", "holiday", "school_holiday", "order_open", "delivery_open")
+MOST_DAYS_AHEAD = 3650  # an order or a stock count that lies further ahead is a typing error
+
+Store_ = Callable[[sa.Connection], Answered]
+
+
+class Feeds:
+    """What the feed routes do; every method reads and checks, and returns what stores."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def items(self, body: bytes, form: str) -> Store_:
+        """Items by series; a row replaces all that was known of its series.
+
+        Raises:
+            ProblemError: 415, 422 naming the rows, or 503 without a dataset; so do the others.
+        """
+        period_days = int(self._settings()["period_days"])
+        table = _checked(lambda: check_items("items", _table(body, form), period_days))
+        rows = item_rows(items_of(table))
+        return _storing(len(rows), lambda c: upsert(c, items, ("location_id", "item_id"), rows), bump_revision)
+
+    def history(self, body: bytes, form: str) -> Store_:
+        """Sales by series and date; late and corrected rows replace what is there. Columns left out stay as they are."""
+        settings = self._settings()
+
+        def check() -> tuple[pl.DataFrame, list[Problem]]:
+            given = _table(body, form)
+            for column in [c for c in ("unit_cost", "oos_mask", "traffic") if c in given.columns]:
+                raise DataError([Problem("history", column, None, "", "is for training; the service does not keep it")])
+            table, problems = check_demand("history", given, settings["period_days"])
+            return table, problems + self._unknown_series("history", table) + self._off_grid(table, settings)
+
+        table = _checked(check)
+        columns = [*KEY, "date", *(c for c in HISTORY_COLUMNS if c in table.columns)]
+        rows = table.select(columns).to_dicts()
+        sold = table.filter(pl.col("units_sold").is_not_null())["date"]
+
+        def store(connection: sa.Connection) -> int:
+            stored = upsert(connection, history, ("location_id", "item_id", "date"), rows, stamped="recorded_at")
+            note_history(connection, sold.min(), sold.max())  # type: ignore[arg-type]
+            return stored
+
+        return _storing(len(rows), store, bump_revision)
+
+    def inventory(self, body: bytes, form: str) -> Store_:
+        """Stock by series; a count of an earlier day than the stored one is ignored."""
+        self._settings()
+
+        def check() -> tuple[pl.DataFrame, list[Problem]]:
+            table, problems = _quantities("inventory", _table(body, form), "date", "on_hand")
+            return table, problems + _twice("inventory", table) + self._unknown_series("inventory", table)
+
+        rows = [row | {"drawn": False} for row in _checked(check).to_dicts()]
+        return _storing(len(rows), lambda c: upsert_newer(c, inventory, ("location_id", "item_id"), rows, "date"))
+
+    def open_orders(self, body: bytes, form: str) -> Store_:
+        """Everything on order of the series that are named; what was known of them before is replaced."""
+        self._settings()
+
+        def check() -> tuple[pl.DataFrame, list[Problem]]:
+            table, problems = _quantities("open_orders", _table(body, form), "arrival_date", "quantity")
+            return table, problems + self._unknown_series("open_orders", table)
+
+        rows = _checked(check).to_dicts()
+        return _storing(len(rows), lambda c: replace_open_orders(c, rows))
+
+    def calendar(self, body: bytes, form: str) -> Store_:
+        """Days by location. Columns left out stay as they are."""
+        self._settings()
+
+        def check() -> tuple[pl.DataFrame, list[Problem]]:
+            given = _table(body, form)
+            check_columns("calendar", given, ["location_id", "date"])
+            table = check_calendar("calendar", given, set())
+            place = pl.col("location_id")
+            problems = offences("calendar", table, "location_id", place.is_null() | (place == ""), "must not be empty")
+            twice = ~pl.struct("location_id", "date").is_first_distinct()
+            return table, problems + offences("calendar", table, "date", twice, "this location has this date twice")
+
+        table = _checked(check)
+        flags = [c for c in FLAGS if c in table.columns]
+        rows = table.select("location_id", "date", *(pl.col(c).cast(pl.Float64) for c in flags)).to_dicts()
+        return _storing(len(rows), lambda c: upsert(c, calendar, ("location_id", "date"), rows), bump_revision)
+
+    # ------------------------------------------------------------------------------------------------------- checks
+
+    def _settings(self) -> dict[str, Any]:
+        settings = self._store.settings()
+        if settings is None:
+            raise ProblemError(503, "no-dataset", "No dataset is loaded", "Load one with `orpr serve --data DIR`.")
+        return settings
+
+    def _unknown_series(self, file: str, table: pl.DataFrame) -> list[Problem]:
+        known = pl.DataFrame(self._store.all_series(), schema=dict.fromkeys(KEY, pl.String), orient="row")
+        unknown = table.select(pl.struct(KEY).is_in(known.select(pl.struct(KEY)).to_series().implode()).not_())
+        return offences(file, table, "item_id", unknown.to_series(), "this series is not in items")
+
+    def _off_grid(self, table: pl.DataFrame, settings: dict[str, Any]) -> list[Problem]:
+        """Dates that start no period of the stored history."""
+        first, days = self._store.first_recorded(), settings["period_days"]
+        if first is None or days == 1:
+            return []
+        off = ((pl.col("date") - first).dt.total_days() % days != 0).fill_null(value=False)
+        return offences("history", table, "date", off, f"does not start a {days}-day period, as {first} does")
+
+
+def _storing(sent: int, store: Callable[[sa.Connection], int], *then: Callable[[sa.Connection], None]) -> Store_:
+    def act(connection: sa.Connection) -> Answered:
+        stored = store(connection)
+        for step in then:
+            step(connection)
+        return Answered(200, FeedResult(rows=sent, stored=stored, ignored=sent - stored).model_dump())
+
+    return act
+
+
+def _checked(check: Callable[[], tuple[pl.DataFrame, list[Problem]]]) -> pl.DataFrame:
+    """The table, where nothing is wrong with it.
+
+    Raises:
+        ProblemError: 422 with every problem's row, field and value.
+    """
+    try:
+        table, problems = check()
+    except DataError as error:
+        problems = error.problems
+    if problems:
+        found = sorted(problems, key=lambda p: (p.row or 0, p.column))
+        errors = [
+            RowError(row=None if p.row is None else p.row - 1, field=p.column, detail=_words(p)) for p in found
+        ]  # fmt: skip
+        where = "" if found[0].row is None else f"row {found[0].row - 1}, "
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        detail = f"{where}{found[0].column}: {errors[0].detail}{more}; nothing is stored"
+        raise ProblemError(422, "rows-invalid", "Some rows are wrong", detail, errors)
+    return table
+
+
+def _words(problem: Problem) -> str:
+    return problem.message + (f", got {problem.value[:80]}" if problem.value else "")
+
+
+def _quantities(file: str, given: pl.DataFrame, day: str, units: str) -> tuple[pl.DataFrame, list[Problem]]:
+    """A table of series, a date and a number of units."""
+    check_columns(file, given, [*KEY, day, units], [*KEY, day, units])
+    problems: list[Problem] = []
+    table = cast(file, with_keys(file, given, problems), day, pl.Date(), "a date, YYYY-MM-DD", problems)
+    table = cast(file, table, units, pl.Float64(), "a number", problems)
+    bad = pl.col(units).is_null() | not_a_quantity(units)
+    problems += offences(file, table, units, bad, "must be a number of at least 0")
+    problems += offences(file, table, day, pl.col(day).is_null(), "must not be empty")
+    far = pl.col(day) > date.today() + timedelta(days=MOST_DAYS_AHEAD)  # noqa: DTZ011 - a bound years away
+    problems += offences(file, table, day, far.fill_null(value=False), "lies more than ten years ahead")
+    return table.select(*KEY, day, units), problems
+
+
+def _twice(file: str, table: pl.DataFrame) -> list[Problem]:
+    return offences(file, table, "item_id", ~pl.struct(KEY).is_first_distinct(), "the series stands here twice")
+
+
+# ---------------------------------------------------------------------------------------------------------------- forms
+
+
+def _table(body: bytes, form: str) -> pl.DataFrame:
+    """A body as a table; from JSON all columns are text, as in a CSV file.
+
+    Raises:
+        ProblemError: 415 for another form, 422 for a body that is none.
+    """
+    kind = form.partition(";")[0].strip().lower()
+    if kind == PARQUET:
+        try:
+            table = pl.read_parquet(io.BytesIO(body))
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise _no_table(f"cannot be read as Parquet ({(str(error).splitlines() or ['empty'])[0][:200]})") from None
+    elif kind in (JSON, NDJSON):
+        rows = _json_rows(body) if kind == JSON else _lines(body)
+        table = pl.DataFrame(_texts(rows), strict=False)
+    else:
+        detail = f"Content-Type: must be {JSON}, {NDJSON} or {PARQUET}, got {kind[:80] or 'none'!r}"
+        raise ProblemError(415, "unsupported-media-type", "The body has an unknown form", detail)
+    if table.is_empty():
+        raise _no_table("has no rows")
+    return table
+
+
+def _json_rows(body: bytes) -> list[Any]:
+    try:
+        rows = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _no_table(f"is not JSON ({str(error)[:200]})") from None
+    if not isinstance(rows, list):
+        raise _no_table("must be an array of rows")
+    return rows
+
+
+def _lines(body: bytes) -> list[Any]:
+    rows = []
+    for number, line in enumerate(body.splitlines()):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise _no_table(f"is not JSON in line {number} ({str(error)[:200]})") from None
+    return rows
+
+
+def _texts(rows: list[Row]) -> dict[str, list[str | None]]:
+    columns: dict[str, list[str | None]] = {}
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise _no_table(f"must hold objects; row {number} is {str(row)[:80]}")
+        for name, value in row.items():
+            if isinstance(value, dict | list):
+                raise _no_table(f"must hold plain values; row {number}, {name} is {str(value)[:80]}")
+            column = columns.setdefault(name, [None] * len(rows))
+            column[number] = value if value is None or isinstance(value, str) else json.dumps(value)
+    return columns
+
+
+def _no_table(what: str) -> ProblemError:
+    return ProblemError(422, "request-invalid", "The request is not valid", f"the body {what}; nothing is stored")
