@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PACKAGES := simulator solver training service orpr
 CHAMPION := service/bundles/daily-4
-WEEKLY := service/bundles/weekly-1
+WEEKLY := service/bundles/weekly-2
 RUN ?= runs/daily-4
 ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl --policy DL+RL=$(RUN)-rl
 CASES := packs carrying cold-0 cold-0-reference cold-7 cold-7-reference cold-14 cold-14-reference cold-28 cold-28-reference
@@ -47,23 +47,23 @@ results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; d
 	    --policy adapted+RL=$(RUN)-freshretail-rl --results $(RESULTS)
 	$(BIN)/orpr backtest $(FRESH) --replay recovered $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest $(ONLINE) $(ROWS) --policy adapted=$(RUN)-online --policy zero-shot=runs/no-online-4 --results $(RESULTS)
-	$(BIN)/orpr backtest $(VN2) --test-days 56 --restarts 4 $(foreach s,0 1 2 3 4,--policy adapted=runs/vn2-2-seed$(s)) \
+	$(BIN)/orpr backtest $(VN2) --test-days 56 --restarts 4 $(foreach s,0 1 2 3 4,--policy adapted=runs/vn2-3-seed$(s)) \
 	    --policy zero-shot=$(WEEKLY) \
-	    --policy DL+replays=runs/vn2-1 --policy DL=runs/vn2-1-dl --results $(RESULTS)
+	    --policy DL+replays=runs/vn2-3 --policy DL=runs/vn2-3-dl --results $(RESULTS)
 	$(BIN)/orpr backtest --data simulator/sample $(ROWS) --policy adapted=$(RUN)-bakery \
 	    $(foreach case,$(CASES),--scenario $(case)) --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 
 foundation: $(VENV)/.dev  ## rebuild the shipped policies from the datasets in $(DATA), and those beside them (four hours on one core)
 	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config foundation --also-dl --out $(RUN)
-	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --by-week --config weekly-foundation --also-dl --out runs/weekly-1
+	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --by-week --config weekly-foundation --also-dl --out runs/weekly-2
 	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --from $(RUN)-dl --out $(RUN)-rl
 	$(TRAIN) $(FRESH) --from $(CHAMPION) --out $(RUN)-freshretail
 	$(TRAIN) $(BAKERY) --from $(CHAMPION) --out $(RUN)-bakery
 	$(TRAIN) $(ONLINE) --from $(CHAMPION) --out $(RUN)-online
 	$(TRAIN) $(FRESH) --config foundation-rl --from $(RUN)-freshretail --out $(RUN)-freshretail-rl
 	$(TRAIN) $(FRESH) $(BAKERY) --config foundation --out runs/no-online-4
-	for s in 0 1 2 3 4; do $(TRAIN) --seed $$s $(VN2) --test-days 224 --from $(WEEKLY) --out runs/vn2-2-seed$$s || exit 1; done
-	$(TRAIN) $(VN2) --test-days 224 --config weekly --also-dl --out runs/vn2-1
+	for s in 0 1 2 3 4; do $(TRAIN) --seed $$s $(VN2) --test-days 224 --from $(WEEKLY) --out runs/vn2-3-seed$$s || exit 1; done
+	$(TRAIN) $(VN2) --test-days 224 --config weekly --also-dl --out runs/vn2-3
 
 ablations: $(VENV)/.dev  ## what each part of the recipe brings, on the sample before its test window (some hours on one core)
 	$(BIN)/orpr ablate --results $(RESULTS)
