@@ -366,14 +366,17 @@ def serve(
 
 
 @app.command()
-def key(name: Annotated[str, typer.Argument(help="Whose key it is; shown in logs.")]) -> None:
-    """Make an API key, print it once and keep its hash."""
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key it is; shown in logs.")],
+    scope: Annotated[list[str] | None, typer.Option(help="What it may do; repeat; all where none is given.")] = None,
+    days: Annotated[int | None, typer.Option(help="For how many days it is good.", min=1)] = None,
+    revoke: Annotated[bool, typer.Option("--revoke", help="End every key of that name instead.")] = False,
+) -> None:
+    """Make an API key, print it once and keep its hash; or revoke the keys of a name."""
+    from orpr.serving import change_keys
     from service.settings import Settings
-    from service.store import Store
 
-    settings = Settings()
-    settings.prepare()
-    typer.echo(Store(settings.database_url).add_key(name))
+    typer.echo(change_keys(Settings(), name, scope, days, revoke=revoke))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import uvicorn
@@ -10,6 +11,7 @@ import uvicorn
 from orpr.progress import SCREEN
 from orpr.provenance import folder_hash
 from service.app import create_app
+from service.keys import SCOPES, Keys
 from service.loading import load_panel
 from service.settings import Settings
 from service.store import Store
@@ -35,15 +37,36 @@ def run_server(settings: Settings, host: str, port: int) -> None:
     uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
 
 
+def change_keys(settings: Settings, name: str, scopes: list[str] | None, days: int | None, *, revoke: bool) -> str:
+    """Make a key and return it, or revoke those of a name and say how many.
+
+    Raises:
+        ValueError: for an unknown scope, or where there is nothing to revoke.
+    """
+    settings.prepare()
+    store = Store(settings.database_url)
+    try:
+        keys = Keys(store.database)
+        if not revoke:
+            return keys.add(name, scopes or SCOPES, datetime.now(UTC) + timedelta(days=days) if days else None)
+        ended = keys.revoke(name)
+        if not ended:
+            raise ValueError(f"no key of the name {name!r} is good")
+        return f"{ended} key{'s' if ended > 1 else ''} of {name} revoked"
+    finally:
+        store.close()
+
+
 def demo_key(settings: Settings) -> str:
     """The key of this installation's demo: made at random the first time, kept in a file that only its owner reads."""
     store = Store(settings.database_url)
+    keys = Keys(store.database)
     try:
         if DEMO_KEY.is_file():
             key = DEMO_KEY.read_text(encoding="utf-8").strip()
-            if store.key_name(key) is not None:
+            if keys.find(key) is not None:
                 return key
-        key = store.add_key("demo")
+        key = keys.add("demo")
         DEMO_KEY.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(DEMO_KEY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(key + "\n")

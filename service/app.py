@@ -13,7 +13,9 @@ from service.auth import Sessions
 from service.decisions import Decisions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
 from service.feeds import Feeds
+from service.keys import Keys
 from service.memory import Memory
+from service.middleware import Requests
 from service.overrides import Overrides
 from service.planner.mount import mount_planner, planner_running
 from service.problems import install_problem_handlers
@@ -53,7 +55,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="ORPR", version="1", summary="Inventory days on demand", description=DESCRIPTION, lifespan=lifespan,
-        middleware=[Middleware(RequestMetrics, telemetry=telemetry)], max_body_size=settings.max_body_bytes,
+        middleware=[
+            Middleware(RequestMetrics, telemetry=telemetry), Middleware(Requests, most_bytes=settings.max_body_bytes),
+        ],
     )  # fmt: skip
     install_problem_handlers(app)
     features = FeatureRows(store, cache)
@@ -65,7 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.decisions = Decisions(store)
     app.state.overrides = Overrides(store, app.state.recommender, settings.approval_money)
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
-    app.state.sessions = Sessions(secret)
+    app.state.keys = Keys(store.database)
+    app.state.sessions = Sessions(secret, app.state.keys)
     for module in (recommendations, decisions, feeds, overrides, operations, pages):
         app.include_router(module.router)
     mount_planner(app)

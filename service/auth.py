@@ -1,17 +1,17 @@
-"""Who may call: API keys in a header, and a signed cookie for the pages."""
+"""Who may call what: API keys in a header, and a signed cookie for the pages."""
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from itsdangerous import BadSignature, TimestampSigner
 
-from service.idempotency import Key, Write, digest_of
+from service.idempotency import IdempotencyKey, Write, digest_of
+from service.keys import ERP, OPS, PLANNER, Key, Keys
 from service.problems import ProblemError
-from service.store import Store
 
 COOKIE = "orpr_session"
 SESSION_S = 12 * 3600
@@ -24,47 +24,63 @@ def caller(
     request: Request,
     key: Annotated[str | None, Security(_header)],
     bearer: Annotated[object | None, Security(_bearer)],
-) -> str:
-    """The name of the key that the request carries.
+) -> Key:
+    """The key that the request carries.
 
     Raises:
-        ProblemError: 401 without a valid key.
+        ProblemError: 401 without one that is good.
     """
     given = key or getattr(bearer, "credentials", None)
-    store: Store = request.app.state.store
-    name = store.key_name(given) if given else None
-    if name is None:
-        problem = "no API key was sent" if not given else "the API key is not known"
+    keys: Keys = request.app.state.keys
+    found = keys.find(given) if given else None
+    if found is None:
+        problem = "no API key was sent" if not given else "the API key is not known, revoked or at its end"
         raise ProblemError(401, "unauthorized", "An API key is required", f"X-API-Key: {problem}")
-    return name
+    return found
 
 
-Caller = Annotated[str, Depends(caller)]
+Caller = Annotated[Key, Depends(caller)]
 
 
-async def write_of(request: Request, name: Caller, key: Key = None) -> Write:
-    """A request that changes something, by its caller."""
-    return Write(name, key, await digest_of(request))
+def check_scope(key: Key, scope: str) -> None:
+    """Raise a ProblemError, 403, where the key may not do this."""
+    if scope not in key.scopes:
+        detail = (
+            f"X-API-Key: the key {key.name!r} lacks the scope {scope}; it has {', '.join(sorted(key.scopes)) or 'none'}"
+        )
+        raise ProblemError(403, "scope-missing", "The key may not do this", detail)
 
 
-Writing = Annotated[Write, Depends(write_of)]
+def _writing(scope: str) -> Callable[..., object]:
+    async def write_of(request: Request, key: Caller, idempotency_key: IdempotencyKey = None) -> Write:
+        check_scope(key, scope)
+        return Write(key.name, idempotency_key, await digest_of(request))
+
+    return write_of
+
+
+ErpWrite = Annotated[Write, Depends(_writing(ERP))]
+PlannerWrite = Annotated[Write, Depends(_writing(PLANNER))]
+OpsWrite = Annotated[Write, Depends(_writing(OPS))]
 
 
 class Sessions:
-    """Cookies that say a browser has shown a valid key."""
+    """Cookies that say a browser has shown a key; they end with it."""
 
-    def __init__(self, secret: str) -> None:
-        self._signer = TimestampSigner(secret, salt="orpr-pages")
+    def __init__(self, secret: str, keys: Keys) -> None:
+        self._signer, self._keys = TimestampSigner(secret, salt="orpr-pages"), keys
 
-    def issue(self, name: str) -> str:
-        """A cookie value for the key of that name."""
-        return self._signer.sign(base64.urlsafe_b64encode(name.encode())).decode()
+    def issue(self, key: Key) -> str:
+        """A cookie value for a key."""
+        return self._signer.sign(key.digest).decode()
 
-    def name_of(self, cookie: str | None) -> str | None:
-        """Whose cookie it is; None where it is missing, forged or older than twelve hours."""
+    def key_of(self, cookie: str | None) -> Key | None:
+        """Whose cookie it is; None where it is missing, forged, older than twelve hours, or its key is no longer good."""
         if not cookie:
             return None
         try:
-            return base64.urlsafe_b64decode(self._signer.unsign(cookie, max_age=SESSION_S)).decode()
+            digest = self._signer.unsign(cookie, max_age=SESSION_S).decode()
         except (BadSignature, ValueError):
             return None
+        found = self._keys.find_digest(digest)
+        return found if found is not None and PLANNER in found.scopes else None

@@ -122,7 +122,7 @@ def body_of(row: type[BaseModel]) -> dict[str, Any]:
 
 def problems_of_a_feed() -> dict[int | str, dict[str, Any]]:
     """What a feed may be answered with besides success."""
-    said = {401: "No valid key", 409: "Under way", 413: "Too large", 415: "Not one of the three forms",
+    said = {401: "No valid key", 403: "The key lacks the scope erp", 409: "Under way", 413: "Too large", 415: "Not one of the three forms",
             422: "Some rows are wrong; `errors` names them and nothing is stored", 503: "No dataset"}  # fmt: skip
     return {
         status: {"model": Problem, "description": text, "content": {MEDIA_TYPE: {}}} for status, text in said.items()

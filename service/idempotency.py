@@ -113,7 +113,7 @@ def _response(answered: Answered, *, replayed: bool = False) -> JSONResponse:
     return JSONResponse(answered.body, answered.status, headers)
 
 
-Key = Annotated[
+IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key", min_length=1, max_length=255,

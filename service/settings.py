@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     session_secret: SecretStr = Field(
         SecretStr(""), description="Signs the planner pages' cookie; drawn at start where empty."
     )
-    max_body_bytes: int = Field(8_000_000, gt=0, description="Largest request body.")
+    max_body_bytes: int = Field(32_000_000, gt=0, description="Largest request body.")
     history_max_age_days: int = Field(14, ge=0, description="Oldest history that an answer may rest on.")
 
     decision_expiry_days: int = Field(

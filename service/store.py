@@ -5,9 +5,7 @@ No arithmetic and no HTTP here: rows in, rows out.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -20,7 +18,6 @@ from service.database import Database
 from service.decide import Override
 from service.override_store import overrides_in_effect
 from service.tables import (
-    api_keys,
     calendar,
     datasets,
     forecasts,
@@ -214,22 +211,6 @@ class Store:
         with self.database.reading() as connection:
             return [(item, place) for item, place in connection.execute(query)]
 
-    # ---------------------------------------------------------------------------------------------------------- keys
-
-    def add_key(self, name: str) -> str:
-        """A new API key; only its hash is kept."""
-        key = f"orpr_{secrets.token_urlsafe(24)}"
-        with self.database.writing() as connection:
-            connection.execute(
-                sa.insert(api_keys).values(digest=digest_of(key), name=name, created_at=datetime.now(UTC))
-            )
-        return key
-
-    def key_name(self, key: str) -> str | None:
-        """Whose key this is; None where it is nobody's."""
-        with self.database.reading() as connection:
-            return connection.scalar(sa.select(api_keys.c.name).where(api_keys.c.digest == digest_of(key)))
-
 
 _DEMAND_SCHEMA = {
     "item_id": pl.String, "location_id": pl.String, "date": pl.Date, "units_sold": pl.Float32,
@@ -245,11 +226,6 @@ _CALENDAR_SCHEMA = {
     "location_id": pl.String, "date": pl.Date, "open": pl.Float32, "holiday": pl.Float32,
     "school_holiday": pl.Float32, "order_open": pl.Float32, "delivery_open": pl.Float32,
 }  # fmt: skip
-
-
-def digest_of(key: str) -> str:
-    """What is stored of a key. Keys are 192 random bits, so a plain hash cannot be guessed back."""
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def bump_revision(connection: sa.Connection) -> None:

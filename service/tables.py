@@ -109,5 +109,6 @@ forecasts = Table(
 )  # fmt: skip
 api_keys = Table(
     "api_keys", metadata, Column("digest", String, primary_key=True), Column("name", String, nullable=False),
-    Column("created_at", Moment(), nullable=False),
+    Column("scopes", String, nullable=False, server_default="erp planner ops"),
+    Column("created_at", Moment(), nullable=False), Column("expires_at", Moment()), Column("revoked_at", Moment()),
 )  # fmt: skip

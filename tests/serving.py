@@ -15,6 +15,7 @@ from typing import NamedTuple
 import httpx
 
 from orpr.serving import load_dataset
+from service.keys import Keys
 from service.settings import Settings
 from service.store import Store
 
@@ -36,7 +37,7 @@ def running_service(folder: Path, data: Path = SAMPLE) -> Iterator[Service]:
     settings = Settings(database_url=f"sqlite:///{folder}/orpr.db")
     load_dataset(settings, data, draw_stock=True)
     store = Store(settings.database_url)
-    key = store.add_key("planner")
+    key = Keys(store.database).add("planner")
     store.close()
     port, log = _free_port(), folder / "service.txt"
     command = [sys.executable, "-c", "from orpr.cli import main; main()", "serve", "--port", str(port)]

@@ -11,6 +11,7 @@ from functools import cache
 
 from fastapi import FastAPI
 from nicegui import ui
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import URLPath
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
@@ -50,13 +51,16 @@ class PlannerFiles(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        allowed = not path.startswith(CHANNEL) or self._sessions.name_of(HTTPConnection(scope).cookies.get(COOKIE))
-        if allowed:
+        if not path.startswith(CHANNEL) or await self._logged_in(scope):
             await _shell()(scope, receive, send)
         elif scope["type"] == "websocket":
             await WebSocketClose(1008, "log in first")(scope, receive, send)
         else:
             await PlainTextResponse("log in first", 401)(scope, receive, send)
+
+    async def _logged_in(self, scope: Scope) -> bool:
+        key = await run_in_threadpool(self._sessions.key_of, HTTPConnection(scope).cookies.get(COOKIE))
+        return key is not None
 
 
 def mount_planner(app: FastAPI) -> None:

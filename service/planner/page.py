@@ -106,7 +106,7 @@ class PlannerPage:
     async def _call(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Run blocking work in a thread for a caller whose session still holds; else send the browser to the login."""
         sessions: Sessions = self._services.sessions
-        if sessions.name_of(self._cookie) is None:
+        if await run.io_bound(sessions.key_of, self._cookie) is None:
             ui.navigate.to("login")
             return None
         return await run.io_bound(work, *args, **kwargs)
@@ -195,10 +195,10 @@ def _store(services: State, body: OverrideRequest, name: str) -> StoredOverride:
 def signed_in(request: Request) -> str:
     """The name in the page's cookie; a browser without a valid one is sent to the login before anything is made."""
     sessions: Sessions = request.app.state.sessions
-    name = sessions.name_of(request.cookies.get(COOKIE))
-    if name is None:
+    key = sessions.key_of(request.cookies.get(COOKIE))
+    if key is None:
         raise HTTPException(303, "log in first", {"Location": f"{request.scope.get('root_path', '')}/login"})
-    return name
+    return key.name
 
 
 def page_router() -> APIRouter:

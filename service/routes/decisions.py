@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
 
-from service.auth import Caller, Writing
+from service.auth import Caller, ErpWrite
 from service.decision_schemas import DecisionPage, OutcomeRequest, Status, StoredDecision
 from service.decisions import Decisions
 from service.idempotency import Act, Answered
@@ -52,9 +52,9 @@ def get_decision(decision_id: Id, request: Request, _caller: Caller) -> StoredDe
 @router.post(
     "/decisions/{decision_id}/outcome",
     response_model=StoredDecision,
-    responses=problem_responses(401, 404, 409, 413, 422, 503),
+    responses=problem_responses(401, 403, 404, 409, 413, 422, 503),
 )
-def tell_outcome(decision_id: Id, body: OutcomeRequest, request: Request, write: Writing) -> JSONResponse:
+def tell_outcome(decision_id: Id, body: OutcomeRequest, request: Request, write: ErpWrite) -> JSONResponse:
     """Say what became of a decision. What was ordered counts until it shows up among the open orders; what was rejected
     does not count."""
     decisions = _decisions(request)

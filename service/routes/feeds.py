@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from service.auth import Caller, Writing
+from service.auth import Caller, ErpWrite
 from service.cursors import cursor_of, place_of
 from service.feed_schemas import (
     CalendarRow,
@@ -122,13 +122,13 @@ class CalendarPage(BaseModel):
 
 
 @router.put("/items", response_model=FeedResult, responses=problems_of_a_feed(), openapi_extra=body_of(ItemRow))
-def put_items(request: Request, body: Bytes, write: Writing, form: Form = JSON) -> JSONResponse:
+def put_items(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
     """Add or replace items; a row replaces all that was known of its series."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).items(body, form))
 
 
 @router.put("/history", response_model=FeedResult, responses=problems_of_a_feed(), openapi_extra=body_of(HistoryRow))
-def put_history(request: Request, body: Bytes, write: Writing, form: Form = JSON) -> JSONResponse:
+def put_history(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
     """Add or correct sales, as late as you like; columns that are left out stay as they are."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).history(body, form))
 
@@ -136,7 +136,7 @@ def put_history(request: Request, body: Bytes, write: Writing, form: Form = JSON
 @router.put(
     "/inventory", response_model=FeedResult, responses=problems_of_a_feed(), openapi_extra=body_of(InventoryRow)
 )
-def put_inventory(request: Request, body: Bytes, write: Writing, form: Form = JSON) -> JSONResponse:
+def put_inventory(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
     """Say what stands there at the end of a day; a count of an earlier day than the stored one is ignored."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).inventory(body, form))
 
@@ -144,13 +144,13 @@ def put_inventory(request: Request, body: Bytes, write: Writing, form: Form = JS
 @router.put(
     "/open-orders", response_model=FeedResult, responses=problems_of_a_feed(), openapi_extra=body_of(OpenOrderRow)
 )
-def put_open_orders(request: Request, body: Bytes, write: Writing, form: Form = JSON) -> JSONResponse:
+def put_open_orders(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
     """Say everything that is on order of the series that are named; a quantity of 0 clears one."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).open_orders(body, form))
 
 
 @router.put("/calendar", response_model=FeedResult, responses=problems_of_a_feed(), openapi_extra=body_of(CalendarRow))
-def put_calendar(request: Request, body: Bytes, write: Writing, form: Form = JSON) -> JSONResponse:
+def put_calendar(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
     """Add or correct days of locations; columns that are left out stay as they are."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).calendar(body, form))
 

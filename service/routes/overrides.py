@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.auth import Caller, Writing
+from service.auth import Caller, PlannerWrite
 from service.idempotency import REPLAYED, Act, Answered, Write
 from service.override_schemas import (
     BulkRequest,
@@ -54,9 +54,9 @@ def _create(
     "/overrides",
     status_code=201,
     response_model=StoredOverride,
-    responses=problem_responses(401, 404, 409, 413, 422, 503),
+    responses=problem_responses(401, 403, 404, 409, 413, 422, 503),
 )
-def create_override(body: OverrideRequest, request: Request, write: Writing) -> JSONResponse:
+def create_override(body: OverrideRequest, request: Request, write: PlannerWrite) -> JSONResponse:
     """Store an override. It counts in the next answer of every order that covers one of its selling dates."""
     return _create(request, write, [body], lambda made: answered(made[0], 201))
 
@@ -71,9 +71,9 @@ def preview_override(body: OverrideRequest, request: Request, _caller: Caller) -
     "/overrides/bulk",
     status_code=201,
     response_model=BulkResponse,
-    responses=problem_responses(401, 404, 409, 413, 422, 503),
+    responses=problem_responses(401, 403, 404, 409, 413, 422, 503),
 )
-def create_overrides(body: BulkRequest, request: Request, write: Writing) -> JSONResponse:
+def create_overrides(body: BulkRequest, request: Request, write: PlannerWrite) -> JSONResponse:
     """Store up to 5,000 overrides: all of them, or none where one is bad; `errors` names the rows."""
     return _create(request, write, body.overrides, answered_bulk)
 
@@ -115,10 +115,10 @@ def get_history(override_id: Id, request: Request, _caller: Caller) -> list[Over
 @router.patch(
     "/overrides/{override_id}",
     response_model=StoredOverride,
-    responses=problem_responses(401, 404, 409, 412, 413, 422, 428, 503),
+    responses=problem_responses(401, 403, 404, 409, 412, 413, 422, 428, 503),
 )
 def change_override(
-    override_id: Id, body: OverrideChange, request: Request, write: Writing, if_match: IfMatch = None
+    override_id: Id, body: OverrideChange, request: Request, write: PlannerWrite, if_match: IfMatch = None
 ) -> JSONResponse:
     """Change some fields; the change counts in the next answer."""
     rules = _overrides(request)
@@ -135,7 +135,7 @@ def change_override(
     response_model=StoredOverride,
     responses=problem_responses(401, 403, 404, 409, 412, 422, 428, 503),
 )
-def approve_override(override_id: Id, request: Request, write: Writing, if_match: IfMatch = None) -> JSONResponse:
+def approve_override(override_id: Id, request: Request, write: PlannerWrite, if_match: IfMatch = None) -> JSONResponse:
     """Put a pending override into effect; whoever wrote it cannot."""
     rules, database = _overrides(request), request.app.state.store.database
     return write.once(database, lambda: lambda c: answered(rules.approve(c, override_id, if_match, write.caller)))
@@ -144,9 +144,9 @@ def approve_override(override_id: Id, request: Request, write: Writing, if_match
 @router.delete(
     "/overrides/{override_id}",
     response_model=StoredOverride,
-    responses=problem_responses(401, 404, 409, 412, 422, 428, 503),
+    responses=problem_responses(401, 403, 404, 409, 412, 422, 428, 503),
 )
-def withdraw_override(override_id: Id, request: Request, write: Writing, if_match: IfMatch = None) -> JSONResponse:
+def withdraw_override(override_id: Id, request: Request, write: PlannerWrite, if_match: IfMatch = None) -> JSONResponse:
     """Withdraw an override; it no longer counts, and its history stays."""
     rules, database = _overrides(request), request.app.state.store.database
     return write.once(database, lambda: lambda c: answered(rules.withdraw(c, override_id, if_match, write.caller)))

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from service.auth import COOKIE, SESSION_S, Sessions
+from service.keys import PLANNER, Keys
 from service.planner.style import LOGIN
-from service.store import Store
 
 router = APIRouter(include_in_schema=False)
 NO_STORE = {"Cache-Control": "no-store"}
@@ -23,7 +23,7 @@ _PAGE = """<!doctype html>
 <input id="key" name="key" type="password" autocomplete="off" required autofocus{invalid}>
 <button type="submit">Log in</button>{message}</form></main></body></html>
 """
-_WRONG = '<p class="wrong" id="message" role="alert">This API key is not known. Check it and try again.</p>'
+_WRONG = '<p class="wrong" id="message" role="alert">This API key is not known, or no planner key. Check it and try again.</p>'
 
 
 @router.get("/login")
@@ -35,15 +35,15 @@ def show_login() -> HTMLResponse:
 @router.post("/login")
 def log_in(request: Request, key: Annotated[str, Form(max_length=500)] = "") -> Response:
     """Check the key; the browser then carries a cookie that scripts cannot read and other sites cannot send."""
-    store: Store = request.app.state.store
+    keys: Keys = request.app.state.keys
     sessions: Sessions = request.app.state.sessions
-    name = store.key_name(key.strip())
-    if name is None:
+    found = keys.find(key.strip())
+    if found is None or PLANNER not in found.scopes:
         invalid = ' aria-invalid="true" aria-describedby="message"'
         return HTMLResponse(_PAGE.format(style=LOGIN, message=_WRONG, invalid=invalid), 401, NO_STORE)
     response = RedirectResponse("./", 303, NO_STORE)
     secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, sessions.issue(name), SESSION_S, httponly=True, samesite="strict", secure=secure)
+    response.set_cookie(COOKIE, sessions.issue(found), SESSION_S, httponly=True, samesite="strict", secure=secure)
     return response
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
-from service.auth import Caller
+from service.auth import Caller, check_scope
+from service.keys import ERP
 from service.memory import Recording
 from service.problems import ProblemError, problem_responses
 from service.recommender import Recommender
@@ -22,14 +23,16 @@ from service.telemetry import Telemetry
 router = APIRouter(prefix="/v1", tags=["recommendations"])
 
 
-@router.post("/recommendations", responses=problem_responses(401, 413, 422, 503))
+@router.post("/recommendations", responses=problem_responses(401, 403, 413, 422, 503))
 def recommend(body: RecommendationRequest, request: Request, caller: Caller) -> RecommendationResponse:
     """Decide 1 to 5,000 series at once. Answers keep the order of the request; each is a result or a problem.
 
     Answers are remembered as decisions, unless `record` is false: what they advise counts as on order on later days until
     an outcome is told. The same question again has the same answer and the same decision.
     """
-    return _answer(request, body.items, body.as_of, Recording(caller, body.client_ref) if body.record else None)
+    if body.record:
+        check_scope(caller, ERP)
+    return _answer(request, body.items, body.as_of, Recording(caller.name, body.client_ref) if body.record else None)
 
 
 @router.get("/recommendations/{location_id}/{item_id}", responses=problem_responses(401, 404, 422, 503))

@@ -32,7 +32,7 @@ def settings(tmp_path: Path) -> Settings:
 
 async def decided(settings: Settings) -> str:
     app = create_app(settings)
-    key = app.state.store.add_key("test")
+    key = app.state.keys.add("test")
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://t", headers={"X-API-Key": key}) as client:
         body = {"items": [{"item_id": "B101", "location_id": "S17", "on_hand": 3}]}

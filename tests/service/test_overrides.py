@@ -42,7 +42,7 @@ async def test_an_override_takes_effect_at_once(client: httpx.AsyncClient, chain
 async def test_an_override_survives_the_process(client: httpx.AsyncClient, chain: Panel, settings: Settings) -> None:
     await client.post("/v1/overrides", json={**FIELDS, **scope(chain)})
     second: FastAPI = create_app(settings)
-    key = second.state.store.add_key("again")
+    key = second.state.keys.add("again")
     transport = httpx.ASGITransport(app=second)
     async with httpx.AsyncClient(transport=transport, base_url="http://t", headers={"X-API-Key": key}) as other:
         assert (await days(other, chain))["inventory_days"] == 9
