@@ -11,9 +11,17 @@ from service.decide import Decisions, Override, Span, answer_of, decide, uplift_
 from service.policy import Policy, PolicyAnswer
 from simulator.observation import Observation
 from simulator.ordering import OrderRules
-from simulator.panel import F32, F64
+from simulator.panel import F32, F64, Bools
 
 Arrivals = list[tuple[date, float]]
+MORE_LEAD_DAYS = 2
+
+
+class Counterfactual(NamedTuple):
+    """What another circumstance would change."""
+
+    change: str
+    target_units: float
 
 
 class Stock(NamedTuple):
@@ -74,9 +82,37 @@ class Asked(NamedTuple):
     def _without_promotions(self, rows: list[int]) -> F32:
         """(B, H, Q) the forecasts of some series if no promotion were known from here on."""
         seen = {name: column[rows] for name, column in self.observation.items()}
-        promotion = seen["promotion"].copy()
-        ahead = promotion[:, self.policy.spec.history :]
-        if not (ahead > 0).any():
+        if not self.promoted[rows].any():
             return self.answer.forecast[rows]
-        ahead[ahead > 0] = 0.0
-        return self.policy.answer(seen | {"promotion": promotion}).forecast
+        return self.policy.answer(_unpromoted(seen, self.policy.spec.history)).forecast
+
+    @property
+    def promoted(self) -> Bools:
+        """(B,) whether a promotion is known ahead."""
+        return np.asarray((self.observation["promotion"][:, self.policy.spec.history :] > 0).any(axis=1))
+
+    def counterfactuals(self) -> list[list[Counterfactual]]:
+        """For each series by how much the policy's target would differ under other circumstances."""
+        days = self.observation["lead_time_days"]
+        longer = {"lead_time_days": (days + MORE_LEAD_DAYS).astype(days.dtype)}
+        change = self._change(self.observation | longer)
+        found = [[Counterfactual(f"{MORE_LEAD_DAYS} days more lead time", float(units))] for units in change]
+        promoted = self.promoted
+        if promoted.any():
+            change = self._change(_unpromoted(self.observation, self.policy.spec.history))
+            for n in np.flatnonzero(promoted):
+                found[n].append(Counterfactual("without the promotions known ahead", float(change[n])))
+        return found
+
+    def _change(self, observation: Observation) -> F64:
+        other = self.policy.answer(observation)
+        then = other.inventory_days.astype(np.float64) * other.daily_rate
+        return np.asarray(then - self.answer.inventory_days.astype(np.float64) * self.answer.daily_rate)
+
+
+def _unpromoted(observation: Observation, history: int) -> Observation:
+    """The same if no promotion were known after the as-of day."""
+    promotion = observation["promotion"].copy()
+    ahead = promotion[:, history:]
+    ahead[ahead > 0] = 0.0
+    return {**observation, "promotion": promotion}

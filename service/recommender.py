@@ -22,7 +22,15 @@ from service.known import known_items, known_stock
 from service.memory import Memory, Recording
 from service.policy import Policy
 from service.problems import Problem, ProblemError, RowError
-from service.schemas import AppliedOverride, ItemAnswer, Recommendation, RecommendationItem, RecommendationResponse
+from service.receipt import reasons, receipt
+from service.schemas import (
+    AppliedOverride,
+    CounterfactualLine,
+    ItemAnswer,
+    Recommendation,
+    RecommendationItem,
+    RecommendationResponse,
+)
 from service.settings import Settings
 from service.store import Series, Store
 from simulator.observation import ObservationSpec, beyond_horizon, with_state
@@ -31,6 +39,16 @@ from simulator.panel import F32, Panel
 from simulator.schedule import lead_and_review, review_schedule
 from simulator.step import State
 from simulator.stock import arrival_slots
+
+
+class How(NamedTuple):
+    """What is wanted besides the answers."""
+
+    recording: Recording | None = None  # for whom they are remembered; None: for nobody, and nothing is kept
+    counterfactuals: bool = False
+
+
+PLAIN = How()
 
 
 class Look(NamedTuple):
@@ -54,14 +72,14 @@ class Recommender:
         self._memory = memory
 
     def answer(
-        self, requested: Sequence[RecommendationItem], as_of: date | None, recording: Recording | None = None
+        self, requested: Sequence[RecommendationItem], as_of: date | None, how: How = PLAIN
     ) -> RecommendationResponse:
         """Decide every requested series; what cannot be decided is a problem of its own.
 
         Args:
             requested: the series; each once, where the answers are remembered.
             as_of: the day; None: the last recorded one.
-            recording: for whom the answers are remembered; None: for nobody, and nothing is kept.
+            how: what else is wanted.
 
         Raises:
             ProblemError: when nothing can be answered at all.
@@ -70,7 +88,7 @@ class Recommender:
         day = self.as_of(as_of)
         read_at = datetime.now(UTC)
         keys = [(item.item_id, item.location_id) for item in requested]
-        if recording is not None:
+        if how.recording is not None:
             _check_named_once(keys)
         panel = self.items(sorted(set(keys)), day)
         index = {} if panel is None else _rows_of(panel)
@@ -89,7 +107,7 @@ class Recommender:
         if panel is not None and good:
             rows = [index[keys[n]] for n in good]
             held = [s for s in (stock[n] for n in good) if isinstance(s, Stock)]
-            for n, result in zip(good, self._decide(policy, panel, rows, held, day, recording), strict=True):
+            for n, result in zip(good, self._decide(policy, panel, rows, held, day, how), strict=True):
                 answers[n] = answers[n].model_copy(
                     update={"problem": result} if isinstance(result, Problem) else {"result": result}
                 )
@@ -154,7 +172,7 @@ class Recommender:
         return known_stock(self._store, self._memory, requested, day)
 
     def _decide(
-        self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date, recording: Recording | None
+        self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date, how: How
     ) -> list[Recommendation | Problem]:
         spans = responsible_dates(panel, np.array(rows), day)
         asked = self.ask(policy, panel, rows, stock, day)
@@ -162,12 +180,15 @@ class Recommender:
         decisions = asked.order(overrides, spans)
         series = [(panel.items.item_id[row], panel.items.location_id[row]) for row in rows]
         order_days = _order_days(panel, rows, day, policy.spec.horizon)
+        others = asked.counterfactuals() if how.counterfactuals else None
         answers: dict[int, Recommendation] = {}
         for n, (due, following) in enumerate(order_days):
             if asked.rate_sources[n] != "none":
-                answers[n] = _recommendation(asked, n, decisions, spans[n], following, review_due=due)
-        if recording is not None:
-            numbers = self._memory.record(recording, asked, series, overrides, spans, answers)
+                told = _recommendation(asked, n, decisions, spans[n], following, review_due=due)
+                lines = None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]]
+                answers[n] = told.model_copy(update={"counterfactuals": lines})
+        if how.recording is not None:
+            numbers = self._memory.record(how.recording, asked, series, overrides, spans, answers)
             answers = {n: answer.model_copy(update={"decision_id": numbers[n]}) for n, answer in answers.items()}
         return [answers[n] if n in answers else _no_demand(series[n]) for n in range(len(rows))]
 
@@ -238,8 +259,11 @@ def _recommendation(
     asked: Asked, n: int, decisions: Decisions, span: Span, following: date | None, *, review_due: bool
 ) -> Recommendation:
     stock, override, quantity = asked.stock[n], decisions.overrides[n], float(decisions.order.order_quantity[n])
-    applied = None
+    rules, source = constraints_applied(decisions.order, n), asked.rate_sources[n]
+    held = stock.on_hand, stock.on_order, stock.on_reserve
+    applied = said = None
     if override is not None:
+        said = f"Override {override.id} by {override.author} counts: {override.reason}"
         applied = AppliedOverride(
             id=override.id, mode=override.mode, value=override.value, units=decisions.added_units[n],
             reason=override.reason, author=override.author,
@@ -249,7 +273,7 @@ def _recommendation(
         inventory_days_p10=decisions.p10[n],
         inventory_days_p90=decisions.p90[n],
         daily_rate=decisions.daily_rate[n],
-        rate_source=asked.rate_sources[n],
+        rate_source=source,
         target_stock=decisions.target_stock[n],
         on_hand=stock.on_hand,
         on_order=stock.on_order,
@@ -259,7 +283,7 @@ def _recommendation(
         raw_order_quantity=decisions.order.raw_order_quantity[n],
         order_quantity=quantity if review_due else 0.0,
         order_quantity_if_due=quantity,
-        constraints_applied=constraints_applied(decisions.order, n),
+        constraints_applied=rules,
         review_due=review_due,
         order_date=asked.day,
         next_order_date=following,
@@ -268,4 +292,8 @@ def _recommendation(
         override=applied,
         policy_days=decisions.policy_days[n],
         source=decisions.source,  # type: ignore[arg-type]
+        receipt=receipt(decisions, n, *held, rules, due=review_due),
+        reasons=reasons(
+            decisions.inventory_days[n], decisions.daily_rate[n], source, said, rules, following, due=review_due
+        ),
     )

@@ -49,6 +49,9 @@ class RecommendationRequest(Body):
         default=True,
         description="Whether the answers are remembered as decisions, and count as on order until an outcome is told.",
     )
+    counterfactuals: bool = Field(
+        default=False, description="Whether to say what another lead time or no promotion would change; takes longer."
+    )
     client_ref: str = Field("", max_length=200, description="Your own name of this run.", examples=["night-2019-04-30"])
 
 
@@ -61,6 +64,20 @@ class AppliedOverride(BaseModel):
     units: float = Field(description="Units that add_units or uplift put on the target.", examples=[0])
     reason: str
     author: str
+
+
+class ReceiptLine(BaseModel):
+    """One step from days to order."""
+
+    what: str = Field(examples=["4.75 days at 212.4 units"])
+    units: float = Field(examples=[1008.9])
+
+
+class CounterfactualLine(BaseModel):
+    """What another circumstance would change of the policy's target."""
+
+    change: str = Field(examples=["2 days more lead time"])
+    target_units: float = Field(description="Change of the target, units.", examples=[25])
 
 
 class Recommendation(BaseModel):
@@ -102,6 +119,9 @@ class Recommendation(BaseModel):
     override: AppliedOverride | None = Field(None, description="The planner's decision that counted, if any.")
     policy_days: float = Field(description="Days without the override.", examples=[4.75])
     source: Literal["policy", "baseline"] = Field(description="Who decided.")
+    receipt: list[ReceiptLine] = Field(description="Lines that add up to order_quantity.")
+    reasons: list[str] = Field(description="The same in sentences.")
+    counterfactuals: list[CounterfactualLine] | None = Field(None, description="Where the request asks for them.")
 
 
 class ItemAnswer(BaseModel):
@@ -117,6 +137,6 @@ class RecommendationResponse(BaseModel):
     """Answers in the order of the request."""
 
     as_of: date
-    policy_version: str = Field(examples=["daily-4"])
+    policy_version: str = Field(examples=["daily-5"])
     overrides_as_of: str = Field(description="When the overrides were read, ISO 8601.")
     items: list[ItemAnswer]

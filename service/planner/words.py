@@ -9,16 +9,13 @@ from pydantic import ValidationError
 from service.decide import Override
 from service.override_schemas import StoredOverride
 from service.planner.readings import Detail, Overview
+from service.receipt import RULES
 from service.schemas import AppliedOverride, Recommendation
 
 URGENCY = (
     "Most urgent first: reviews that are due, then the lowest days of cover in the inventory position (on hand and on "
     "order) for the recommended days."
 )
-_RULES = {
-    "min_order_qty": "the minimum order", "order_multiple": "whole packs or units", "max_order_qty": "the maximum order",
-    "min_stock": "the display minimum", "max_stock": "the shelf capacity",
-}  # fmt: skip
 _FIELDS = {
     "selling_from": "From: give the first selling date.",
     "selling_to": "To: give the last selling date.",
@@ -93,7 +90,7 @@ def reason(result: Recommendation) -> str:
         f"is {units(result.inventory_position)} ({number(round(result.on_hand, 1))} on hand, "
         f"{number(round(result.on_order, 1))} on order{remembered})."
     )
-    rules = [_RULES.get(name, name) for name in result.constraints_applied]
+    rules = [RULES.get(name, name) for name in result.constraints_applied]
     if rules:
         why += f" Adjusted to {' and '.join(rules)}."
     return why

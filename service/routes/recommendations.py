@@ -11,7 +11,7 @@ from service.auth import Caller, check_scope
 from service.keys import ERP
 from service.memory import Recording
 from service.problems import ProblemError, problem_responses
-from service.recommender import Recommender
+from service.recommender import PLAIN, How, Recommender
 from service.schemas import (
     Name,
     RecommendationItem,
@@ -32,7 +32,8 @@ def recommend(body: RecommendationRequest, request: Request, caller: Caller) -> 
     """
     if body.record:
         check_scope(caller, ERP)
-    return _answer(request, body.items, body.as_of, Recording(caller.name, body.client_ref) if body.record else None)
+    recording = Recording(caller.name, body.client_ref) if body.record else None
+    return _answer(request, body.items, body.as_of, How(recording, body.counterfactuals))
 
 
 @router.get("/recommendations/{location_id}/{item_id}", responses=problem_responses(401, 404, 422, 503))
@@ -54,11 +55,11 @@ def recommend_one(
 
 
 def _answer(
-    request: Request, items: list[RecommendationItem], as_of: date | None, recording: Recording | None = None
+    request: Request, items: list[RecommendationItem], as_of: date | None, how: How = PLAIN
 ) -> RecommendationResponse:
     recommender: Recommender = request.app.state.recommender
     telemetry: Telemetry = request.app.state.telemetry
-    response = recommender.answer(items, as_of, recording)
+    response = recommender.answer(items, as_of, how)
     for answer in response.items:
         telemetry.decisions.labels("decided" if answer.problem is None else answer.problem.type).inc()
     return response

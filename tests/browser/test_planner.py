@@ -57,7 +57,9 @@ def test_the_page_needs_a_login(visitor: Page, service: Service) -> None:
 
 def test_a_wrong_key_is_refused(visitor: Page, service: Service) -> None:
     log_in(visitor, service, key="orpr_wrong")
-    expect(visitor.get_by_role("alert")).to_have_text("This API key is not known, or no planner key. Check it and try again.")
+    expect(visitor.get_by_role("alert")).to_have_text(
+        "This API key is not known, or no planner key. Check it and try again."
+    )
     assert visitor.context.cookies() == []
 
 

@@ -308,6 +308,7 @@ def test_import_makes_a_dataset_that_trains_and_scores(orpr: Orpr, tmp_path: Pat
         "score",
         "serve",
         "key",
+        "replay",
         "demo",
     ],
 )

@@ -62,6 +62,7 @@ async def test_an_answer_adds_up_from_days_to_order(client: httpx.AsyncClient, c
         assert r["order_quantity_if_due"] == np.ceil(r["raw_order_quantity"] - 1e-4)
         assert r["order_quantity"] == (r["order_quantity_if_due"] if r["review_due"] else 0)
         assert r["inventory_days_p10"] <= r["inventory_days_p90"]
+        assert sum(line["units"] for line in r["receipt"]) == pytest.approx(r["order_quantity"], abs=1e-6)
 
 
 async def test_answers_keep_the_order_of_the_request_and_a_bad_item_spoils_no_other(
@@ -202,3 +203,39 @@ async def test_every_request_field_of_the_api_has_words_for_it(client: httpx.Asy
     for name in ("RecommendationItem", "RecommendationRequest", "Recommendation", "OverrideRequest"):
         for field, spec in schema["components"]["schemas"][name]["properties"].items():
             assert "description" in spec or "examples" in spec or "$ref" in str(spec), f"{name}.{field}"
+
+
+async def test_a_receipt_adds_up_under_overrides_rules_and_too_much_stock(
+    client: httpx.AsyncClient, chain: Panel
+) -> None:
+    """And its sentences name what counted."""
+    scope = {"location_id": chain.items.location_id[0], "item_id": chain.items.item_id[0]}
+    dates = {"selling_from": "2019-04-20", "selling_to": "2019-05-20", "reason": "festival", "author": "ann"}
+    rules = {"lost_sale_cost": 2.0, "holding_cost_per_day": 0.01, "lead_time_days": 3, "review_period_days": 1,
+             "review_offset_days": 0, "min_order_qty": 30, "order_multiple": 25, "category": "bakery"}  # fmt: skip
+    await client.put("/v1/items", json=[scope | rules])
+    for mode, value in (("add_units", 33), ("uplift", -100), ("set", 0.5)):
+        await client.post("/v1/overrides", json={**scope, **dates, "mode": mode, "value": value})
+        for on_hand in (0, 1e5):
+            body = {"items": [scope | {"on_hand": on_hand, "open_orders": []}], "record": False}
+            result = (await client.post(PATH, json=body)).json()["items"][0]["result"]
+            total = sum(line["units"] for line in result["receipt"])
+            assert total == pytest.approx(result["order_quantity"], abs=1e-6), result["receipt"]
+            assert any("festival" in sentence for sentence in result["reasons"])
+            assert result["counterfactuals"] is None
+
+
+async def test_counterfactuals_say_what_another_lead_time_or_no_promotion_would_change(
+    client: httpx.AsyncClient, chain: Panel
+) -> None:
+    body = {"as_of": "2019-03-20", "items": requested(chain, range(6), on_hand=2000.0), "record": False}
+    plain = (await client.post(PATH, json=body)).json()["items"]
+    told = (await client.post(PATH, json=body | {"counterfactuals": True})).json()["items"]
+    assert [one["result"] | {"counterfactuals": None} for one in told] == [one["result"] for one in plain]
+    longer = [one["result"]["counterfactuals"][0] for one in told]
+    assert {one["change"] for one in longer} == {"2 days more lead time"}
+    assert sum(one["target_units"] > 0 for one in longer) >= 5
+    t, ahead = chain.period_of(date(2019, 3, 20)), chain.promotion_known_ahead_days
+    promoted = (chain.promotion[:6, t + 1 : t + 1 + ahead] > 0).any(axis=1)
+    assert [len(one["result"]["counterfactuals"]) == 2 for one in told] == promoted.tolist()
+    assert promoted.any()

@@ -1,0 +1,72 @@
+"""Why this quantity: lines that add up from days to order, and sentences that a buyer can read. Pure arithmetic and words."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from service.decide import Decisions
+from service.schemas import ReceiptLine
+
+RULES = {
+    "min_order_qty": "the minimum order", "order_multiple": "whole packs or units", "max_order_qty": "the maximum order",
+    "min_stock": "the display minimum", "max_stock": "the shelf's capacity", "shelf_life_days": "the shelf life",
+    "orderable_until": "the last order date",
+}  # fmt: skip
+
+
+def receipt(
+    decisions: Decisions, n: int, on_hand: float, on_order: float, reserved: float, rules: list[str], *, due: bool
+) -> list[ReceiptLine]:
+    """Lines whose units add up to the order quantity.
+
+    Args:
+        decisions: B orders.
+        n: which of them.
+        on_hand, on_order, reserved: units in its position.
+        rules: what changed the quantity.
+        due: whether it may be ordered today.
+    """
+    order = decisions.order
+    raw, quantity = float(order.raw_order_quantity[n]), float(order.order_quantity[n])
+    base, added = float(decisions.inventory_days[n] * decisions.daily_rate[n]), float(decisions.added_units[n])
+    target = float(decisions.target_stock[n])
+    lines = [
+        ReceiptLine(what=f"{decisions.inventory_days[n]:g} days at {decisions.daily_rate[n]:,.4g} units", units=base)
+    ]
+    lines += _line("the override adds", added)
+    lines += _line("a target below 0 counts as 0", target - base - added)
+    for what, units in (("on hand", on_hand), ("on order", on_order), ("advised before, not on order yet", reserved)):
+        lines += _line(what, -units)
+    lines += _line("more than the target: nothing is taken back", raw - (target - on_hand - on_order - reserved))
+    lines += _line(" and ".join(RULES.get(rule, rule) for rule in rules) or "rules", quantity - raw)
+    return lines if due else lines + _line("no order is due", -quantity)
+
+
+def _line(what: str, units: float) -> list[ReceiptLine]:
+    return [ReceiptLine(what=what, units=units)] if units else []
+
+
+def reasons(
+    days: float, rate: float, source: str, override: str | None, rules: list[str], following: date | None, *, due: bool
+) -> list[str]:
+    """The same in sentences.
+
+    Args:
+        days: inventory days that count.
+        rate: units a day.
+        source: where the rate comes from.
+        override: who overrode the policy and why; None: nobody.
+        rules: what changed the quantity.
+        following: the next order day, if one is known.
+        due: whether an order is due.
+    """
+    said = [f"The target is {days:g} days of stock at {rate:,.4g} units a day."]
+    if source != "history":
+        said.append(f"It has too little history of its own: the rate comes from {source.replace('_', ' ')}.")
+    if override is not None:
+        said.append(override)
+    if rules:
+        said.append(f"The quantity was changed by {' and '.join(RULES.get(rule, rule) for rule in rules)}.")
+    if not due:
+        said.append(f"No order is due; the next order day is {following}." if following else "No order day lies ahead.")
+    return said
