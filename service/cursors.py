@@ -8,6 +8,8 @@ import json
 
 from service.problems import ProblemError
 
+MOST = 2**63  # whole numbers from here on fit into no column
+
 
 def cursor_of(*place: str | int) -> str:
     """Where a page ended."""
@@ -22,9 +24,15 @@ def place_of(cursor: str, kinds: tuple[type, ...]) -> list[str | int]:
     """
     try:
         place = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
-        if isinstance(place, list) and tuple(type(part) for part in place) == kinds:
-            return place
-    except (binascii.Error, ValueError):
+        whole = isinstance(place, list) and tuple(type(part) for part in place) == kinds
+        if whole and all(abs(part) < MOST for part in place if isinstance(part, int)):
+            return list(place)
+    except (binascii.Error, ValueError, RecursionError):
         pass
+    raise unknown_cursor(cursor)
+
+
+def unknown_cursor(cursor: str) -> ProblemError:
+    """The error for a cursor that is none of ours."""
     detail = f"cursor: {cursor!r} is none that this service gave out"
-    raise ProblemError(422, "cursor-unknown", "The cursor is not known", detail)
+    return ProblemError(422, "cursor-unknown", "The cursor is not known", detail)

@@ -12,7 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from service.asked import Asked, Stock
-from service.cursors import cursor_of, place_of
+from service.cursors import cursor_of, place_of, unknown_cursor
 from service.decide import Decisions as Orders
 from service.decide import Override
 from service.decision_schemas import DecisionBrief, DecisionPage, Outcome, OutcomeRequest, StoredDecision
@@ -56,7 +56,10 @@ class Decisions:
         after = None
         if cursor is not None:
             moment, last = place_of(cursor, (str, str))
-            after = datetime.fromisoformat(str(moment)), str(last)
+            try:
+                after = datetime.fromisoformat(str(moment)), str(last)
+            except ValueError:
+                raise unknown_cursor(cursor) from None
         with self._store.database.reading() as connection:
             rows = decisions_page(connection, matching, after, limit + 1)
         end = rows[limit - 1] if len(rows) > limit else None

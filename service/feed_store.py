@@ -34,7 +34,10 @@ def upsert(
     now = {stamped: datetime.now(UTC)} if stamped else {}
     query = _insert(connection, table)
     changed = {name: query.excluded[name] for name in (*rows[0], *now) if name not in key}
-    query = query.on_conflict_do_update(index_elements=list(key), set_=changed)
+    if changed:
+        query = query.on_conflict_do_update(index_elements=list(key), set_=changed)
+    else:
+        query = query.on_conflict_do_nothing()
     for at in range(0, len(rows), AT_ONCE):
         connection.execute(query, [row | now for row in rows[at : at + AT_ONCE]])
     return len(rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -23,7 +23,7 @@ from service.problems import ProblemError, RowError
 from service.store import Store, bump_revision, note_history
 from service.tables import calendar, history, inventory, items
 from simulator.canonical import check_calendar
-from simulator.demand_table import check_demand
+from simulator.demand_table import FIRST_YEAR, check_demand
 from simulator.item_table import check_items, items_of
 from simulator.tables import (
     KEY,
@@ -39,7 +39,8 @@ from simulator.tables import (
 JSON, NDJSON, PARQUET = "application/json", "application/x-ndjson", "application/vnd.apache.parquet"
 HISTORY_COLUMNS = ("units_sold", "in_stock", "price", "promotion")
 FLAGS = ("open", "holiday", "school_holiday", "order_open", "delivery_open")
-MOST_DAYS_AHEAD = 3650  # an order or a stock count that lies further ahead is a typing error
+MOST_DAYS_AHEAD = 3650  # an order that arrives later is a typing error
+MOST_UNITS = 1e12
 
 Store_ = Callable[[sa.Connection], Answered]
 
@@ -70,6 +71,10 @@ class Feeds:
             for column in [c for c in ("unit_cost", "oos_mask", "traffic") if c in given.columns]:
                 raise DataError([Problem("history", column, None, "", "is for training; the service does not keep it")])
             table, problems = check_demand("history", given, settings["period_days"])
+            ahead = (pl.col("date") > _today()) & pl.col("units_sold").is_not_null()
+            problems += offences("history", table, "date", ahead.fill_null(value=False), "lies ahead, and has sales")
+            large = (pl.col("units_sold") > MOST_UNITS).fill_null(value=False)
+            problems += offences("history", table, "units_sold", large, "is too large")
             return table, problems + self._unknown_series("history", table) + self._off_grid(table, settings)
 
         table = _checked(check)
@@ -89,7 +94,7 @@ class Feeds:
         self._settings()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
-            table, problems = _quantities("inventory", _table(body, form), "date", "on_hand")
+            table, problems = _quantities("inventory", _table(body, form), "date", "on_hand", 0)
             return table, problems + _twice("inventory", table) + self._unknown_series("inventory", table)
 
         rows = [row | {"drawn": False} for row in _checked(check).to_dicts()]
@@ -100,7 +105,9 @@ class Feeds:
         self._settings()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
-            table, problems = _quantities("open_orders", _table(body, form), "arrival_date", "quantity")
+            table, problems = _quantities(
+                "open_orders", _table(body, form), "arrival_date", "quantity", MOST_DAYS_AHEAD
+            )
             return table, problems + self._unknown_series("open_orders", table)
 
         rows = _checked(check).to_dicts()
@@ -182,8 +189,15 @@ def _words(problem: Problem) -> str:
     return problem.message + (f", got {problem.value[:80]}" if problem.value else "")
 
 
-def _quantities(file: str, given: pl.DataFrame, day: str, units: str) -> tuple[pl.DataFrame, list[Problem]]:
-    """A table of series, a date and a number of units."""
+def _today() -> date:
+    """The latest date that has begun anywhere."""
+    return (datetime.now(UTC) + timedelta(hours=14)).date()
+
+
+def _quantities(
+    file: str, given: pl.DataFrame, day: str, units: str, days_ahead: int
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """A table of series, a date, at most so many days ahead, and a number of units."""
     check_columns(file, given, [*KEY, day, units], [*KEY, day, units])
     problems: list[Problem] = []
     table = cast(file, with_keys(file, given, problems), day, pl.Date(), "a date, YYYY-MM-DD", problems)
@@ -191,8 +205,10 @@ def _quantities(file: str, given: pl.DataFrame, day: str, units: str) -> tuple[p
     bad = pl.col(units).is_null() | not_a_quantity(units)
     problems += offences(file, table, units, bad, "must be a number of at least 0")
     problems += offences(file, table, day, pl.col(day).is_null(), "must not be empty")
-    far = pl.col(day) > date.today() + timedelta(days=MOST_DAYS_AHEAD)  # noqa: DTZ011 - a bound years away
-    problems += offences(file, table, day, far.fill_null(value=False), "lies more than ten years ahead")
+    problems += offences(file, table, units, (pl.col(units) > MOST_UNITS).fill_null(value=False), "is too large")
+    first, last = date(FIRST_YEAR, 1, 1), _today() + timedelta(days=days_ahead)
+    outside = (~pl.col(day).is_between(first, last)).fill_null(value=False)
+    problems += offences(file, table, day, outside, f"must lie between {first} and {last}")
     return table.select(*KEY, day, units), problems
 
 

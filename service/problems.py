@@ -10,6 +10,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 LOG = logging.getLogger(__name__)
@@ -82,6 +84,21 @@ async def _on_http(_request: Request, error: Exception) -> JSONResponse:
     return _response(problem, dict(error.headers) if error.headers else None)
 
 
+async def _on_unstorable(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DataError)
+    detail = "a value cannot be stored: a text with a NUL character, or a number that is too large"
+    return _response(Problem(type="value-unstorable", title="A value cannot be stored", status=422, detail=detail))
+
+
+async def _on_store_down(_request: Request, error: Exception) -> JSONResponse:
+    LOG.error("the database does not answer (%s)", type(error).__name__)
+    problem = Problem(
+        type="store-unavailable", title="The database does not answer", status=503,
+        detail="Nothing was stored; send the request again in a moment, a write with the same Idempotency-Key.",
+    )  # fmt: skip
+    return _response(problem, {"Retry-After": "2"})
+
+
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     LOG.error("unhandled error on %s %s", request.method, request.url.path, exc_info=error)
     detail = "The service failed on this request; the operators' log has the cause."
@@ -93,6 +110,9 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(DataError, _on_unstorable)
+    for down in (OperationalError, InterfaceError, PoolTimeout):
+        app.add_exception_handler(down, _on_store_down)
     app.add_exception_handler(Exception, _on_bug)
 
 

@@ -93,10 +93,11 @@ def _check_dates(file: str, table: pl.DataFrame, period_days: int) -> list[Probl
     problems += offences(file, table, "date", twice, "this series has this date twice")
     phase = table["date"].cast(pl.Int32) % period_days
     usual = phase.drop_nulls().mode().min()
-    problems += offences(
-        file, table, "date", (phase != usual).fill_null(value=False),
-        f"does not start a {period_days}-day period as most other dates do",
-    )  # fmt: skip
+    if usual is not None:
+        problems += offences(
+            file, table, "date", (phase != usual).fill_null(value=False),
+            f"does not start a {period_days}-day period as most other dates do",
+        )  # fmt: skip
     return problems
 
 

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from service.auth import Caller, ErpWrite
-from service.cursors import cursor_of, place_of
+from service.cursors import cursor_of, place_of, unknown_cursor
 from service.feed_schemas import (
     CalendarRow,
     FeedResult,
@@ -26,7 +26,7 @@ from service.feed_schemas import (
 )  # fmt: skip
 from service.feed_store import page
 from service.feeds import JSON, Feeds
-from service.problems import ProblemError, problem_responses
+from service.problems import problem_responses
 from service.tables import calendar, history, inventory, items, open_orders
 
 router = APIRouter(prefix="/v1", tags=["feeds"])
@@ -66,8 +66,7 @@ def _page(
                 for name, p in zip(order, place, strict=True)
             ]
         except ValueError:
-            detail = f"cursor: {cursor!r} is none that this service gave out"
-            raise ProblemError(422, "cursor-unknown", "The cursor is not known", detail) from None
+            raise unknown_cursor(cursor) from None
     with request.app.state.store.database.reading() as connection:
         found = page(connection, table, order, conditions, after, limit + 1)
     end = found[limit - 1] if len(found) > limit else None

@@ -108,7 +108,11 @@ async def test_the_three_forms_say_the_same(client: httpx.AsyncClient, chain: Pa
         ("inventory", {"on_hand": None}, 1, "on_hand", "at least 0"),
         ("inventory", {"item_id": ""}, 1, "item_id", "empty"),
         ("open-orders", {"quantity": -4}, 1, "quantity", "-4"),
-        ("open-orders", {"arrival_date": "9999-12-31"}, 1, "arrival_date", "ten years"),
+        ("open-orders", {"arrival_date": "9999-12-31"}, 1, "arrival_date", "must lie between"),
+        ("open-orders", {"quantity": 1e300}, 1, "quantity", "too large"),
+        ("inventory", {"date": "2999-01-01"}, 1, "date", "must lie between"),
+        ("history", {"date": "2190-01-01"}, 1, "date", "lies ahead"),
+        ("history", {"units_sold": 1e30}, 1, "units_sold", "too large"),
         ("items", {"lead_time_days": 0}, 1, "lead_time_days", "1 to 3650"),
         ("items", {"lost_sale_cost": None}, 1, "lost_sale_cost", "empty"),
         ("calendar", {"open": "perhaps"}, None, "open", "true or false"),
@@ -238,3 +242,43 @@ async def test_a_feed_that_is_sent_again_is_taken_once(client: httpx.AsyncClient
     assert again.json() == first.json()
     assert again.headers["idempotency-replayed"] == "true"
     assert app.state.store.state() == state
+
+
+async def test_a_table_in_which_no_date_can_be_read_is_refused(client: httpx.AsyncClient, chain: Panel) -> None:
+    rows = [key(chain) | {"date": "2019-04-30T00:00", "units_sold": 1, "in_stock": 1}]
+    refused = await put(client, "history", rows)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "date")
+
+
+async def test_a_calendar_without_a_known_flag_changes_nothing(client: httpx.AsyncClient, chain: Panel) -> None:
+    day = {"location_id": "S17", "date": "2019-04-30"}
+    before = await everything(client, "calendar", location_id="S17")
+    assert (await put(client, "calendar", [day | {"temperature": 21}])).status_code == 200
+    assert await everything(client, "calendar", location_id="S17") == before
+
+
+@pytest.mark.parametrize("place", [["a", "b"], [10**30], [True], ["2019-04-30", 3], {"a": 1}, [[1]], 5])
+async def test_a_cursor_of_another_kind_is_refused(client: httpx.AsyncClient, place: Any) -> None:
+    import base64
+
+    cursor = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    for path in ("overrides", "decisions", "history", "open-orders", "calendar"):
+        answer = await client.get(f"/v1/{path}", params={"cursor": cursor})
+        assert answer.status_code in (200, 422), (path, answer.text)
+        assert answer.status_code == 422 or path in ("calendar", "decisions")
+
+
+async def test_a_text_that_a_database_cannot_hold_is_refused_or_harmless(
+    client: httpx.AsyncClient, chain: Panel
+) -> None:
+    nul = "a\x00b"
+    override = {"selling_from": "2019-05-01", "selling_to": "2019-05-20", "mode": "set", "value": 9, "reason": nul,
+                "author": nul}  # fmt: skip
+    answers = [
+        await client.post("/v1/overrides", json=override),
+        await client.get("/v1/decisions", params={"client_ref": nul}),
+        await client.get("/v1/overrides", params={"item_id": nul}),
+        await client.post("/v1/recommendations", json={"items": [key(chain) | {"on_hand": 1}], "client_ref": nul}),
+        await put(client, "calendar", [{"location_id": nul, "date": "2019-04-30", "open": 1}]),
+    ]
+    assert {answer.status_code for answer in answers} <= {200, 201, 422}
