@@ -25,7 +25,7 @@ class Counterfactual(NamedTuple):
 
 
 class Stock(NamedTuple):
-    """What one answer rests on, units; the last three are what remembered decisions add, see `service.memory`."""
+    """What one answer rests on, units; the last four are what remembered decisions say, see `service.memory`."""
 
     on_hand: float
     arrivals: Arrivals  # of open orders
@@ -33,6 +33,7 @@ class Stock(NamedTuple):
     reserved: Arrivals  # advised on earlier days, and not among the open orders yet
     shown: Arrivals  # open orders that are today's own
     placed: float  # ordered today and not among the open orders yet
+    seen: list[str]  # decisions whose orders have shown up, by number
 
     @property
     def on_order(self) -> float:

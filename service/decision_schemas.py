@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from service.schemas import Body
 
-Status = Literal["open", "superseded", "ordered", "changed", "rejected"]
+Status = Literal["open", "superseded", "seen", "ordered", "changed", "rejected"]
 
 
 class OutcomeRequest(Body):
@@ -52,7 +52,8 @@ class DecisionBrief(BaseModel):
     order_quantity: float = Field(description="Units.")
     ordered_quantity: float | None = Field(description="Units by its outcome.")
     status: Status = Field(
-        description="open until an outcome is told; superseded where a later answer for the same order took its place."
+        description="open until an outcome is told; superseded where a later answer for the same order took its place; "
+        "seen where its order has shown up among the open ones."
     )
     policy_version: str
     client_ref: str

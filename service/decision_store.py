@@ -9,9 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from service.feed_store import lock_series
 from service.tables import decision_outcomes, decisions
 
-OPEN, SUPERSEDED = "open", "superseded"
+OPEN, SUPERSEDED, SEEN = "open", "superseded", "seen"
 ORDERED = ("ordered", "changed")
 CHUNK = 400  # values of one IN list
 AT_ONCE = 500  # rows of one insert
@@ -26,6 +27,7 @@ def add_decisions(connection: sa.Connection, rows: Sequence[Row]) -> None:
         connection: in a transaction.
         rows: the columns of `decisions`; no two of the same series.
     """
+    lock_series(connection, [(row["location_id"], row["item_id"]) for row in rows])
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     for at in range(0, len(rows), AT_ONCE):
         part = rows[at : at + AT_ONCE]
@@ -45,24 +47,37 @@ def _supersede(connection: sa.Connection, rows: Sequence[Row]) -> None:
     old = set(connection.execute(there).scalars()) - {row["id"] for row in rows}
     for at in range(0, len(old), CHUNK):
         part = sorted(old)[at : at + CHUNK]
-        connection.execute(sa.update(decisions).where(decisions.c.id.in_(part)).values(status=SUPERSEDED))
+        still = decisions.c.id.in_(part), decisions.c.status == OPEN
+        connection.execute(sa.update(decisions).where(*still).values(status=SUPERSEDED))
 
 
 def counting_decisions(connection: sa.Connection, places: Sequence[str], first: date, day: date) -> list[Row]:
-    """Decisions of some locations, placed from `first` to `day`, that may still be on their way; oldest first.
+    """Decisions of some locations that may still be on their way, oldest first: ordered ones, and others from the order day
+    `first` on; of `day` itself also those that gave way to others or ordered nothing.
 
     Each with its inputs; `quantity` is what was ordered, or else advised.
     """
     quantity = sa.func.coalesce(decisions.c.ordered_quantity, decisions.c.order_quantity).label("quantity")
+    status, placed = decisions.c.status, decisions.c.order_date
+    told = sa.or_(status.in_(ORDERED), sa.and_(status.in_((OPEN, SEEN)), placed >= first))
+    coming = sa.and_(told, placed < day, quantity > 0)
+    today = sa.and_(placed == day, status.in_((OPEN, SUPERSEDED, SEEN, *ORDERED)))
     found: list[Row] = []
     for at in range(0, len(places), CHUNK):
         query = sa.select(*BRIEF, decisions.c.inputs, quantity).where(
-            decisions.c.location_id.in_(places[at : at + CHUNK]), decisions.c.status.in_((OPEN, *ORDERED)),
-            decisions.c.order_date.between(first, day), decisions.c.expected_receipt_date > day, quantity > 0,
+            decisions.c.location_id.in_(places[at : at + CHUNK]), sa.or_(coming, today),
+            decisions.c.expected_receipt_date > day,
         )  # fmt: skip
-        rows = connection.execute(query.order_by(decisions.c.order_date, decisions.c.created_at)).mappings()
+        rows = connection.execute(query.order_by(placed, decisions.c.created_at, decisions.c.id)).mappings()
         found += map(dict, rows)
     return found
+
+
+def mark_seen(connection: sa.Connection, ids: Sequence[str]) -> None:
+    """Open decisions whose orders have shown up: from now on they are not expected besides."""
+    for at in range(0, len(ids), CHUNK):
+        mine = decisions.c.id.in_(ids[at : at + CHUNK]), decisions.c.status.in_((OPEN, *ORDERED))
+        connection.execute(sa.update(decisions).where(*mine).values(status=SEEN))
 
 
 def find_decision(connection: sa.Connection, decision_id: str, *, locked: bool = False) -> Row | None:
@@ -105,6 +120,7 @@ def add_outcome(
             at=datetime.now(UTC), by=by,
         )
     )  # fmt: skip
+    lock_series(connection, [(decision["location_id"], decision["item_id"])])
     ordered = decision["order_quantity"] if status == "ordered" else quantity
     settled = sa.update(decisions).where(decisions.c.id == decision["id"])
     connection.execute(settled.values(status=status, ordered_quantity=ordered))

@@ -101,7 +101,7 @@ def _ordered_again(row: Row, inputs: dict[str, Any], policy: Policy) -> Orders:
     observation, sources = unpack([zlib.decompress(row["observation"])], policy.spec)
     reserved, shown = _arrivals(inputs["reserved"]), _arrivals(inputs["shown"])
     arrivals = _arrivals(inputs["open_orders"])
-    stock = Stock(inputs["on_hand"], arrivals, "request", reserved, shown, inputs["placed"])
+    stock = Stock(inputs["on_hand"], arrivals, "request", reserved, shown, inputs["placed"], [])
     seen = with_state(observation, policy.spec, state_of([stock], row["order_date"], policy.spec))
     rules = _rules(inputs["rules"])
     asked = Asked(policy, row["order_date"], seen, policy.answer(seen), sources, [stock], rules)

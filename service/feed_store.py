@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.tables import open_orders
+from service.tables import items, open_orders
 
 AT_ONCE = 1000  # rows of one statement
 Row = dict[str, Any]
@@ -60,10 +60,23 @@ def upsert_newer(
     return len(rows) - ignored
 
 
+def lock_series(connection: sa.Connection, series: Sequence[tuple[str, str]]) -> None:
+    """Keep other writings off some series, (location, item), until the transaction ends: two that delete and insert rows
+    of one series side by side would not see each other's. In SQLite a writing is alone anyway."""
+    if connection.dialect.name == "sqlite":
+        return
+    pairs = sa.tuple_(items.c.location_id, items.c.item_id)
+    order = items.c.location_id, items.c.item_id
+    for at in range(0, len(series), AT_ONCE):
+        part = sorted(series)[at : at + AT_ONCE]
+        connection.execute(sa.select(items.c.item_id).where(pairs.in_(part)).order_by(*order).with_for_update())
+
+
 def replace_open_orders(connection: sa.Connection, rows: Sequence[Row]) -> int:
     """Put rows in place of everything on order of their series; how many rows were sent."""
     series = sorted({(row["location_id"], row["item_id"]) for row in rows})
     pairs = sa.tuple_(open_orders.c.location_id, open_orders.c.item_id)
+    lock_series(connection, series)
     for at in range(0, len(series), AT_ONCE):
         connection.execute(sa.delete(open_orders).where(pairs.in_(series[at : at + AT_ONCE])))
     kept = [row for row in rows if row["quantity"] > 0]

@@ -2,7 +2,7 @@
 
 An ERP that asks again before it has ordered, or whose orders show up late, must not be told to buy twice. So a decision
 counts until it should have arrived, or is too old to be believed; one that was rejected does not. Orders that have newly
-appeared among the open ones since are taken to be what became of it: they count once.
+appeared among the open ones since are taken to be what became of it: they count once, and the decision is `seen` from then on.
 
 A decision of an earlier day is stock on its way like any other. What was ordered today already is another thing: the
 answer is the same as before it was, less what it brings, for it is the same order.
@@ -23,7 +23,7 @@ import numpy as np
 
 from service.asked import Arrivals, Asked
 from service.decide import Override, Span
-from service.decision_store import OPEN, ORDERED, add_decisions, counting_decisions
+from service.decision_store import OPEN, ORDERED, SEEN, add_decisions, counting_decisions, mark_seen
 from service.features import pack
 from service.schemas import Recommendation
 from service.store import Series, Store
@@ -33,10 +33,11 @@ from simulator.ordering import OrderRules
 class Advised(NamedTuple):
     """A decision that may be on its way."""
 
+    id: str
     order_date: date
     expected_receipt_date: date
     quantity: float
-    ordered: bool  # by its outcome
+    status: str
     seen: Arrivals  # the open orders that it knew
 
 
@@ -46,6 +47,7 @@ class Outstanding(NamedTuple):
     reserved: Arrivals  # advised on earlier days, and not among the open orders yet
     shown: Arrivals  # open orders that are today's own
     placed: float  # units ordered today that are not among the open orders yet
+    seen: list[str]  # decisions whose orders have shown up, by number
 
 
 class Recording(NamedTuple):
@@ -72,7 +74,7 @@ class Memory:
             if key in wanted:
                 seen = [(date.fromisoformat(d), units) for d, units in json.loads(row["inputs"])["open_orders"]]
                 dates = row["order_date"], row["expected_receipt_date"]
-                found.setdefault(key, []).append(Advised(*dates, row["quantity"], row["status"] in ORDERED, seen))
+                found.setdefault(key, []).append(Advised(row["id"], *dates, row["quantity"], row["status"], seen))
         return found
 
     def record(
@@ -109,6 +111,7 @@ class Memory:
             }  # fmt: skip
         with self._store.database.writing() as connection:
             add_decisions(connection, list(rows.values()))
+            mark_seen(connection, [number for n in answers for number in asked.stock[n].seen])
         return {n: row["id"] for n, row in rows.items()}
 
 
@@ -123,23 +126,30 @@ def outstanding(advised: list[Advised], arrivals: Arrivals, day: date) -> Outsta
     today = [one for one in advised if one.order_date == day]
     earlier = [one for one in advised if one.order_date < day]
     shown = _appeared(arrivals, today[0].seen, day) if today else []
-    placed = sum(one.quantity for one in today if one.ordered) - sum(units for _, units in shown)
+    placed = sum(one.quantity for one in today if one.status in ORDERED) - sum(units for _, units in shown)
     new = sum(units for _, units in _appeared(arrivals, [*earlier[0].seen, *shown], day)) if earlier else 0.0
     reserved: Arrivals = []
+    matched: list[str] = []
     for one in earlier:
         counted = min(new, one.quantity)
         new -= counted
+        if one.status == SEEN:
+            continue
         if one.quantity > counted:
             reserved.append((one.expected_receipt_date, one.quantity - counted))
-    return Outstanding(reserved, shown, max(0.0, placed))
+        else:
+            matched.append(one.id)
+    return Outstanding(reserved, shown, max(0.0, placed), matched)
 
 
 def _appeared(arrivals: Arrivals, seen: Arrivals, day: date) -> Arrivals:
     """Open orders that were not there when others were seen; those that should have come by `day` say nothing.
 
-    An order that was only moved to another date is none: what is missing on one date makes up for what is new on another.
+    An order that was only moved to another date is none: what is missing on one date makes up for what is new on another,
+    and an overdue order that is gone for a new one of its size.
     """
     change: dict[date, float] = {}
+    late = [units for arrival, units in seen if arrival <= day and (arrival, units) not in arrivals]
     for sign, orders in ((1.0, arrivals), (-1.0, seen)):
         for arrival, units in orders:
             if arrival > day:
@@ -149,8 +159,11 @@ def _appeared(arrivals: Arrivals, seen: Arrivals, day: date) -> Arrivals:
     for arrival in sorted(change):
         moved = min(max(change[arrival], 0.0), missing)
         missing -= moved
-        if change[arrival] > moved:
-            found.append((arrival, change[arrival] - moved))
+        left = change[arrival] - moved
+        if left in late:
+            late.remove(left)
+        elif left > 0:
+            found.append((arrival, left))
     return found
 
 

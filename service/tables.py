@@ -88,7 +88,7 @@ decisions = Table(
     "decisions", metadata, Column("id", String, primary_key=True), Column("location_id", String, nullable=False),
     Column("item_id", String, nullable=False), Column("order_date", Date, nullable=False),
     Column("expected_receipt_date", Date, nullable=False), Column("order_quantity", Float, nullable=False),
-    Column("status", String, nullable=False),  # open | superseded | ordered | changed | rejected
+    Column("status", String, nullable=False),  # open | superseded | seen | ordered | changed | rejected
     Column("ordered_quantity", Float),  # by its outcome
     Column("policy_version", String, nullable=False), Column("client_ref", String, nullable=False),
     Column("made_for", String, nullable=False),  # name of the key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date, timedelta
 from typing import Any
 
@@ -133,13 +134,16 @@ async def test_asked_again_on_the_same_day_an_order_that_shows_up_is_the_one_tha
 
 def test_an_open_order_that_only_moved_is_not_taken_for_the_advised_one() -> None:
     day = date(2019, 4, 2)
-    one = Advised(date(2019, 4, 1), date(2019, 4, 9), 50.0, ordered=False, seen=[(date(2019, 4, 4), 20.0)])
+    one = Advised("d-1", date(2019, 4, 1), date(2019, 4, 9), 50.0, "open", [(date(2019, 4, 4), 20.0)])
     moved = [(date(2019, 4, 6), 20.0)]
     assert outstanding([one], moved, day).reserved == [(date(2019, 4, 9), 50.0)]
     more = [(date(2019, 4, 6), 20.0), (date(2019, 4, 10), 30.0)]
     assert outstanding([one], more, day).reserved == [(date(2019, 4, 9), 20.0)]
-    two = [one, one._replace(order_date=day, ordered=True, quantity=7.0, seen=moved)]
-    assert outstanding(two, more, day) == ([(date(2019, 4, 9), 50.0)], [(date(2019, 4, 10), 30.0)], 0.0)
+    two = [one, one._replace(id="d-2", order_date=day, status="ordered", quantity=7.0, seen=moved)]
+    assert outstanding(two, more, day) == ([(date(2019, 4, 9), 50.0)], [(date(2019, 4, 10), 30.0)], 0.0, [])
+    overdue = one._replace(seen=[(day, 20.0)])
+    assert outstanding([overdue], [(date(2019, 4, 5), 20.0)], day).reserved == [(date(2019, 4, 9), 50.0)]
+    assert outstanding([overdue], [(date(2019, 4, 5), 50.0)], day).reserved == []
 
 
 async def test_a_newer_answer_for_the_same_order_takes_the_place_of_the_older(
@@ -260,3 +264,44 @@ async def test_a_bad_outcome_is_refused(
     assert named in answer.text
     assert (await client.get(f"{DECISIONS}/{decision}")).json()["outcomes"] == []
     assert (await client.post(f"{DECISIONS}/none/outcome", json={"status": "ordered"})).status_code == 404
+
+
+async def test_what_has_shown_up_and_come_early_is_not_expected_again(client: httpx.AsyncClient, chain: Panel) -> None:
+    day = due_day(chain)
+    first = await asked(client, item(chain), day)
+    early = [{"arrival_date": (day + timedelta(days=3)).isoformat(), "quantity": first["order_quantity"]}]
+    seen = await asked(client, item(chain, open_orders=early), day + timedelta(days=1))
+    assert (seen["on_order"], seen["reserved"]) == (first["order_quantity"], 0)
+    assert (await client.get(f"{DECISIONS}/{first['decision_id']}")).json()["status"] == "seen"
+    part = [{"arrival_date": (day + timedelta(days=3)).isoformat(), "quantity": 1}]
+    for shown in (early, part, []):
+        later = await asked(client, item(chain, on_hand=500, open_orders=shown), day + timedelta(days=4), record=False)
+        assert later["reserved"] == 0
+
+
+async def test_what_was_ordered_counts_beyond_the_expiry_until_it_should_have_come(
+    client: httpx.AsyncClient, chain: Panel
+) -> None:
+    day = due_day(chain)
+    first = await asked(client, item(chain), day)
+    await tell(client, first["decision_id"], status="ordered")
+    late = day + timedelta(days=8)
+    assert date.fromisoformat(first["expected_receipt_date"]) > late
+    assert (await asked(client, item(chain), late, record=False))["reserved"] == first["order_quantity"]
+
+
+async def test_asked_a_third_time_on_the_same_day_the_answer_stays(client: httpx.AsyncClient, chain: Panel) -> None:
+    day = due_day(chain)
+    first = await asked(client, item(chain), day)
+    arrival = {"arrival_date": first["expected_receipt_date"], "quantity": first["order_quantity"]}
+    shown = item(chain, open_orders=[arrival])
+    again = [await asked(client, shown, day) for _ in range(3)]
+    assert again[0]["order_quantity"] == 0
+    assert again[0] == again[1] == again[2]
+
+
+async def test_two_who_ask_at_once_leave_one_open_decision(client: httpx.AsyncClient, chain: Panel) -> None:
+    day = due_day(chain)
+    await asyncio.gather(*(asked(client, item(chain, on_hand=n), day) for n in range(6)))
+    states = [one["status"] for one in (await client.get(DECISIONS)).json()["items"]]
+    assert states.count("open") == 1

@@ -282,3 +282,12 @@ async def test_a_text_that_a_database_cannot_hold_is_refused_or_harmless(
         await put(client, "calendar", [{"location_id": nul, "date": "2019-04-30", "open": 1}]),
     ]
     assert {answer.status_code for answer in answers} <= {200, 201, 422}
+
+
+async def test_open_orders_that_are_sent_twice_at_once_are_stored_once(client: httpx.AsyncClient, chain: Panel) -> None:
+    import asyncio
+
+    rows = [key(chain, n) | {"arrival_date": "2019-05-02", "quantity": n + 1} for n in range(chain.series_count)]
+    for _ in range(5):
+        await asyncio.gather(*(put(client, "open-orders", rows) for _ in range(4)))
+        assert len(await everything(client, "open-orders")) == len(rows)
