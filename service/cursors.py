@@ -13,7 +13,7 @@ MOST = 2**63  # whole numbers from here on fit into no column
 
 def cursor_of(*place: str | int) -> str:
     """Where a page ended."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps(place, ensure_ascii=False).encode()).decode()
 
 
 def place_of(cursor: str, kinds: tuple[type, ...]) -> list[str | int]:
@@ -25,7 +25,7 @@ def place_of(cursor: str, kinds: tuple[type, ...]) -> list[str | int]:
     try:
         place = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
         whole = isinstance(place, list) and tuple(type(part) for part in place) == kinds
-        if whole and all(abs(part) < MOST for part in place if isinstance(part, int)):
+        if whole and all(abs(part) < MOST if isinstance(part, int) else part.encode() is not None for part in place):
             return list(place)
     except (binascii.Error, ValueError, RecursionError):
         pass

@@ -1,6 +1,6 @@
 """Connections to the system of record: SQLite by default, PostgreSQL by URL, and its migrations.
 
-A `reading` sees one consistent state; a `writing` is one transaction that happens whole or not at all. In SQLite a
+A `reading` changes nothing; a `writing` is one transaction that happens whole or not at all. In SQLite a
 writing takes the write lock at its beginning, so that two of them wait for each other where PostgreSQL locks rows.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,8 @@ class Decisions:
         if cursor is not None:
             moment, last = place_of(cursor, (str, str))
             try:
-                after = datetime.fromisoformat(str(moment)), str(last)
-            except ValueError:
+                after = datetime.fromisoformat(str(moment)).astimezone(UTC), str(last)
+            except (ValueError, OverflowError):
                 raise unknown_cursor(cursor) from None
         with self._store.database.reading() as connection:
             rows = decisions_page(connection, matching, after, limit + 1)

@@ -23,9 +23,10 @@ from service.problems import ProblemError, RowError
 from service.store import Store, bump_revision, note_history
 from service.tables import calendar, history, inventory, items
 from simulator.canonical import check_calendar
-from simulator.demand_table import FIRST_YEAR, check_demand
+from simulator.demand_table import check_demand
 from simulator.item_table import check_items, items_of
 from simulator.tables import (
+    FIRST_YEAR,
     KEY,
     DataError,
     Problem,
@@ -41,6 +42,7 @@ HISTORY_COLUMNS = ("units_sold", "in_stock", "price", "promotion")
 FLAGS = ("open", "holiday", "school_holiday", "order_open", "delivery_open")
 MOST_DAYS_AHEAD = 3650  # an order that arrives later is a typing error
 MOST_UNITS = 1e12
+MOST_COLUMNS = 64
 
 Store_ = Callable[[sa.Connection], Answered]
 
@@ -67,7 +69,7 @@ class Feeds:
         settings = self._settings()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
-            given = _table(body, form)
+            given = _table(body, form, whole=True)
             for column in [c for c in ("unit_cost", "oos_mask", "traffic") if c in given.columns]:
                 raise DataError([Problem("history", column, None, "", "is for training; the service does not keep it")])
             table, problems = check_demand("history", given, settings["period_days"])
@@ -118,7 +120,7 @@ class Feeds:
         self._settings()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
-            given = _table(body, form)
+            given = _table(body, form, whole=True)
             check_columns("calendar", given, ["location_id", "date"])
             table = check_calendar("calendar", given, set())
             place = pl.col("location_id")
@@ -219,8 +221,8 @@ def _twice(file: str, table: pl.DataFrame) -> list[Problem]:
 # ---------------------------------------------------------------------------------------------------------------- forms
 
 
-def _table(body: bytes, form: str) -> pl.DataFrame:
-    """A body as a table; from JSON all columns are text, as in a CSV file.
+def _table(body: bytes, form: str, *, whole: bool = False) -> pl.DataFrame:
+    """A body as a table; from JSON all columns are text, as in a CSV file. `whole`: all rows have all columns.
 
     Raises:
         ProblemError: 415 for another form, 422 for a body that is none.
@@ -233,6 +235,8 @@ def _table(body: bytes, form: str) -> pl.DataFrame:
             raise _no_table(f"cannot be read as Parquet ({(str(error).splitlines() or ['empty'])[0][:200]})") from None
     elif kind in (JSON, NDJSON):
         rows = _json_rows(body) if kind == JSON else _lines(body)
+        if whole:
+            _check_whole(rows)
         table = pl.DataFrame(_texts(rows), strict=False)
     else:
         detail = f"Content-Type: must be {JSON}, {NDJSON} or {PARQUET}, got {kind[:80] or 'none'!r}"
@@ -253,7 +257,7 @@ def _json_rows(body: bytes) -> list[Any]:
 
 
 def _lines(body: bytes) -> list[Any]:
-    rows = []
+    rows: list[Any] = []
     for number, line in enumerate(body.splitlines()):
         if line.strip():
             try:
@@ -267,13 +271,39 @@ def _texts(rows: list[Row]) -> dict[str, list[str | None]]:
     columns: dict[str, list[str | None]] = {}
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise _no_table(f"must hold objects; row {number} is {str(row)[:80]}")
+            raise _no_table(f"must hold objects; row {number} is {ascii(row)[:80]}")
         for name, value in row.items():
             if isinstance(value, dict | list):
-                raise _no_table(f"must hold plain values; row {number}, {name} is {str(value)[:80]}")
-            column = columns.setdefault(name, [None] * len(rows))
-            column[number] = value if value is None or isinstance(value, str) else json.dumps(value)
+                raise _no_table(f"must hold plain values; row {number}, {name!a} is {ascii(value)[:80]}")
+            if name not in columns and len(columns) == MOST_COLUMNS:
+                raise _no_table(f"has more than {MOST_COLUMNS} columns")
+            text = value if value is None or isinstance(value, str) else json.dumps(value)
+            if not _is_text(name) or not _is_text(text or ""):
+                raise _no_table(f"must hold Unicode text; row {number}, {name!a} is {ascii(value)[:80]}")
+            columns.setdefault(name, [None] * len(rows))[number] = text
     return columns
+
+
+def _is_text(value: str) -> bool:
+    """Whether it has no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_whole(rows: list[Any]) -> None:
+    """Rows that correct others have to have the same columns: one that is left out somewhere would erase what is stored."""
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        return
+    columns = {name for row in rows for name in row}
+    for number, row in enumerate(rows):
+        missing = sorted(columns - row.keys())
+        if missing:
+            raise _no_table(
+                f"must have the same columns in all rows; row {number} lacks {missing[0]!a}, null erases it"
+            )
 
 
 def _no_table(what: str) -> ProblemError:

@@ -72,6 +72,7 @@ class Write(NamedTuple):
             answered = act(connection)
             said = {"status": answered.status, "body": json.dumps(answered.body), "etag": answered.etag}
             connection.execute(sa.update(idempotency_keys).where(self._mine).values(**said))
+            forget_old_keys(connection)
             return _response(answered)
 
     @property
@@ -131,7 +132,7 @@ async def digest_of(request: Request) -> str:
     return digest.hexdigest()
 
 
-def forget_old_keys(database: Database) -> None:
+def forget_old_keys(connection: sa.Connection) -> None:
     """Drop what is older than a week."""
-    with database.writing() as connection:
-        connection.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.created_at < datetime.now(UTC) - KEPT))
+    old = idempotency_keys.c.created_at < datetime.now(UTC) - KEPT
+    connection.execute(sa.delete(idempotency_keys).where(old))

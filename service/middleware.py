@@ -1,4 +1,4 @@
-"""What happens around every request: a number that logs and answers share, and a limit on its body."""
+"""What happens around every request: a number of its own, and a limit on its body."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _GOOD = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 class Requests:
     """ASGI middleware.
 
-    The caller's `X-Request-ID` is kept where it is harmless in a log line, else one is drawn; every answer carries it. A body
+    The caller's `X-Request-ID` is kept where it is harmless in a log line, else one is drawn; answers carry it, all but those to a
+    failure of the service itself. A body
     that is longer than allowed ends in a problem document, whether its length was announced or not.
     """
 

@@ -74,6 +74,14 @@ def versions_of(connection: sa.Connection, override_id: int) -> list[Row]:
     return [{**row, "fields": json.loads(row["fields"])} for row in rows]
 
 
+def writers_of(connection: sa.Connection, override_id: int) -> set[str]:
+    """Who has written at it since it was last approved."""
+    writers: set[str] = set()
+    for version in versions_of(connection, override_id):
+        writers = set() if version["action"] == "approved" else writers | {version["by"]}
+    return writers
+
+
 def overrides_page(
     connection: sa.Connection, matching: Row, selling_on: date | None, after: int, limit: int
 ) -> list[Row]:

@@ -32,11 +32,12 @@ from service.override_store import (
     find_override,
     overrides_page,
     versions_of,
+    writers_of,
 )  # fmt: skip
 from service.preview import preview, scope_of
 from service.problems import ProblemError, RowError
 from service.recommender import Recommender
-from service.store import Store
+from service.store import Store, count_series
 
 UNSTORED = sys.maxsize  # the number of an override that has none yet: newer than all
 SCOPE = ("item_id", "location_id", "category")
@@ -93,7 +94,9 @@ class Overrides:
 
         def store(connection: sa.Connection) -> StoredOverride:
             row = self._mine(connection, override_id, etag(seen["version"]))
-            return _stored(change_override(connection, row, changes, "changed", by), self._count(row))
+            return _stored(
+                change_override(connection, row, changes, "changed", by), count_series(connection, _scope(row))
+            )
 
         return store
 
@@ -101,17 +104,19 @@ class Overrides:
         """Put a pending override into effect.
 
         Raises:
-            ProblemError: 404, 412 or 428, see `_mine`; 409 where it is not pending; 403 where its author asks.
+            ProblemError: 404, 412 or 428, see `_mine`; 409 where it is not pending; 403 where its writers ask.
         """
         row = self._mine(connection, override_id, if_match)
         if row["state"] != PENDING:
             raise ProblemError(
                 409, "not-pending", "There is nothing to approve", f"override {override_id} is in effect"
             )
-        if row["changed_by"] == by:
-            detail = f"override {override_id} was written with the key {by!r}; a second person has to approve it"
+        if by in writers_of(connection, override_id):
+            detail = f"the key {by!r} has a hand in override {override_id}; a second person has to approve it"
             raise ProblemError(403, "second-person-needed", "Another person has to approve", detail)
-        return _stored(change_override(connection, row, {"state": ACTIVE}, "approved", by), self._count(row))
+        return _stored(
+            change_override(connection, row, {"state": ACTIVE}, "approved", by), count_series(connection, _scope(row))
+        )
 
     def withdraw(self, connection: sa.Connection, override_id: int, if_match: str | None, by: str) -> StoredOverride:
         """Take an override out of effect; its history stays.
@@ -120,7 +125,9 @@ class Overrides:
             ProblemError: 404, 412 or 428, see `_mine`.
         """
         row = self._mine(connection, override_id, if_match)
-        return _stored(change_override(connection, row, {"state": DELETED}, "deleted", by), self._count(row))
+        return _stored(
+            change_override(connection, row, {"state": DELETED}, "deleted", by), count_series(connection, _scope(row))
+        )
 
     def get(self, override_id: int) -> StoredOverride:
         """One override, withdrawn ones too.
@@ -130,9 +137,9 @@ class Overrides:
         """
         with self._store.database.reading() as connection:
             row = find_override(connection, override_id)
-        if row is None:
-            raise _unknown(override_id)
-        return _stored(row, self._count(row))
+            if row is None:
+                raise _unknown(override_id)
+            return _stored(row, count_series(connection, _scope(row)))
 
     def history(self, override_id: int) -> list[OverrideVersion]:
         """Every version, oldest first.
@@ -155,8 +162,8 @@ class Overrides:
         after = 0 if cursor is None else int(place_of(cursor, (int,))[0])
         with self._store.database.reading() as connection:
             rows = overrides_page(connection, matching, selling_on, after, limit + 1)
-        following = cursor_of(rows[limit - 1]["id"]) if len(rows) > limit else None
-        return OverridePage(items=[_stored(row, self._count(row)) for row in rows[:limit]], next_cursor=following)
+            found = [_stored(row, count_series(connection, _scope(row))) for row in rows[:limit]]
+        return OverridePage(items=found, next_cursor=cursor_of(rows[limit - 1]["id"]) if len(rows) > limit else None)
 
     # --------------------------------------------------------------------------------------------------------- rules
 
@@ -194,8 +201,9 @@ class Overrides:
             return ACTIVE
         return PENDING if self.preview(body, override_id).needs_approval else ACTIVE
 
-    def _count(self, row: Row) -> int:
-        return len(self._store.series_of({name: row[name] for name in SCOPE if row[name]}))
+
+def _scope(row: Row) -> dict[str, str]:
+    return {name: row[name] for name in SCOPE if row[name]}
 
 
 def etag(version: int) -> str:

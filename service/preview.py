@@ -39,8 +39,8 @@ def preview(recommender: Recommender, store: Store, override: Override, limit: f
     Args:
         recommender: answers for the series.
         store: knows which they are.
-        override: not stored yet, or a new version of one that is.
-        limit: money above which it needs a second person; None: never.
+        override: not stored yet, or a new version of one that is; the comparison is with none.
+        limit: money above which it needs a second person, and so does what cannot be judged; None: never.
 
     Raises:
         ProblemError: 422 where it covers more series than a preview reads, 503 where nothing can be answered.
@@ -59,7 +59,7 @@ def preview(recommender: Recommender, store: Store, override: Override, limit: f
     found = Preview(
         as_of=day, currency=currency, series_in_scope=len(series), series_changed=changed,
         series_unchanged=len(known) - changed, order_units=sum(known), money=money,
-        needs_approval=limit is not None and size > limit, note="",
+        needs_approval=limit is not None and (size > limit or any(e.money is None for e in effects)), note="",
         series=sorted(effects, key=lambda e: -abs(e.order_units or 0.0))[:SHOWN],
     )  # fmt: skip
     return found.model_copy(update={"note": _note(found, len(effects) - len(known))})
@@ -139,7 +139,7 @@ def _compared(
     asked: Asked, panel: Panel, rows: list[int], spans: list[Span], stored: list[Override], override: Override
 ) -> list[SeriesEffect]:
     others = [one for one in stored if one.id != override.id]
-    before = [matching_override(stored, panel, n, span) for n, span in zip(rows, spans, strict=True)]
+    before = [matching_override(others, panel, n, span) for n, span in zip(rows, spans, strict=True)]
     after = [matching_override([*others, override], panel, n, span) for n, span in zip(rows, spans, strict=True)]
     old, new = asked.order(before, spans), asked.order(after, spans)
     units = new.order.order_quantity - old.order.order_quantity

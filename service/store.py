@@ -6,6 +6,7 @@ No arithmetic and no HTTP here: rows in, rows out.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -88,6 +89,7 @@ class Store:
                 "first_recorded": first,
                 "last_recorded": last,
                 "loaded_at": now,
+                "revision": _new_revision(),
             }
             connection.execute(sa.insert(datasets), row)
 
@@ -230,7 +232,20 @@ _CALENDAR_SCHEMA = {
 
 def bump_revision(connection: sa.Connection) -> None:
     """Make cached rows of observations unreachable."""
-    connection.execute(sa.update(datasets).values(revision=datasets.c.revision + 1))
+    connection.execute(sa.update(datasets).values(revision=_new_revision()))
+
+
+def _new_revision() -> int:
+    """Drawn, not counted: another database on the same Redis, or one restored from a backup, would count the same."""
+    return secrets.randbits(31)
+
+
+def count_series(connection: sa.Connection, scope: dict[str, str]) -> int:
+    """How many known series have all of these values, by column."""
+    query = sa.select(sa.func.count()).select_from(items)
+    for column, value in scope.items():
+        query = query.where(items.c[column] == value)
+    return int(connection.scalar(query) or 0)
 
 
 def note_history(connection: sa.Connection, first: date | None, last: date | None) -> None:

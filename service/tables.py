@@ -38,7 +38,7 @@ datasets = Table(
     "datasets", metadata, Column("id", Integer, primary_key=True), Column("settings", String, nullable=False),
     Column("fingerprint", String, nullable=False), Column("first_recorded", Date), Column("last_recorded", Date),
     Column("loaded_at", Moment(), nullable=False),
-    Column("revision", Integer, nullable=False, server_default="0"),  # grows with every feed that observations rest on
+    Column("revision", Integer, nullable=False, server_default="0"),  # drawn at every feed that observations rest on
 )  # fmt: skip
 items = Table(
     "items", metadata, *_key(), Column("category", String), Column("attributes", String, nullable=False),

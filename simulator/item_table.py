@@ -35,6 +35,7 @@ ITEM_FLOATS = [
     "max_order_qty", "min_stock", "max_stock", "expected_daily_demand", "expected_turnover_days", "shelf_life_days",
     "unit_volume", "order_cutoff_days",
 ]  # fmt: skip
+NEVER = "9999-12-31"  # what ERP systems write where a date has no end
 STATUSES = ("active", "phase_out", "new")
 MOST_DAYS = 3650  # of a lead time or a review period; more is a typing error
 
@@ -65,6 +66,8 @@ def check_items(file: str, table: pl.DataFrame, period_days: int) -> tuple[pl.Da
     for column in [c for c in ITEM_TEXTS if c in table.columns]:
         table = cast(file, table, column, pl.String(), "text", problems)
     if "orderable_until" in table.columns:
+        never = pl.col("orderable_until").cast(pl.String) == NEVER
+        table = table.with_columns(pl.when(never).then(None).otherwise("orderable_until").alias("orderable_until"))
         table = cast(file, table, "orderable_until", pl.Date(), "a date, YYYY-MM-DD", problems)
         table = cast(file, table, "orderable_until", pl.String(), "text")
     for column in [c for c in ITEM_FLOATS if c in table.columns]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import polars as pl
 KEY = ["item_id", "location_id"]
 QUANTITY = "must be a number of at least 0"
 SHOWN_CHARACTERS = 80  # of a value in a message
+MOST_CHARACTERS = 200  # of a name
+FIRST_YEAR, LAST_YEAR = 1970, 2199  # a date outside is a typing error
+LAST_DAY = (date(LAST_YEAR, 12, 31) - date(1970, 1, 1)).days
 
 Series = tuple[str, str]  # item_id, location_id
 
@@ -114,15 +118,18 @@ def cast(
         DataError: for a column of a wrong type; for a wrong value where `problems` is None.
     """
     before = table[column]
-    if before.dtype == dtype:
+    if before.dtype == dtype and dtype != pl.Date:
         return table
     after = _converted(before, dtype)
     if after is None:
         raise fail(file, column, f"must be {what}", before.dtype)
+    if dtype == pl.Date:
+        after, what = _plausible(after), f"{what}, in the years {FIRST_YEAR} to {LAST_YEAR}"
     lost = after.is_null() & before.is_not_null()
     if before.dtype == pl.String:
         lost &= before != ""
-    found = offences(file, table, column, lost, f"must be {what}")
+    shown = table.with_columns(before.to_physical()) if before.dtype.is_temporal() else table
+    found = offences(file, shown, column, lost, f"must be {what}")
     if found and problems is None:
         raise DataError(found)
     if problems is not None:
@@ -130,9 +137,17 @@ def cast(
     return table.with_columns(after.alias(column))
 
 
+def _plausible(days: pl.Series) -> pl.Series:
+    """Dates, null outside the years 1970 to 2199: such a date is a typing error, and not every library can hold it."""
+    number = days.to_physical()
+    return days.set(~number.is_between(0, LAST_DAY), None)
+
+
 def _converted(before: pl.Series, dtype: pl.DataType) -> pl.Series | None:
     """The column cast, null where a value does not fit; None where the types have nothing in common."""
     source = before.dtype
+    if source == dtype:
+        return before
     if source == pl.String and dtype == pl.Date:
         return before.str.to_date("%Y-%m-%d", strict=False)
     if dtype == pl.Boolean:
@@ -150,7 +165,7 @@ def _flags(before: pl.Series) -> pl.Series | None:
     if before.dtype == pl.Null:
         return before.cast(pl.Boolean)
     if before.dtype == pl.String:
-        words = {"true": True, "1": True, "false": False, "0": False}
+        words = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
         return before.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
     if before.dtype.is_numeric():
         numbers = {0.0: False, 1.0: True}
@@ -187,6 +202,8 @@ def with_keys(file: str, table: pl.DataFrame, problems: list[Problem]) -> pl.Dat
         table = cast(file, table, column, pl.String(), "text").with_columns(pl.col(column).fill_null(""))
     for column in KEY:
         problems += offences(file, table, column, pl.col(column) == "", "must not be empty")
+        long = pl.col(column).str.len_chars() > MOST_CHARACTERS
+        problems += offences(file, table, column, long, f"must have at most {MOST_CHARACTERS} characters")
     return table
 
 

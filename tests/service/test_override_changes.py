@@ -155,6 +155,41 @@ async def test_above_the_limit_a_second_person_approves(settings: Settings, chai
         app.state.store.close()
 
 
+async def test_no_way_around_the_second_person(settings: Settings, chain: Panel) -> None:
+    """Not in small steps, not by a friend's typo, not where the effect is unknown."""
+    app = create_app(settings.model_copy(update={"approval_money": 3000.0}))
+    try:
+        async with client_of(app, "ann") as ann, client_of(app, "bob") as bob:
+            small = await created(ann, chain, mode="add_units", value=50)
+            assert small["state"] == "active"
+            states = []
+            for value in range(100, 2001, 100):
+                step = {"value": value}
+                changed = await ann.patch(f"{PATH}/{small['id']}", json=step, headers={"If-Match": "*"})
+                states.append(changed.json()["state"])
+            assert states[0] == "active"
+            assert states[-1] == "pending"
+            await bob.patch(f"{PATH}/{small['id']}", json={"reason": "a festival"}, headers={"If-Match": "*"})
+            for who in (ann, bob):
+                own = await who.post(f"{PATH}/{small['id']}/approval", headers={"If-Match": "*"})
+                assert own.status_code == 403
+            far = {"selling_from": "2019-12-01", "selling_to": "2019-12-05", "mode": "add_units", "value": 1e9}
+            assert (await created(ann, chain, **far))["state"] == "pending"
+    finally:
+        app.state.store.close()
+
+
+async def test_many_changes_at_once_all_come_through(client: httpx.AsyncClient, chain: Panel) -> None:
+    import asyncio
+
+    body = {"overrides": [{**FIELDS, **scope(chain)}] * 24}
+    made = (await client.post(f"{PATH}/bulk", json=body)).json()["items"]
+    gone = await asyncio.gather(
+        *(client.delete(f"{PATH}/{one['id']}", headers={"If-Match": "*"}) for one in made)
+    )  # fmt: skip
+    assert {answer.status_code for answer in gone} == {200}
+
+
 async def test_overrides_survive_a_new_dataset(client: httpx.AsyncClient, app: FastAPI, chain: Panel) -> None:
     from service.loading import load_panel
 

@@ -96,7 +96,7 @@ BAD_CELLS = [
     ("demand", 3, "date", "2024-01-02", "demand.csv, column date, row 3: 2024-01-02: this series has this date twice"),
     ("demand", 10, "date", "2024-01-12", "demand.csv, column date, row 10: 2024-01-12: follows a gap: a series has a "
      "row for every period between its first and its last"),
-    ("demand", 10, "date", "9024-01-12", "demand.csv, column date, row 10: 9024-01-12: must lie between the years"),
+    ("demand", 10, "date", "9024-01-12", "demand.csv, column date, row 10: '9024-01-12': must be a date, YYYY-MM-DD, in the years 1970 to 2199"),
     ("demand", 11, "item_id", "z", "demand.csv, column item_id, row 11: 'z': this series is not in items"),
     ("demand", 11, "item_id", "", "demand.csv, column item_id, row 11: must not be empty"),
     ("demand", 11, "location_id", "", "demand.csv, column location_id, row 11: must not be empty"),
