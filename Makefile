@@ -43,7 +43,7 @@ bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classica
 	$(BIN)/python -m tests.benchmarks.censoring $(RESULTS)
 
 results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; docs/results and the README's table
-	$(BIN)/orpr backtest $(FRESH) --min-in-stock 0.9 $(ROWS) --policy adapted=$(RUN)-freshretail \
+	$(BIN)/orpr backtest $(FRESH) --min-in-stock 0.9 $(ROWS) $(foreach s,0 1 2 3 4,--policy adapted=$(RUN)-freshretail-seed$(s)) \
 	    --policy adapted+RL=$(RUN)-freshretail-rl --results $(RESULTS)
 	$(BIN)/orpr backtest $(FRESH) --replay recovered $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest $(ONLINE) $(ROWS) --policy adapted=$(RUN)-online --policy zero-shot=runs/no-online-5 --results $(RESULTS)
@@ -57,10 +57,10 @@ foundation: $(VENV)/.dev  ## rebuild the shipped policies from the datasets in $
 	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config foundation --also-dl --out $(RUN)
 	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --by-week --config weekly-foundation --also-dl --out runs/weekly-2
 	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --from $(RUN)-dl --out $(RUN)-rl
-	$(TRAIN) $(FRESH) --from $(CHAMPION) --out $(RUN)-freshretail
+	for s in 0 1 2 3 4; do $(TRAIN) --seed $$s $(FRESH) --from $(CHAMPION) --out $(RUN)-freshretail-seed$$s || exit 1; done
 	$(TRAIN) $(BAKERY) --from $(CHAMPION) --out $(RUN)-bakery
 	$(TRAIN) $(ONLINE) --from $(CHAMPION) --out $(RUN)-online
-	$(TRAIN) $(FRESH) --config foundation-rl --from $(RUN)-freshretail --out $(RUN)-freshretail-rl
+	$(TRAIN) $(FRESH) --config foundation-rl --from $(RUN)-freshretail-seed0 --out $(RUN)-freshretail-rl
 	$(TRAIN) $(FRESH) $(BAKERY) --config foundation --out runs/no-online-5
 	for s in 0 1 2 3 4; do $(TRAIN) --seed $$s $(VN2) --test-days 224 --from $(WEEKLY) --out runs/vn2-3-seed$$s || exit 1; done
 	$(TRAIN) $(VN2) --test-days 224 --config weekly --also-dl --out runs/vn2-3

@@ -10,6 +10,7 @@ import numpy as np
 from orpr.progress import Report
 from service.features import FeatureRows, MemoryCache
 from service.loading import load_panel
+from service.memory import Memory
 from service.policy import Policy, resolve_bundle
 from service.recommender import Recommender
 from service.schemas import RecommendationItem
@@ -34,7 +35,8 @@ def decisions(repeats: int, report: Report) -> list[Measured]:
         settings = Settings(database_url=f"sqlite:///{folder}/bench.db")
         store = Store(settings.database_url)
         load_panel(store, panel, "bench", draw_stock=True)
-        recommender = Recommender(settings, store, FeatureRows(store, MemoryCache()), lambda: policy)
+        memory = Memory(store, settings.decision_expiry_days)
+        recommender = Recommender(settings, store, FeatureRows(store, MemoryCache()), memory, lambda: policy)
         for count in BATCHES:
             asked = [RecommendationItem(item_id=i, location_id=p, on_hand=9.0) for i, p in keys[:count]]
             observation = observer.observe(np.arange(count), np.full(count, panel.last_recorded))
