@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from sqlalchemy.dialects import postgresql, sqlite
 
 NEWEST = "head"
 BEFORE_MIGRATIONS = "0001"  # what stores held before there were migrations
@@ -85,6 +86,11 @@ class Database:
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+def insert_into(connection: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT of the connection's dialect, which knows `on_conflict_...`."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _check_unversioned(connection: sa.Connection) -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from service.feed_store import lock_series
+from service.database import insert_into
+from service.store import lock_series
 from service.tables import decision_outcomes, decisions
 
 OPEN, SUPERSEDED, SEEN = "open", "superseded", "seen"
@@ -28,11 +28,10 @@ def add_decisions(connection: sa.Connection, rows: Sequence[Row]) -> None:
         rows: the columns of `decisions`; no two of the same series.
     """
     lock_series(connection, [(row["location_id"], row["item_id"]) for row in rows])
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     for at in range(0, len(rows), AT_ONCE):
         part = rows[at : at + AT_ONCE]
         _supersede(connection, part)
-        connection.execute(insert(decisions).on_conflict_do_nothing(), part)
+        connection.execute(insert_into(connection, decisions).on_conflict_do_nothing(), part)
         for start in range(0, len(part), CHUNK):  # what gave way earlier and is asked again counts again
             again = decisions.c.id.in_([row["id"] for row in part[start : start + CHUNK]])
             closed = decisions.c.status == SUPERSEDED
@@ -52,14 +51,14 @@ def _supersede(connection: sa.Connection, rows: Sequence[Row]) -> None:
 
 
 def counting_decisions(connection: sa.Connection, places: Sequence[str], first: date, day: date) -> list[Row]:
-    """Decisions of some locations that may still be on their way, oldest first: ordered ones, and others from the order day
-    `first` on; of `day` itself also those that gave way to others or ordered nothing.
+    """Decisions of some locations that may still be on their way, oldest first: ordered and seen ones, and open ones from the
+    order day `first` on; of `day` itself also those that gave way to others or ordered nothing.
 
     Each with its inputs; `quantity` is what was ordered, or else advised.
     """
     quantity = sa.func.coalesce(decisions.c.ordered_quantity, decisions.c.order_quantity).label("quantity")
     status, placed = decisions.c.status, decisions.c.order_date
-    told = sa.or_(status.in_(ORDERED), sa.and_(status.in_((OPEN, SEEN)), placed >= first))
+    told = sa.or_(status.in_((*ORDERED, SEEN)), sa.and_(status == OPEN, placed >= first))
     coming = sa.and_(told, placed < day, quantity > 0)
     today = sa.and_(placed == day, status.in_((OPEN, SUPERSEDED, SEEN, *ORDERED)))
     found: list[Row] = []
@@ -80,11 +79,21 @@ def mark_seen(connection: sa.Connection, ids: Sequence[str]) -> None:
         connection.execute(sa.update(decisions).where(*mine).values(status=SEEN))
 
 
-def find_decision(connection: sa.Connection, decision_id: str, *, locked: bool = False) -> Row | None:
-    """One decision with all that it saw; `locked` keeps others from changing it until the transaction ends."""
+def find_decision(connection: sa.Connection, decision_id: str) -> Row | None:
+    """One decision with all that it saw."""
     query = sa.select(decisions).where(decisions.c.id == decision_id)
-    row = connection.execute(query.with_for_update() if locked else query).mappings().one_or_none()
+    row = connection.execute(query).mappings().one_or_none()
     return None if row is None else dict(row)
+
+
+def lock_decision(connection: sa.Connection, decision_id: str) -> Row | None:
+    """The same, and others are kept off its series until the transaction ends. The series is what everybody locks first:
+    a lock on the decision's row would wait for one that waits for us."""
+    row = find_decision(connection, decision_id)
+    if row is None:
+        return None
+    lock_series(connection, [(row["location_id"], row["item_id"])])
+    return find_decision(connection, decision_id)
 
 
 def decisions_page(
@@ -111,7 +120,8 @@ def decisions_page(
 def add_outcome(
     connection: sa.Connection, decision: Row, status: str, quantity: float | None, note: str, by: str
 ) -> None:
-    """What became of a decision; an earlier outcome stays in the history. Others open for the same order are closed."""
+    """What became of a decision, as `lock_decision` gave it; an earlier outcome stays in the history. Others open for the
+    same order are closed."""
     mine = decision_outcomes.c.decision_id == decision["id"]
     number = connection.scalar(sa.select(sa.func.count()).select_from(decision_outcomes).where(mine)) or 0
     connection.execute(
@@ -120,7 +130,6 @@ def add_outcome(
             at=datetime.now(UTC), by=by,
         )
     )  # fmt: skip
-    lock_series(connection, [(decision["location_id"], decision["item_id"])])
     ordered = decision["order_quantity"] if status == "ordered" else quantity
     settled = sa.update(decisions).where(decisions.c.id == decision["id"])
     connection.execute(settled.values(status=status, ordered_quantity=ordered))

@@ -6,8 +6,6 @@ bad row and nothing is stored; the answer names every series' first.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -15,8 +13,9 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
+from service.feed_forms import table_of
 from service.feed_schemas import FeedResult
-from service.feed_store import Row, replace_open_orders, upsert, upsert_newer
+from service.feed_store import replace_open_orders, upsert, upsert_newer
 from service.idempotency import Answered
 from service.loading import item_rows
 from service.problems import ProblemError, RowError
@@ -37,12 +36,10 @@ from simulator.tables import (
     with_keys,
 )  # fmt: skip
 
-JSON, NDJSON, PARQUET = "application/json", "application/x-ndjson", "application/vnd.apache.parquet"
 HISTORY_COLUMNS = ("units_sold", "in_stock", "price", "promotion")
 FLAGS = ("open", "holiday", "school_holiday", "order_open", "delivery_open")
 MOST_DAYS_AHEAD = 3650  # an order that arrives later is a typing error
 MOST_UNITS = 1e12
-MOST_COLUMNS = 64
 
 Store_ = Callable[[sa.Connection], Answered]
 
@@ -60,7 +57,7 @@ class Feeds:
             ProblemError: 415, 422 naming the rows, or 503 without a dataset; so do the others.
         """
         period_days = int(self._settings()["period_days"])
-        table = _checked(lambda: check_items("items", _table(body, form), period_days))
+        table = _checked(lambda: check_items("items", table_of(body, form), period_days))
         rows = item_rows(items_of(table))
         return _storing(len(rows), lambda c: upsert(c, items, ("location_id", "item_id"), rows), bump_revision)
 
@@ -69,7 +66,7 @@ class Feeds:
         settings = self._settings()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
-            given = _table(body, form, whole=True)
+            given = table_of(body, form, whole=True)
             for column in [c for c in ("unit_cost", "oos_mask", "traffic") if c in given.columns]:
                 raise DataError([Problem("history", column, None, "", "is for training; the service does not keep it")])
             table, problems = check_demand("history", given, settings["period_days"])
@@ -82,11 +79,11 @@ class Feeds:
         table = _checked(check)
         columns = [*KEY, "date", *(c for c in HISTORY_COLUMNS if c in table.columns)]
         rows = table.select(columns).to_dicts()
-        sold = table.filter(pl.col("units_sold").is_not_null())["date"]
+        sold = table.filter(pl.col("units_sold").is_not_null())["date"].to_list()
 
         def store(connection: sa.Connection) -> int:
             stored = upsert(connection, history, ("location_id", "item_id", "date"), rows, stamped="recorded_at")
-            note_history(connection, sold.min(), sold.max())  # type: ignore[arg-type]
+            note_history(connection, min(sold, default=None), max(sold, default=None))
             return stored
 
         return _storing(len(rows), store, bump_revision)
@@ -96,7 +93,7 @@ class Feeds:
         self._settings()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
-            table, problems = _quantities("inventory", _table(body, form), "date", "on_hand", 0)
+            table, problems = _quantities("inventory", table_of(body, form), "date", "on_hand", 0)
             return table, problems + _twice("inventory", table) + self._unknown_series("inventory", table)
 
         rows = [row | {"drawn": False} for row in _checked(check).to_dicts()]
@@ -108,7 +105,7 @@ class Feeds:
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
             table, problems = _quantities(
-                "open_orders", _table(body, form), "arrival_date", "quantity", MOST_DAYS_AHEAD
+                "open_orders", table_of(body, form), "arrival_date", "quantity", MOST_DAYS_AHEAD
             )
             return table, problems + self._unknown_series("open_orders", table)
 
@@ -120,7 +117,7 @@ class Feeds:
         self._settings()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
-            given = _table(body, form, whole=True)
+            given = table_of(body, form, whole=True)
             check_columns("calendar", given, ["location_id", "date"])
             table = check_calendar("calendar", given, set())
             place = pl.col("location_id")
@@ -216,95 +213,3 @@ def _quantities(
 
 def _twice(file: str, table: pl.DataFrame) -> list[Problem]:
     return offences(file, table, "item_id", ~pl.struct(KEY).is_first_distinct(), "the series stands here twice")
-
-
-# ---------------------------------------------------------------------------------------------------------------- forms
-
-
-def _table(body: bytes, form: str, *, whole: bool = False) -> pl.DataFrame:
-    """A body as a table; from JSON all columns are text, as in a CSV file. `whole`: all rows have all columns.
-
-    Raises:
-        ProblemError: 415 for another form, 422 for a body that is none.
-    """
-    kind = form.partition(";")[0].strip().lower()
-    if kind == PARQUET:
-        try:
-            table = pl.read_parquet(io.BytesIO(body))
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            raise _no_table(f"cannot be read as Parquet ({(str(error).splitlines() or ['empty'])[0][:200]})") from None
-    elif kind in (JSON, NDJSON):
-        rows = _json_rows(body) if kind == JSON else _lines(body)
-        if whole:
-            _check_whole(rows)
-        table = pl.DataFrame(_texts(rows), strict=False)
-    else:
-        detail = f"Content-Type: must be {JSON}, {NDJSON} or {PARQUET}, got {kind[:80] or 'none'!r}"
-        raise ProblemError(415, "unsupported-media-type", "The body has an unknown form", detail)
-    if table.is_empty():
-        raise _no_table("has no rows")
-    return table
-
-
-def _json_rows(body: bytes) -> list[Any]:
-    try:
-        rows = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise _no_table(f"is not JSON ({str(error)[:200]})") from None
-    if not isinstance(rows, list):
-        raise _no_table("must be an array of rows")
-    return rows
-
-
-def _lines(body: bytes) -> list[Any]:
-    rows: list[Any] = []
-    for number, line in enumerate(body.splitlines()):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                raise _no_table(f"is not JSON in line {number} ({str(error)[:200]})") from None
-    return rows
-
-
-def _texts(rows: list[Row]) -> dict[str, list[str | None]]:
-    columns: dict[str, list[str | None]] = {}
-    for number, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise _no_table(f"must hold objects; row {number} is {ascii(row)[:80]}")
-        for name, value in row.items():
-            if isinstance(value, dict | list):
-                raise _no_table(f"must hold plain values; row {number}, {name!a} is {ascii(value)[:80]}")
-            if name not in columns and len(columns) == MOST_COLUMNS:
-                raise _no_table(f"has more than {MOST_COLUMNS} columns")
-            text = value if value is None or isinstance(value, str) else json.dumps(value)
-            if not _is_text(name) or not _is_text(text or ""):
-                raise _no_table(f"must hold Unicode text; row {number}, {name!a} is {ascii(value)[:80]}")
-            columns.setdefault(name, [None] * len(rows))[number] = text
-    return columns
-
-
-def _is_text(value: str) -> bool:
-    """Whether it has no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _check_whole(rows: list[Any]) -> None:
-    """Rows that correct others have to have the same columns: one that is left out somewhere would erase what is stored."""
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        return
-    columns = {name for row in rows for name in row}
-    for number, row in enumerate(rows):
-        missing = sorted(columns - row.keys())
-        if missing:
-            raise _no_table(
-                f"must have the same columns in all rows; row {number} lacks {missing[0]!a}, null erases it"
-            )
-
-
-def _no_table(what: str) -> ProblemError:
-    return ProblemError(422, "request-invalid", "The request is not valid", f"the body {what}; nothing is stored")

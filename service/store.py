@@ -248,6 +248,18 @@ def count_series(connection: sa.Connection, scope: dict[str, str]) -> int:
     return int(connection.scalar(query) or 0)
 
 
+def lock_series(connection: sa.Connection, series: Sequence[tuple[str, str]]) -> None:
+    """Keep other writings off some series, (location, item), until the transaction ends: two that delete and insert rows
+    of one series side by side would not see each other's. In SQLite a writing is alone anyway."""
+    if connection.dialect.name == "sqlite":
+        return
+    pairs = sa.tuple_(items.c.location_id, items.c.item_id)
+    order = items.c.location_id, items.c.item_id
+    for at in range(0, len(series), CHUNK):
+        part = sorted(series)[at : at + CHUNK]
+        connection.execute(sa.select(items.c.item_id).where(pairs.in_(part)).order_by(*order).with_for_update())
+
+
 def note_history(connection: sa.Connection, first: date | None, last: date | None) -> None:
     """Widen the recorded dates by those of new sales; None: there are none."""
     if first is None or last is None:
