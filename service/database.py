@@ -15,10 +15,19 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from service.changes import flush
+
+CONNECT_S = 5  # longest wait for a connection, or for SQLite's lock
 NEWEST = "head"
 BEFORE_MIGRATIONS = "0001"  # what stores held before there were migrations
 MIGRATION_LOCK = 7_263_001  # of PostgreSQL's advisory locks: processes that start together migrate one after the other
+
+
+# What SQLAlchemy raises where the database does not answer, or not in time.
+UNANSWERED = (OperationalError, InterfaceError, PoolTimeout)
 
 
 class StoreTooOld(RuntimeError):
@@ -37,11 +46,13 @@ class Database:
         for plain in ("postgresql://", "postgres://"):
             if url.startswith(plain):
                 url = "postgresql+psycopg://" + url.removeprefix(plain)
-        self.engine = sa.create_engine(url, pool_pre_ping=True)
+        waiting = {"connect_timeout": CONNECT_S} if "psycopg" in url else {"timeout": CONNECT_S}
+        self.engine = sa.create_engine(url, pool_pre_ping=True, pool_timeout=CONNECT_S, connect_args=waiting)
         self.dialect = self.engine.dialect.name
         if self.dialect == "sqlite":
             sa.event.listen(self.engine, "connect", _sqlite_settings)
             sa.event.listen(self.engine, "begin", _sqlite_begin)
+        self.writes = 0  # transactions of this process
         self._writer = self.engine.execution_options(writing=True)
 
     @contextmanager
@@ -54,7 +65,10 @@ class Database:
     def writing(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that is committed at the end, or undone by an error."""
         with self._writer.begin() as connection:
+            connection.info.pop("changes", None)
             yield connection
+            flush(connection)
+        self.writes += 1
 
     def migrate(self, revision: str = NEWEST) -> None:
         """Bring the schema to a revision, forwards or backwards, in one transaction.
@@ -106,7 +120,6 @@ def _sqlite_settings(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says so, not at the first change
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=5000")
     cursor.execute("PRAGMA synchronous=FULL")  # an acknowledged override survives a power cut
     cursor.close()
 

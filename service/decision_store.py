@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from service.changes import DECISIONS, note_change
 from service.database import insert_into
-from service.store import lock_series
+from service.store import Series, lock_series, of_series
 from service.tables import decision_outcomes, decisions
 
 OPEN, SUPERSEDED, SEEN = "open", "superseded", "seen"
@@ -20,6 +22,17 @@ Row = dict[str, Any]
 BRIEF = [column for column in decisions.c if column.name not in ("inputs", "answer", "observation")]
 
 
+class Advised(NamedTuple):
+    """A decision whose goods may be on their way."""
+
+    id: str
+    order_date: date
+    expected_receipt_date: date
+    quantity: float  # what was ordered, or else advised
+    status: str
+    seen: list[tuple[date, float]]  # the open orders that it knew
+
+
 def add_decisions(connection: sa.Connection, rows: Sequence[Row]) -> None:
     """Store decisions; one that is there already stays as it is, an open one for the same order gives way.
 
@@ -28,6 +41,7 @@ def add_decisions(connection: sa.Connection, rows: Sequence[Row]) -> None:
         rows: the columns of `decisions`; no two of the same series.
     """
     lock_series(connection, [(row["location_id"], row["item_id"]) for row in rows])
+    note_change(connection, DECISIONS, [(row["item_id"], row["location_id"]) for row in rows])
     for at in range(0, len(rows), AT_ONCE):
         part = rows[at : at + AT_ONCE]
         _supersede(connection, part)
@@ -50,30 +64,28 @@ def _supersede(connection: sa.Connection, rows: Sequence[Row]) -> None:
         connection.execute(sa.update(decisions).where(*still).values(status=SUPERSEDED))
 
 
-def counting_decisions(connection: sa.Connection, places: Sequence[str], first: date, day: date) -> list[Row]:
-    """Decisions of some locations that may still be on their way, oldest first: ordered and seen ones, and open ones from the
-    order day `first` on; of `day` itself also those that gave way to others or ordered nothing.
-
-    Each with its inputs; `quantity` is what was ordered, or else advised.
-    """
+def advised_after(
+    connection: sa.Connection, after: date, series: Collection[Series] | None = None
+) -> dict[Series, list[Advised]]:
+    """Every decision whose goods are to arrive after a day, or those on some series, by series, oldest first."""
     quantity = sa.func.coalesce(decisions.c.ordered_quantity, decisions.c.order_quantity).label("quantity")
-    status, placed = decisions.c.status, decisions.c.order_date
-    told = sa.or_(status.in_((*ORDERED, SEEN)), sa.and_(status == OPEN, placed >= first))
-    coming = sa.and_(told, placed < day, quantity > 0)
-    today = sa.and_(placed == day, status.in_((OPEN, SUPERSEDED, SEEN, *ORDERED)))
-    found: list[Row] = []
-    for at in range(0, len(places), CHUNK):
-        query = sa.select(*BRIEF, decisions.c.inputs, quantity).where(
-            decisions.c.location_id.in_(places[at : at + CHUNK]), sa.or_(coming, today),
-            decisions.c.expected_receipt_date > day,
-        )  # fmt: skip
-        rows = connection.execute(query.order_by(placed, decisions.c.created_at, decisions.c.id)).mappings()
-        found += map(dict, rows)
+    d = decisions.c
+    query = sa.select(
+        d.id, d.item_id, d.location_id, d.order_date, d.expected_receipt_date, quantity, d.status, d.inputs
+    )
+    query = query.where(d.expected_receipt_date > after).order_by(d.order_date, d.created_at, d.id)
+    found: dict[Series, list[Advised]] = {}
+    for part in [query] if series is None else [query.where(chosen) for chosen in of_series(decisions, series)]:
+        for row in connection.execute(part):
+            seen = [(date.fromisoformat(day), units) for day, units in json.loads(row.inputs)["open_orders"]]
+            one = Advised(row.id, row.order_date, row.expected_receipt_date, row.quantity, row.status, seen)
+            found.setdefault((row.item_id, row.location_id), []).append(one)
     return found
 
 
 def mark_seen(connection: sa.Connection, ids: Sequence[str]) -> None:
-    """Open decisions whose orders have shown up: from now on they are not expected besides."""
+    """Open decisions whose orders have shown up: from now on they are not expected besides. They are on series to which
+    decisions are added in the same transaction."""
     for at in range(0, len(ids), CHUNK):
         mine = decisions.c.id.in_(ids[at : at + CHUNK]), decisions.c.status.in_((OPEN, *ORDERED))
         connection.execute(sa.update(decisions).where(*mine).values(status=SEEN))
@@ -130,6 +142,7 @@ def add_outcome(
             at=datetime.now(UTC), by=by,
         )
     )  # fmt: skip
+    note_change(connection, DECISIONS, [(decision["item_id"], decision["location_id"])])
     ordered = decision["order_quantity"] if status == "ordered" else quantity
     settled = sa.update(decisions).where(decisions.c.id == decision["id"])
     connection.execute(settled.values(status=status, ordered_quantity=ordered))

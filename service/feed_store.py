@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.changes import ORDERS, note_change
 from service.database import insert_into
 from service.store import lock_series
 from service.tables import open_orders
@@ -62,6 +63,7 @@ def replace_open_orders(connection: sa.Connection, rows: Sequence[Row]) -> int:
     series = sorted({(row["location_id"], row["item_id"]) for row in rows})
     pairs = sa.tuple_(open_orders.c.location_id, open_orders.c.item_id)
     lock_series(connection, series)
+    note_change(connection, ORDERS, [(item, place) for place, item in series])
     for at in range(0, len(series), AT_ONCE):
         connection.execute(sa.delete(open_orders).where(pairs.in_(series[at : at + AT_ONCE])))
     kept = [row for row in rows if row["quantity"] > 0]

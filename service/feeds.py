@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 
-from service.feed_forms import table_of
+from service.changes import HISTORY, INVENTORY, TERMS, note_change
+from service.feed_forms import Row, table_of
 from service.feed_schemas import FeedResult
 from service.feed_store import replace_open_orders, upsert, upsert_newer
 from service.idempotency import Answered
 from service.loading import item_rows
 from service.problems import ProblemError, RowError
-from service.store import Store, bump_revision, note_history
+from service.store import Dataset, Store, bump_revision, note_history
 from service.tables import calendar, history, inventory, items
 from simulator.canonical import check_calendar
 from simulator.demand_table import check_demand
@@ -56,25 +56,25 @@ class Feeds:
         Raises:
             ProblemError: 415, 422 naming the rows, or 503 without a dataset; so do the others.
         """
-        period_days = int(self._settings()["period_days"])
+        period_days = self._dataset().period_days
         table = _checked(lambda: check_items("items", table_of(body, form), period_days))
         rows = item_rows(items_of(table))
-        return _storing(len(rows), lambda c: upsert(c, items, ("location_id", "item_id"), rows), bump_revision)
+        return _storing(len(rows), lambda c: upsert(c, items, ("location_id", "item_id"), rows), _noting(TERMS, rows))
 
     def history(self, body: bytes, form: str) -> Store_:
         """Sales by series and date; late and corrected rows replace what is there. Columns left out stay as they are."""
-        settings = self._settings()
+        dataset = self._dataset()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
             given = table_of(body, form, whole=True)
             for column in [c for c in ("unit_cost", "oos_mask", "traffic") if c in given.columns]:
                 raise DataError([Problem("history", column, None, "", "is for training; the service does not keep it")])
-            table, problems = check_demand("history", given, settings["period_days"])
+            table, problems = check_demand("history", given, dataset.period_days)
             ahead = (pl.col("date") > _today()) & pl.col("units_sold").is_not_null()
             problems += offences("history", table, "date", ahead.fill_null(value=False), "lies ahead, and has sales")
             large = (pl.col("units_sold") > MOST_UNITS).fill_null(value=False)
             problems += offences("history", table, "units_sold", large, "is too large")
-            return table, problems + self._unknown_series("history", table) + self._off_grid(table, settings)
+            return table, problems + self._unknown_series("history", table) + _off_grid(table, dataset)
 
         table = _checked(check)
         columns = [*KEY, "date", *(c for c in HISTORY_COLUMNS if c in table.columns)]
@@ -86,22 +86,26 @@ class Feeds:
             note_history(connection, min(sold, default=None), max(sold, default=None))
             return stored
 
-        return _storing(len(rows), store, bump_revision)
+        return _storing(len(rows), store, _noting(HISTORY, rows))
 
     def inventory(self, body: bytes, form: str) -> Store_:
         """Stock by series; a count of an earlier day than the stored one is ignored."""
-        self._settings()
+        self._dataset()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
             table, problems = _quantities("inventory", table_of(body, form), "date", "on_hand", 0)
             return table, problems + _twice("inventory", table) + self._unknown_series("inventory", table)
 
         rows = [row | {"drawn": False} for row in _checked(check).to_dicts()]
-        return _storing(len(rows), lambda c: upsert_newer(c, inventory, ("location_id", "item_id"), rows, "date"))
+        series = [(row["item_id"], row["location_id"]) for row in rows]
+        return _storing(
+            len(rows), lambda c: upsert_newer(c, inventory, ("location_id", "item_id"), rows, "date"),
+            lambda c: note_change(c, INVENTORY, series),
+        )  # fmt: skip
 
     def open_orders(self, body: bytes, form: str) -> Store_:
         """Everything on order of the series that are named; what was known of them before is replaced."""
-        self._settings()
+        self._dataset()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
             table, problems = _quantities(
@@ -114,7 +118,7 @@ class Feeds:
 
     def calendar(self, body: bytes, form: str) -> Store_:
         """Days by location. Columns left out stay as they are."""
-        self._settings()
+        self._dataset()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
             given = table_of(body, form, whole=True)
@@ -128,28 +132,39 @@ class Feeds:
         table = _checked(check)
         flags = [c for c in FLAGS if c in table.columns]
         rows = table.select("location_id", "date", *(pl.col(c).cast(pl.Float64) for c in flags)).to_dicts()
-        return _storing(len(rows), lambda c: upsert(c, calendar, ("location_id", "date"), rows), bump_revision)
+        return _storing(len(rows), lambda c: upsert(c, calendar, ("location_id", "date"), rows), _noting(TERMS, rows))
 
     # ------------------------------------------------------------------------------------------------------- checks
 
-    def _settings(self) -> dict[str, Any]:
-        settings = self._store.settings()
-        if settings is None:
+    def _dataset(self) -> Dataset:
+        dataset = self._store.dataset()
+        if dataset is None:
             raise ProblemError(503, "no-dataset", "No dataset is loaded", "Load one with `orpr serve --data DIR`.")
-        return settings
+        return dataset
 
     def _unknown_series(self, file: str, table: pl.DataFrame) -> list[Problem]:
         known = pl.DataFrame(self._store.all_series(), schema=dict.fromkeys(KEY, pl.String), orient="row")
         unknown = table.select(pl.struct(KEY).is_in(known.select(pl.struct(KEY)).to_series().implode()).not_())
         return offences(file, table, "item_id", unknown.to_series(), "this series is not in items")
 
-    def _off_grid(self, table: pl.DataFrame, settings: dict[str, Any]) -> list[Problem]:
-        """Dates that start no period of the stored history."""
-        first, days = self._store.first_recorded(), settings["period_days"]
-        if first is None or days == 1:
-            return []
-        off = ((pl.col("date") - first).dt.total_days() % days != 0).fill_null(value=False)
-        return offences("history", table, "date", off, f"does not start a {days}-day period, as {first} does")
+
+def _off_grid(table: pl.DataFrame, dataset: Dataset) -> list[Problem]:
+    """Dates that start no period of the stored history."""
+    first, days = dataset.first_recorded, dataset.period_days
+    if first is None or days == 1:
+        return []
+    off = ((pl.col("date") - first).dt.total_days() % days != 0).fill_null(value=False)
+    return offences("history", table, "date", off, f"does not start a {days}-day period, as {first} does")
+
+
+def _noting(kind: str, rows: list[Row]) -> Callable[[sa.Connection], None]:
+    """Says that what observations rest on has changed at the rows' locations."""
+
+    def say(connection: sa.Connection) -> None:
+        bump_revision(connection)
+        note_change(connection, kind, {row["location_id"] for row in rows})
+
+    return say
 
 
 def _storing(sent: int, store: Callable[[sa.Connection], int], *then: Callable[[sa.Connection], None]) -> Store_:

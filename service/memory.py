@@ -23,22 +23,12 @@ import numpy as np
 
 from service.asked import Arrivals, Asked
 from service.decide import Override, Span
-from service.decision_store import OPEN, ORDERED, SEEN, add_decisions, counting_decisions, mark_seen
+from service.decision_store import OPEN, ORDERED, SEEN, SUPERSEDED, Advised, add_decisions, advised_after, mark_seen
 from service.features import pack
 from service.schemas import Recommendation
 from service.store import Series, Store
+from service.view import View
 from simulator.ordering import OrderRules
-
-
-class Advised(NamedTuple):
-    """A decision that may be on its way."""
-
-    id: str
-    order_date: date
-    expected_receipt_date: date
-    quantity: float
-    status: str
-    seen: Arrivals  # the open orders that it knew
 
 
 class Outstanding(NamedTuple):
@@ -60,22 +50,18 @@ class Recording(NamedTuple):
 class Memory:
     """Reads and writes decisions."""
 
-    def __init__(self, store: Store, expiry_days: int) -> None:
-        self._store, self._expiry_days = store, expiry_days
+    def __init__(self, store: Store, view: View, expiry_days: int) -> None:
+        self._store, self._view, self._expiry_days = store, view, expiry_days
 
     def advised(self, series: Sequence[Series], day: date) -> dict[Series, list[Advised]]:
-        """Decisions whose goods are still to arrive, oldest first."""
-        wanted, found = set(series), dict[Series, list[Advised]]()
+        """Decisions on some series that count for an order at the end of `day`, oldest first."""
+        if day >= self._view.decisions_after:
+            known = {key: self._view.decisions(key) for key in series}
+        else:  # a question about the past
+            with self._store.database.reading() as connection:
+                known = advised_after(connection, day, series)
         first = day - timedelta(days=self._expiry_days)
-        with self._store.database.reading() as connection:
-            rows = counting_decisions(connection, sorted({place for _, place in wanted}), first, day)
-        for row in rows:
-            key = (row["item_id"], row["location_id"])
-            if key in wanted:
-                seen = [(date.fromisoformat(d), units) for d, units in json.loads(row["inputs"])["open_orders"]]
-                dates = row["order_date"], row["expected_receipt_date"]
-                found.setdefault(key, []).append(Advised(row["id"], *dates, row["quantity"], row["status"], seen))
-        return found
+        return {key: [one for one in found if counts(one, first, day)] for key, found in known.items() if found}
 
     def record(
         self, recording: Recording, asked: Asked, series: list[Series], overrides: list[Override | None],
@@ -113,6 +99,17 @@ class Memory:
             add_decisions(connection, list(rows.values()))
             mark_seen(connection, [number for n in answers for number in asked.stock[n].seen])
         return {n: row["id"] for n, row in rows.items()}
+
+
+def counts(one: Advised, first: date, day: date) -> bool:
+    """Whether a decision says anything of an order at the end of `day`: of those of the same day all but the rejected ones;
+    of earlier ones those that were ordered or seen, or lie open since `first` at the earliest."""
+    if one.expected_receipt_date <= day or one.order_date > day:
+        return False
+    if one.order_date == day:
+        return one.status in (OPEN, SUPERSEDED, SEEN, *ORDERED)
+    told = one.status in (SEEN, *ORDERED) or (one.status == OPEN and one.order_date >= first)
+    return told and one.quantity > 0
 
 
 def outstanding(advised: list[Advised], arrivals: Arrivals, day: date) -> Outstanding:

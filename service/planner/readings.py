@@ -70,7 +70,7 @@ def read_overview(services: State) -> Overview:
     shown = series[:MOST_SERIES]
     items = [RecommendationItem(item_id=item, location_id=place) for item, place in shown]
     response = recommender.answer(items, None)
-    settings = store.settings() or {}
+    settings = recommender.dataset().settings
     rows = [_row(answer) for answer in sorted(response.items, key=_urgency)]
     return Overview(
         as_of=response.as_of,

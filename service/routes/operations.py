@@ -24,8 +24,9 @@ def readyz(request: Request) -> JSONResponse:
     state = request.app.state
     checks: dict[str, Any] = {"policy": state.policies.status(), "cache": state.features_cache.name}
     try:
-        loaded = state.store.last_recorded()
-        checks["store"] = "ok" if loaded else "no dataset is loaded"
+        state.store.database.ping()
+        loaded = state.view.dataset()
+        checks["store"] = "ok" if loaded and loaded.last_recorded else "no dataset is loaded"
     except SQLAlchemyError as error:
         checks["store"] = f"does not answer ({type(error).__name__})"
     ready = checks["store"] == "ok" and state.policies.ready

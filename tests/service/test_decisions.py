@@ -331,5 +331,6 @@ async def test_an_order_that_has_shown_up_is_known_as_such_beyond_the_expiry(
     arrival = {"arrival_date": first["expected_receipt_date"], "quantity": first["order_quantity"]}
     await asked(client, item(chain, open_orders=[arrival]), day + timedelta(days=2))
     series = chain.items.item_id[SLOW], chain.items.location_id[SLOW]
+    app.state.view.refresh()
     known = app.state.memory.advised([series], late)[series]
     assert (first["decision_id"], "seen") in [(one.id, one.status) for one in known]
