@@ -13,6 +13,7 @@ from service.auth import Sessions
 from service.decisions import Decisions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
 from service.feeds import Feeds
+from service.following import Following
 from service.keys import Keys
 from service.memory import Memory
 from service.middleware import Requests
@@ -23,6 +24,7 @@ from service.recommender import Recommender
 from service.registry import Policies
 from service.routes import decisions, feeds, operations, overrides, pages, recommendations
 from service.settings import Settings
+from service.spool import Spool
 from service.store import Store
 from service.telemetry import RequestMetrics, Telemetry
 from service.terms import TermsByPlace
@@ -50,14 +52,16 @@ def create_app(settings: Settings) -> FastAPI:
     view = View(store, terms.forget)
     view.try_refresh()
     loaded = view.dataset()
+    spool = Spool(settings.spool)
+    following = Following(view, spool, store.database)
     policies.load_named(settings.policy, 1 if loaded is None else loaded.period_days)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        view.start()
+        following.start()
         async with planner_running():
             yield
-        view.stop()
+        following.stop()
         cache.close()
         store.close()
 
@@ -71,8 +75,8 @@ def create_app(settings: Settings) -> FastAPI:
     features = FeatureRows(store, cache, view.dataset)
     app.state.store, app.state.telemetry, app.state.policies = store, telemetry, policies
     app.state.features, app.state.features_cache = features, cache
-    app.state.view = view
-    app.state.memory = Memory(store, view, settings.decision_expiry_days)
+    app.state.view, app.state.following, app.state.spool = view, following, spool
+    app.state.memory = Memory(store, view, spool, settings.decision_expiry_days)
     app.state.recommender = Recommender(settings, store, view, terms, features, app.state.memory, policies.current)
     app.state.feeds = Feeds(store)
     app.state.decisions = Decisions(store)

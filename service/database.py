@@ -6,6 +6,7 @@ writing takes the write lock at its beginning, so that two of them wait for each
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.changes import flush
 
+REST_S = 1.0  # how long it is left alone after it did not answer
+HANGS_S = 0.5  # a probe that takes longer is taken for no answer
 CONNECT_S = 5  # longest wait for a connection, or for SQLite's lock
 NEWEST = "head"
 BEFORE_MIGRATIONS = "0001"  # what stores held before there were migrations
@@ -53,17 +56,50 @@ class Database:
             sa.event.listen(self.engine, "connect", _sqlite_settings)
             sa.event.listen(self.engine, "begin", _sqlite_begin)
         self.writes = 0  # transactions of this process
+        self._rest_until = 0.0
+        self._probed_at: float | None = None  # when a reading began that has not ended
         self._writer = self.engine.execution_options(writing=True)
+
+    @property
+    def down(self) -> bool:
+        """Whether it did not answer a moment ago, or has not answered for a while. It is left alone then, so that no thread
+        waits for it; only `probing` tries."""
+        now, probed_at = time.monotonic(), self._probed_at
+        return now < self._rest_until or (probed_at is not None and now - probed_at > HANGS_S)
+
+    @contextmanager
+    def probing(self) -> Iterator[sa.Connection]:
+        """A reading that finds out whether it answers; one at a time."""
+        self._probed_at = time.monotonic()
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+            self._rest_until = 0.0
+        except UNANSWERED:
+            self.rest()
+            raise
+        finally:
+            self._probed_at = None
+
+    def rest(self) -> None:
+        """It did not answer: leave it alone for a moment."""
+        self._rest_until = time.monotonic() + REST_S
+
+    def _check_up(self) -> None:
+        if self.down:
+            raise OperationalError("connect", {}, TimeoutError("the database did not answer a moment ago"))
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that changes nothing."""
+        self._check_up()
         with self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that is committed at the end, or undone by an error."""
+        self._check_up()
         with self._writer.begin() as connection:
             connection.info.pop("changes", None)
             yield connection
@@ -91,11 +127,6 @@ class Database:
                 command.upgrade(config, revision)
             elif (at or "") > revision:
                 command.downgrade(config, revision)
-
-    def ping(self) -> None:
-        """Raise where the database does not answer."""
-        with self.reading() as connection:
-            connection.execute(sa.text("SELECT 1"))
 
     def close(self) -> None:
         """Give the connections back."""

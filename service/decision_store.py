@@ -33,23 +33,34 @@ class Advised(NamedTuple):
     seen: list[tuple[date, float]]  # the open orders that it knew
 
 
-def add_decisions(connection: sa.Connection, rows: Sequence[Row]) -> None:
+def add_decisions(connection: sa.Connection, rows: Sequence[Row], *, late: bool = False) -> None:
     """Store decisions; one that is there already stays as it is, an open one for the same order gives way.
 
     Args:
         connection: in a transaction.
-        rows: the columns of `decisions`; no two of the same series.
+        rows: the columns of `decisions`; no two of the same series and order, unless late.
+        late: they were made a while ago; one that a newer one for the same order has followed gives way itself.
     """
+    if late:
+        rows = [row | {"status": SUPERSEDED} if _followed(connection, row) else row for row in rows]
     lock_series(connection, [(row["location_id"], row["item_id"]) for row in rows])
     note_change(connection, DECISIONS, [(row["item_id"], row["location_id"]) for row in rows])
     for at in range(0, len(rows), AT_ONCE):
         part = rows[at : at + AT_ONCE]
-        _supersede(connection, part)
+        _supersede(connection, [row for row in part if row["status"] == OPEN])
         connection.execute(insert_into(connection, decisions).on_conflict_do_nothing(), part)
-        for start in range(0, len(part), CHUNK):  # what gave way earlier and is asked again counts again
-            again = decisions.c.id.in_([row["id"] for row in part[start : start + CHUNK]])
+        fresh = [row["id"] for row in part if row["status"] == OPEN]
+        for start in range(0, len(fresh), CHUNK):  # what gave way earlier and is asked again counts again
+            again = decisions.c.id.in_(fresh[start : start + CHUNK])
             closed = decisions.c.status == SUPERSEDED
             connection.execute(sa.update(decisions).where(again, closed).values(status=OPEN))
+
+
+def _followed(connection: sa.Connection, row: Row) -> bool:
+    d = decisions.c
+    same = d.location_id == row["location_id"], d.item_id == row["item_id"], d.order_date == row["order_date"]
+    later = sa.select(d.id).where(*same, d.id != row["id"], d.created_at > row["created_at"], d.status != SUPERSEDED)
+    return connection.execute(later.limit(1)).first() is not None
 
 
 def _supersede(connection: sa.Connection, rows: Sequence[Row]) -> None:

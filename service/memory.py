@@ -15,6 +15,8 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,13 +24,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.asked import Arrivals, Asked
+from service.database import UNANSWERED
 from service.decide import Override, Span
 from service.decision_store import OPEN, ORDERED, SEEN, SUPERSEDED, Advised, add_decisions, advised_after, mark_seen
 from service.features import pack
 from service.schemas import Recommendation
+from service.spool import Spool
 from service.store import Series, Store
 from service.view import View
 from simulator.ordering import OrderRules
+
+WRITERS = 8
+STORED_WITHIN_S = 10.0  # else the decisions are spooled; should they be stored after all, that changes nothing
 
 
 class Outstanding(NamedTuple):
@@ -50,8 +57,10 @@ class Recording(NamedTuple):
 class Memory:
     """Reads and writes decisions."""
 
-    def __init__(self, store: Store, view: View, expiry_days: int) -> None:
-        self._store, self._view, self._expiry_days = store, view, expiry_days
+    def __init__(self, store: Store, view: View, spool: Spool, expiry_days: int) -> None:
+        self._store, self._view, self._spool, self._expiry_days = store, view, spool, expiry_days
+        # In threads of their own, for a driver waits without end for a server that is frozen.
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="decisions")
 
     def advised(self, series: Sequence[Series], day: date) -> dict[Series, list[Advised]]:
         """Decisions on some series that count for an order at the end of `day`, oldest first."""
@@ -67,7 +76,7 @@ class Memory:
         self, recording: Recording, asked: Asked, series: list[Series], overrides: list[Override | None],
         spans: list[Span], answers: dict[int, Recommendation],
     ) -> dict[int, str]:  # fmt: skip
-        """Remember answers in one transaction.
+        """Remember answers in one transaction; while the database does not answer, on disk until it does.
 
         Args:
             recording: for whom.
@@ -95,10 +104,29 @@ class Memory:
                 "client_ref": recording.client_ref, "made_for": recording.caller, "created_at": now,
                 "inputs": inputs, "answer": said, "observation": zlib.compress(blobs[n], 1),
             }  # fmt: skip
-        with self._store.database.writing() as connection:
-            add_decisions(connection, list(rows.values()))
-            mark_seen(connection, [number for n in answers for number in asked.stock[n].seen])
+        self._keep(list(rows.values()), [number for n in answers for number in asked.stock[n].seen])
         return {n: row["id"] for n, row in rows.items()}
+
+    def _keep(self, rows: list[dict[str, Any]], seen: list[str]) -> None:
+        try:
+            self._writers.submit(self._store_now, rows, seen).result(STORED_WITHIN_S)
+        except (*UNANSWERED, FutureTimeout):
+            self._spool.put(rows, seen)
+        else:
+            return
+        self._view.expect({(row["item_id"], row["location_id"]): _advised(row) for row in rows})
+
+    def _store_now(self, rows: list[dict[str, Any]], seen: list[str]) -> None:
+        with self._store.database.writing() as connection:
+            add_decisions(connection, rows)
+            mark_seen(connection, seen)
+
+
+def _advised(row: dict[str, Any]) -> Advised:
+    knew = [(date.fromisoformat(day), units) for day, units in json.loads(row["inputs"])["open_orders"]]
+    return Advised(
+        row["id"], row["order_date"], row["expected_receipt_date"], row["order_quantity"], row["status"], knew
+    )  # fmt: skip
 
 
 def counts(one: Advised, first: date, day: date) -> bool:

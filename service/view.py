@@ -39,8 +39,6 @@ from service.store import Dataset, Series, Store, dataset_of, open_orders_of, st
 LOG = logging.getLogger(__name__)
 STALE_S = 0.5  # older than this it is brought up to date before it is read
 WAIT_S = 0.5  # for another thread that does so
-REST_S = 1.0  # how long the database is left alone after an error
-EVERY_S = 0.2  # of the thread that follows
 Scope = tuple[str, str, str]  # item, location, category; empty: all
 
 
@@ -64,11 +62,10 @@ class View:
         """
         self._store, self._forget_terms = store, forget_terms
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._number = -1  # of the newest change that it knows; -1: it knows nothing yet
         self._writes = -1  # of this process, that it knows
-        self._read_at = self._rest_until = 0.0
+        self._read_at = 0.0
+        self._away = False
         self._dataset: Dataset | None = None
         self._stock: dict[Series, StockCount] = {}
         self._orders: dict[Series, list[tuple[date, float]]] = {}
@@ -81,32 +78,11 @@ class View:
 
     # ------------------------------------------------------------------------------------------------------- following
 
-    def start(self) -> None:
-        """Follow the log in a thread of its own."""
-        self._thread = threading.Thread(target=self._follow, name="view", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2)
-
-    def _follow(self) -> None:
-        while not self._stop.wait(EVERY_S):
-            if time.monotonic() >= self._rest_until:
-                self.try_refresh()
-
-    @property
-    def down(self) -> bool:
-        """Whether the database did not answer a moment ago."""
-        return time.monotonic() < self._rest_until
-
     @property
     def behind(self) -> bool:
         """Whether it may not be up to date, and can be brought there."""
         stale = self._writes != self._store.database.writes or time.monotonic() - self._read_at > STALE_S
-        return stale and not self.down
+        return stale and not self._store.database.down
 
     def catch_up(self) -> None:
         """Bring it up to date where it may not be; where the database does not answer, leave it."""
@@ -118,8 +94,11 @@ class View:
         try:
             self.refresh()
         except SQLAlchemyError as error:
-            self._rest(type(error).__name__)
+            if not self._away:
+                LOG.warning("the database does not answer (%s); answers rest on %s", type(error).__name__, self.as_of)
+            self._away = True
             return False
+        self._away = False
         return True
 
     def refresh(self) -> None:
@@ -129,24 +108,18 @@ class View:
             SQLAlchemyError: where the database does not answer.
         """
         if not self._lock.acquire(timeout=WAIT_S):
-            self._rest("a reading hangs")
-            return
+            return  # another thread is at it, and waits for the database
         try:
             now, writes = datetime.now(UTC), self._store.database.writes
-            with self._store.database.reading() as connection:
+            with self._store.database.probing() as connection:
                 news = changes_since(connection, self._number) if self._number >= 0 else None
                 if news is None or any(change.kind == DATASET for change in news):
                     self._read_everything(connection)
                 else:
                     self._apply(connection, news)
-            self._writes, self.as_of, self._read_at, self._rest_until = writes, now, time.monotonic(), 0.0
+            self._writes, self.as_of, self._read_at = writes, now, time.monotonic()
         finally:
             self._lock.release()
-
-    def _rest(self, why: str) -> None:
-        if not self.down:
-            LOG.warning("the database does not answer (%s); answering from what was known at %s", why, self.as_of)
-        self._rest_until = time.monotonic() + REST_S
 
     def _read_everything(self, connection: sa.Connection) -> None:
         number = last_number(connection)
@@ -221,6 +194,12 @@ class View:
     def decisions(self, key: Series) -> list[Advised]:
         """Decisions on one series whose goods are to arrive after `decisions_after`, oldest first."""
         return self._decisions.get(key, [])
+
+    def expect(self, decisions: dict[Series, Advised]) -> None:
+        """Count decisions that are not in the database yet."""
+        for key, one in decisions.items():
+            others = [other for other in self._decisions.get(key, ()) if other.order_date != one.order_date]
+            self._decisions[key] = [*others, one]
 
     def overrides(self, item_id: str, location_id: str, category: str) -> list[Override]:
         """Every override in effect that covers a series."""
