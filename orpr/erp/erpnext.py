@@ -106,7 +106,7 @@ class ErpNext:
         cost = row["valuation_rate"] or item["valuation_rate"] or None  # ERPNext writes 0 for not entered
         return ErpItem(
             row["item_code"], row["warehouse"], item["item_name"], item["item_group"], item["standard_rate"] or None, cost,
-            int(item["lead_time_days"]) or None, float(item["min_order_qty"]), None,
+            int(item["lead_time_days"] or 0) or None, float(item["min_order_qty"] or 0), None,
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------- what stays put
