@@ -34,7 +34,10 @@ def load_dataset(settings: Settings, data: Path, *, draw_stock: bool) -> None:
 
 def run_server(settings: Settings, host: str, port: int) -> None:
     """Serve until stopped."""
-    uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+    uvicorn.run(
+        create_app(settings, host), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5,
+        forwarded_allow_ips=list(settings.proxies),
+    )  # fmt: skip
 
 
 def change_keys(settings: Settings, name: str, scopes: list[str] | None, days: int | None, *, revoke: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -13,6 +13,7 @@ from service.auth import Sessions
 from service.decisions import Decisions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
 from service.feeds import Feeds
+from service.hosts import LOOPBACK, HostAndOrigin, host_name
 from service.keys import Keys
 from service.memory import Memory
 from service.middleware import Requests
@@ -31,11 +32,12 @@ DESCRIPTION = """How many days of stock each item should hold at each location, 
 Send an API key as `X-API-Key` or as a bearer token. Errors are RFC 9457 problem documents."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     """Build the service.
 
     Args:
         settings: see `service.settings`.
+        host: the address that it will listen on.
     """
     settings.prepare()
     telemetry = Telemetry()
@@ -48,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with planner_running():
+        async with planner_running() if settings.planner else nullcontext():
             yield
         cache.close()
         store.close()
@@ -57,6 +59,8 @@ def create_app(settings: Settings) -> FastAPI:
         title="ORPR", version="1", summary="Inventory days on demand", description=DESCRIPTION, lifespan=lifespan,
         middleware=[
             Middleware(RequestMetrics, telemetry=telemetry), Middleware(Requests, most_bytes=settings.max_body_bytes),
+            Middleware(HostAndOrigin, hosts=(*LOOPBACK, host_name(host), *settings.hosts), origins=settings.origins,
+                       tls=settings.transport == "tls"),
         ],
     )  # fmt: skip
     install_problem_handlers(app)
@@ -70,8 +74,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.overrides = Overrides(store, app.state.recommender, settings.approval_money)
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
     app.state.keys = Keys(store.database)
-    app.state.sessions = Sessions(secret, app.state.keys)
-    for module in (recommendations, decisions, feeds, overrides, operations, pages):
+    app.state.sessions, app.state.tls = Sessions(secret, app.state.keys), settings.transport == "tls"
+    for module in (recommendations, decisions, feeds, overrides, operations):
         app.include_router(module.router)
-    mount_planner(app)
+    if settings.planner:
+        app.include_router(pages.router)
+        mount_planner(app)
     return app

@@ -1,4 +1,4 @@
-"""What happens around every request: a number of its own, and a limit on its body."""
+"""What happens around every request: a number of its own, a limit on its body, and an answer to what nothing else answered."""
 
 from __future__ import annotations
 
@@ -8,30 +8,38 @@ from uuid import uuid4
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from service.problems import ProblemError, answer_to
 
 HEADER = "X-Request-ID"
 _GOOD = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 
 class Requests:
-    """ASGI middleware.
+    """ASGI middleware, around all others but the metrics.
 
-    The caller's `X-Request-ID` is kept where it is harmless in a log line, else one is drawn; answers carry it, all but those to a
-    failure of the service itself. A body
-    that is longer than allowed ends in a problem document, whether its length was announced or not.
+    The caller's `X-Request-ID` is kept where it is harmless in a log line, else one is drawn; answers carry it. A body
+    that is longer than allowed ends in a problem document, whether its length was announced or not; so does every error
+    that the middlewares and routes inside let out.
     """
 
     def __init__(self, app: ASGIApp, most_bytes: int) -> None:
         self._app, self._most_bytes = app, most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
+            await self._channel(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._request(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = dict(scope["headers"]).get(HEADER.lower().encode(), b"").decode("latin-1")
         number = given if _GOOD.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = number
-        read = 0
+        read, started = 0, False
 
         async def limited() -> Message:
             nonlocal read
@@ -42,8 +50,21 @@ class Requests:
             return message
 
         async def named(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 MutableHeaders(scope=message)[HEADER] = number
             await send(message)
 
-        await self._app(scope, limited, named)
+        try:
+            await self._app(scope, limited, named)
+        except Exception as error:
+            if started:  # half an answer cannot be taken back: the server breaks the connection off
+                raise
+            await answer_to(error)(scope, receive, named)
+
+    async def _channel(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except ProblemError as error:
+            await WebSocketClose(1008, error.problem.type)(scope, receive, send)

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _parts(given: object) -> object:
+    return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]  # in the environment separated by commas
 
 
 class Settings(BaseSettings):
@@ -21,6 +29,16 @@ class Settings(BaseSettings):
     session_secret: SecretStr = Field(
         SecretStr(""), description="Signs the planner pages' cookie; drawn at start where empty."
     )
+    transport: Literal["", "tls", "plain"] = Field(
+        "", description="How requests come from other machines: tls where a proxy in front ends it, plain where it is "
+        "accepted that anyone on the way reads along. Empty: none come, only loopback addresses are served.",
+    )  # fmt: skip
+    hosts: Listed = Field((), description="Names by which the service is reached beside loopback and its own address.")
+    origins: Listed = Field((), description="Sites whose pages may write beside the service's own, as https://name.")
+    proxies: Listed = Field(
+        ("127.0.0.1",), description="Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."
+    )
+    planner: bool = Field(True, description="Whether the planner page is there.")  # noqa: FBT003
     max_body_bytes: int = Field(32_000_000, gt=0, description="Largest request body.")
     history_max_age_days: int = Field(14, ge=0, description="Oldest history that an answer may rest on.")
 

@@ -42,7 +42,7 @@ def log_in(request: Request, key: Annotated[str, Form(max_length=500)] = "") -> 
         invalid = ' aria-invalid="true" aria-describedby="message"'
         return HTMLResponse(_PAGE.format(style=LOGIN, message=_WRONG, invalid=invalid), 401, NO_STORE)
     response = RedirectResponse("./", 303, NO_STORE)
-    secure = request.url.scheme == "https"
+    secure = request.app.state.tls or request.url.scheme == "https"
     response.set_cookie(COOKIE, sessions.issue(found), SESSION_S, httponly=True, samesite="strict", secure=secure)
     return response
 
