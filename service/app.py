@@ -24,6 +24,7 @@ from service.recommender import Recommender
 from service.registry import Policies
 from service.routes import decisions, feeds, operations, overrides, pages, recommendations
 from service.settings import Settings
+from service.shedding import Shedding
 from service.store import Store
 from service.telemetry import RequestMetrics, Telemetry
 
@@ -57,11 +58,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
 
     app = FastAPI(
         title="ORPR", version="1", summary="Inventory days on demand", description=DESCRIPTION, lifespan=lifespan,
-        middleware=[
-            Middleware(RequestMetrics, telemetry=telemetry), Middleware(Requests, most_bytes=settings.max_body_bytes),
-            Middleware(HostAndOrigin, hosts=(*LOOPBACK, host_name(host), *settings.hosts), origins=settings.origins,
-                       tls=settings.transport == "tls"),
-        ],
+        middleware=_around(settings, host, telemetry),
     )  # fmt: skip
     install_problem_handlers(app)
     features = FeatureRows(store, cache)
@@ -81,3 +78,14 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
         app.include_router(pages.router)
         mount_planner(app)
     return app
+
+
+def _around(settings: Settings, host: str, telemetry: Telemetry) -> list[Middleware]:
+    """What stands around every request, from the outside in."""
+    names = (*LOOPBACK, host_name(host), *settings.hosts)
+    return [
+        Middleware(RequestMetrics, telemetry=telemetry),
+        Middleware(Requests, most_bytes=settings.max_body_bytes, body_wait_s=settings.body_wait_s),
+        Middleware(HostAndOrigin, hosts=names, origins=settings.origins, tls=settings.transport == "tls"),
+        Middleware(Shedding, most=settings.max_in_work, wait_s=settings.max_wait_s, shed=telemetry.shed),
+    ]

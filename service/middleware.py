@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from uuid import uuid4
 
@@ -20,12 +21,12 @@ class Requests:
     """ASGI middleware, around all others but the metrics.
 
     The caller's `X-Request-ID` is kept where it is harmless in a log line, else one is drawn; answers carry it. A body
-    that is longer than allowed ends in a problem document, whether its length was announced or not; so does every error
-    that the middlewares and routes inside let out.
+    that is longer than allowed, whether its length was announced or not, or slower, ends in a problem document; so does
+    every error that the middlewares and routes inside let out.
     """
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
-        self._app, self._most_bytes = app, most_bytes
+    def __init__(self, app: ASGIApp, most_bytes: int, body_wait_s: float) -> None:
+        self._app, self._most_bytes, self._body_wait_s = app, most_bytes, body_wait_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -39,12 +40,19 @@ class Requests:
         given = dict(scope["headers"]).get(HEADER.lower().encode(), b"").decode("latin-1")
         number = given if _GOOD.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = number
-        read, started = 0, False
+        read, whole, started = 0, False, False
+        until = asyncio.get_running_loop().time() + self._body_wait_s
 
         async def limited() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
+            nonlocal read, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"the body did not arrive within {self._body_wait_s:g} s") from None
+            read, whole = read + len(message.get("body", b"")), not message.get("more_body", False)
             if read > self._most_bytes:
                 raise HTTPException(413, f"the body is longer than {self._most_bytes:,} bytes")
             return message

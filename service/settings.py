@@ -40,6 +40,12 @@ class Settings(BaseSettings):
     )
     planner: bool = Field(True, description="Whether the planner page is there.")  # noqa: FBT003
     max_body_bytes: int = Field(32_000_000, gt=0, description="Largest request body.")
+    body_wait_s: float = Field(60, gt=0, description="Longest time for a request's body to arrive.")
+    max_in_work: int = Field(
+        32, gt=0, le=36, description="How many requests are worked on at once; work is done by 40 threads, of which "
+        "probes and the planner page need some.",
+    )  # fmt: skip
+    max_wait_s: float = Field(1, gt=0, description="How long a request waits for its turn before it is sent away.")
     history_max_age_days: int = Field(14, ge=0, description="Oldest history that an answer may rest on.")
 
     decision_expiry_days: int = Field(

@@ -32,8 +32,9 @@ class Service(NamedTuple):
 
 
 @contextmanager
-def running_service(folder: Path, data: Path = SAMPLE) -> Iterator[Service]:
-    """The service on a free port with a dataset loaded; `folder` holds all that it writes."""
+def running_service(folder: Path, data: Path = SAMPLE, **variables: str) -> Iterator[Service]:
+    """The service on a free port with a dataset loaded; `folder` holds all that it writes, `variables` add to its
+    environment."""
     settings = Settings(database_url=f"sqlite:///{folder}/orpr.db")
     load_dataset(settings, data, draw_stock=True)
     store = Store(settings.database_url)
@@ -41,7 +42,7 @@ def running_service(folder: Path, data: Path = SAMPLE) -> Iterator[Service]:
     store.close()
     port, log = _free_port(), folder / "service.txt"
     command = [sys.executable, "-c", "from orpr.cli import main; main()", "serve", "--port", str(port)]
-    environment = os.environ | {"ORPR_DATABASE_URL": settings.database_url}
+    environment = os.environ | {"ORPR_DATABASE_URL": settings.database_url} | variables
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, env=environment)
         try:
