@@ -19,7 +19,8 @@ from service.memory import Memory
 from service.middleware import Requests
 from service.overrides import Overrides
 from service.planner.mount import mount_planner, planner_running
-from service.problems import install_problem_handlers
+from service.problems import install_problem_handlers, problem_responses
+from service.quotas import Counts, Quotas
 from service.recommender import Recommender
 from service.registry import Policies
 from service.routes import decisions, feeds, operations, overrides, pages, recommendations
@@ -46,6 +47,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     cache: Cache = MemoryCache()
     if settings.redis_url:
         cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
+    counts = Counts(settings.redis_url, settings.redis_timeout_s)
     policies = Policies(telemetry)
     policies.load_named(settings.policy, (store.settings() or {"period_days": 1})["period_days"])
 
@@ -53,6 +55,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with planner_running() if settings.planner else nullcontext():
             yield
+        await counts.close()
         cache.close()
         store.close()
 
@@ -71,9 +74,12 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     app.state.overrides = Overrides(store, app.state.recommender, settings.approval_money)
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
     app.state.keys = Keys(store.database)
+    app.state.counts = counts
+    app.state.quotas = Quotas(settings.requests_per_minute, settings.bad_keys_per_minute, counts, telemetry.shed)
     app.state.sessions, app.state.tls = Sessions(secret, app.state.keys), settings.transport == "tls"
-    for module in (recommendations, decisions, feeds, overrides, operations):
-        app.include_router(module.router)
+    app.include_router(operations.router)
+    for module in (recommendations, decisions, feeds, overrides):
+        app.include_router(module.router, responses=problem_responses(400, 403, 429, 500, 503))
     if settings.planner:
         app.include_router(pages.router)
         mount_planner(app)

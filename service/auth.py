@@ -8,10 +8,13 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from itsdangerous import BadSignature, TimestampSigner
+from starlette.concurrency import run_in_threadpool
 
-from service.idempotency import IdempotencyKey, Write, digest_of
-from service.keys import ERP, OPS, PLANNER, Key, Keys
+from service import idempotency
+from service.idempotency import IdempotencyKey, Write
+from service.keys import ERP, OPS, PLANNER, Key, Keys, digest_of
 from service.problems import ProblemError
+from service.quotas import ADDRESS, KEY, Quotas, address_of
 
 COOKIE = "orpr_session"
 SESSION_S = 12 * 3600
@@ -20,7 +23,7 @@ _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API k
 _bearer = HTTPBearer(auto_error=False, description="The same key as a bearer token.")
 
 
-def caller(
+async def caller(
     request: Request,
     key: Annotated[str | None, Security(_header)],
     bearer: Annotated[object | None, Security(_bearer)],
@@ -28,14 +31,39 @@ def caller(
     """The key that the request carries.
 
     Raises:
-        ProblemError: 401 without one that is good.
+        ProblemError: 401 without one that is good, 429 where its quota is used up, or that of an address for bad ones.
     """
     given = key or getattr(bearer, "credentials", None)
-    keys: Keys = request.app.state.keys
-    found = keys.find(given) if given else None
+    found = await find_key(request, given)
     if found is None:
         problem = "no API key was sent" if not given else "the API key is not known, revoked or at its end"
         raise ProblemError(401, "unauthorized", "An API key is required", f"X-API-Key: {problem}")
+    quotas: Quotas = request.app.state.quotas
+    request.state.quota = quotas.count(KEY, found.digest)
+    quotas.check(request.state.quota)
+    return found
+
+
+async def find_key(request: Request, given: str | None) -> Key | None:
+    """The good key of a text that a request carries; None where it is none, which is counted.
+
+    Raises:
+        ProblemError: 429 where too many were none from the same address. Keys that were good before are let through, so
+            that nobody who shares an address with a guesser is shut out.
+    """
+    keys: Keys = request.app.state.keys
+    quotas: Quotas = request.app.state.quotas
+    address = address_of(request)
+    known = given is not None and quotas.knows(digest_of(given))
+    if not known:
+        request.state.quota = quotas.count(ADDRESS, address, 0)
+        quotas.check(request.state.quota, before=True)
+    found = await run_in_threadpool(keys.find, given) if given else None
+    if found is None:
+        request.state.quota = quotas.count(ADDRESS, address)
+        quotas.check(request.state.quota)
+        return None
+    quotas.remember(found.digest)
     return found
 
 
@@ -54,7 +82,7 @@ def check_scope(key: Key, scope: str) -> None:
 def _writing(scope: str) -> Callable[..., object]:
     async def write_of(request: Request, key: Caller, idempotency_key: IdempotencyKey = None) -> Write:
         check_scope(key, scope)
-        return Write(key.name, idempotency_key, await digest_of(request))
+        return Write(key.name, idempotency_key, await idempotency.digest_of(request))
 
     return write_of
 

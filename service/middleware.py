@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
@@ -39,7 +40,8 @@ class Requests:
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = dict(scope["headers"]).get(HEADER.lower().encode(), b"").decode("latin-1")
         number = given if _GOOD.fullmatch(given) else uuid4().hex
-        scope.setdefault("state", {})["request_id"] = number
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state["request_id"] = number
         read, whole, started = 0, False, False
         until = asyncio.get_running_loop().time() + self._body_wait_s
 
@@ -61,7 +63,9 @@ class Requests:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)[HEADER] = number
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = number
+                headers.update(state["quota"].headers if "quota" in state else {})
             await send(message)
 
         try:

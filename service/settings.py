@@ -22,7 +22,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ORPR_", frozen=True)
 
     database_url: str = Field("sqlite:///.orpr/orpr.db", description="SQLAlchemy URL of the system of record.")
-    redis_url: str | None = Field(None, description="Redis or Valkey for the feature cache; in-process where empty.")
+    redis_url: str | None = Field(
+        None, description="Redis or Valkey for feature rows and counts; in-process where empty."
+    )
     redis_timeout_s: float = Field(0.05, gt=0, description="Longest wait for Redis before answering without it.")
     feature_ttl_s: int = Field(86_400, gt=0, description="How long a cached feature row may live.")
     policy: str = Field("champion", description="Bundle that serves: a path, a shipped version, or champion.")
@@ -46,6 +48,8 @@ class Settings(BaseSettings):
         "probes and the planner page need some.",
     )  # fmt: skip
     max_wait_s: float = Field(1, gt=0, description="How long a request waits for its turn before it is sent away.")
+    requests_per_minute: int = Field(12_000, gt=0, description="How often one key may ask.")
+    bad_keys_per_minute: int = Field(60, gt=0, description="How often one address may ask without a good key.")
     history_max_age_days: int = Field(14, ge=0, description="Oldest history that an answer may rest on.")
 
     decision_expiry_days: int = Field(
