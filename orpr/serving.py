@@ -13,6 +13,7 @@ from orpr.provenance import folder_hash
 from service.app import create_app
 from service.keys import SCOPES, Keys
 from service.loading import load_panel
+from service.safety import refuse_unsafe
 from service.settings import Settings
 from service.store import Store
 from simulator.canonical import read_panel
@@ -80,6 +81,7 @@ def demo_key(settings: Settings) -> str:
 
 def run_demo(settings: Settings, sample: Path, host: str, port: int) -> None:
     """Load the sample into a database of its own, print what to try, serve."""
+    refuse_unsafe(settings, host)
     if "database_url" not in settings.model_fields_set:
         settings = settings.model_copy(update={"database_url": "sqlite:///.orpr/demo.db"})
     load_dataset(settings, sample, draw_stock=True)

@@ -24,6 +24,7 @@ from service.quotas import Counts, Quotas
 from service.recommender import Recommender
 from service.registry import Policies
 from service.routes import decisions, feeds, operations, overrides, pages, recommendations
+from service.safety import refuse_unsafe, refuse_without_keys
 from service.settings import Settings
 from service.shedding import Shedding
 from service.store import Store
@@ -40,10 +41,16 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     Args:
         settings: see `service.settings`.
         host: the address that it will listen on.
+
+    Raises:
+        UnsafeSettings: where it must not start like this.
     """
+    refuse_unsafe(settings, host)
     settings.prepare()
     telemetry = Telemetry()
     store = Store(settings.database_url)
+    keys = Keys(store.database)
+    refuse_without_keys(keys, host)
     cache: Cache = MemoryCache()
     if settings.redis_url:
         cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
@@ -73,10 +80,10 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     app.state.decisions = Decisions(store)
     app.state.overrides = Overrides(store, app.state.recommender, settings.approval_money)
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
-    app.state.keys = Keys(store.database)
+    app.state.keys = keys
     app.state.counts = counts
     app.state.quotas = Quotas(settings.requests_per_minute, settings.bad_keys_per_minute, counts, telemetry.shed)
-    app.state.sessions, app.state.tls = Sessions(secret, app.state.keys), settings.transport == "tls"
+    app.state.sessions, app.state.tls = Sessions(secret, keys), settings.transport == "tls"
     app.include_router(operations.router)
     for module in (recommendations, decisions, feeds, overrides):
         app.include_router(module.router, responses=problem_responses(400, 403, 429, 500, 503))

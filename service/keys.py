@@ -55,13 +55,14 @@ class Keys:
 
     def find_digest(self, digest: str) -> Key | None:
         """The same by its hash."""
-        good = sa.and_(
-            api_keys.c.revoked_at.is_(None),
-            sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > datetime.now(UTC)),
-        )
         with self._database.reading() as connection:
-            row = connection.execute(sa.select(api_keys).where(api_keys.c.digest == digest, good)).one_or_none()
+            row = connection.execute(sa.select(api_keys).where(api_keys.c.digest == digest, _good())).one_or_none()
         return None if row is None else Key(row.digest, row.name, frozenset(row.scopes.split()))
+
+    def any_good(self) -> bool:
+        """Whether there is a key that is good now."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(api_keys.c.digest).where(_good()).limit(1)).first() is not None
 
     def revoke(self, name: str) -> int:
         """End every key of that name at once; how many."""
@@ -78,6 +79,11 @@ class Keys:
             return [
                 dict(row) for row in connection.execute(sa.select(*columns).order_by(api_keys.c.created_at)).mappings()
             ]
+
+
+def _good() -> sa.ColumnElement[bool]:
+    unended = sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > datetime.now(UTC))
+    return sa.and_(api_keys.c.revoked_at.is_(None), unended)
 
 
 def digest_of(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,6 +62,17 @@ class Settings(BaseSettings):
     )  # fmt: skip
 
     def prepare(self) -> None:
-        """Make the folder of a SQLite file."""
-        if self.database_url.startswith("sqlite:///"):
-            Path(self.database_url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        """Make the folder and the file of a SQLite database, for its owner only; a file that others may read is closed to
+        them.
+
+        Raises:
+            PermissionError: where it belongs to somebody else.
+        """
+        path = Path(self.database_url.removeprefix("sqlite:///"))
+        if not self.database_url.startswith("sqlite:///") or path.name in ("", ":memory:"):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+            if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o007:
+                file.chmod(stat.S_IMODE(file.stat().st_mode) & 0o770)

@@ -10,7 +10,9 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.auth import COOKIE
+from service.keys import Keys
 from service.settings import Settings
+from service.store import Store
 from tests.service.conftest import client_of
 
 BODY = {"items": [{"item_id": "B101", "location_id": "S17", "on_hand": 3}], "record": False}
@@ -63,7 +65,10 @@ async def test_probes_may_ask_by_address(client: httpx.AsyncClient) -> None:
 @pytest.fixture
 async def named(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """The service under a name of its own, with another site that may write."""
-    given = {"hosts": ("orpr.example.com",), "origins": ("https://portal.example.com",)}
+    store = Store(settings.database_url)
+    Keys(store.database).add("first")
+    store.close()
+    given = {"transport": "plain", "hosts": ("orpr.example.com",), "origins": ("https://portal.example.com",)}
     app = create_app(settings.model_copy(update=given), "10.0.0.7")
     async with client_of(app, "test") as http:
         yield http
