@@ -13,6 +13,7 @@ from orpr.provenance import folder_hash
 from service.app import create_app
 from service.keys import SCOPES, Keys
 from service.loading import load_panel
+from service.logs import configure_logs
 from service.safety import refuse_unsafe
 from service.settings import Settings
 from service.store import Store
@@ -35,8 +36,9 @@ def load_dataset(settings: Settings, data: Path, *, draw_stock: bool) -> None:
 
 def run_server(settings: Settings, host: str, port: int) -> None:
     """Serve until stopped."""
+    configure_logs(settings.log_level)
     uvicorn.run(
-        create_app(settings, host), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5,
+        create_app(settings, host), host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5,
         forwarded_allow_ips=list(settings.proxies),
     )  # fmt: skip
 

@@ -64,6 +64,7 @@ async def find_key(request: Request, given: str | None) -> Key | None:
         quotas.check(request.state.quota)
         return None
     quotas.remember(found.digest)
+    request.state.key = found.name
     return found
 
 

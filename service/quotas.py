@@ -11,6 +11,7 @@ import hashlib
 import logging
 import math
 from collections import OrderedDict
+from contextvars import Context
 from ipaddress import IPv6Address, ip_network
 from time import time
 from typing import NamedTuple
@@ -74,7 +75,8 @@ class Counts:
         if amount:
             self._mine[key] = mine
             if self._redis is not None and (self._telling is None or self._telling.done()):
-                self._telling = asyncio.get_running_loop().create_task(self._tell(self._redis))
+                # in a context of its own, so that its log lines do not bear the number of a request
+                self._telling = asyncio.get_running_loop().create_task(self._tell(self._redis), context=Context())
         return mine + self._others.get(key, 0)
 
     async def _tell(self, shared: redis.asyncio.Redis) -> None:

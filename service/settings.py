@@ -42,6 +42,7 @@ class Settings(BaseSettings):
         ("127.0.0.1",), description="Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."
     )
     planner: bool = Field(True, description="Whether the planner page is there.")  # noqa: FBT003
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     max_body_bytes: int = Field(32_000_000, gt=0, description="Largest request body.")
     body_wait_s: float = Field(60, gt=0, description="Longest time for a request's body to arrive.")
     max_in_work: int = Field(
