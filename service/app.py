@@ -29,10 +29,11 @@ from service.settings import Settings
 from service.shedding import Shedding
 from service.store import Store
 from service.telemetry import RequestMetrics, Telemetry
+from service.tokens import Tokens
 
 DESCRIPTION = """How many days of stock each item should hold at each location, and the order that follows.
 
-Send an API key as `X-API-Key` or as a bearer token. Errors are RFC 9457 problem documents."""
+Send an API key as `X-API-Key` or as a bearer token, or a token of the OIDC issuer. Errors are RFC 9457 problem documents."""
 
 
 def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
@@ -50,7 +51,8 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     telemetry = Telemetry()
     store = Store(settings.database_url)
     keys = Keys(store.database)
-    refuse_without_keys(keys, host)
+    if not settings.oidc_issuer:
+        refuse_without_keys(keys, host)
     cache: Cache = MemoryCache()
     if settings.redis_url:
         cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
@@ -82,6 +84,9 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
     app.state.keys = keys
     app.state.counts = counts
+    app.state.tokens = None
+    if settings.oidc_issuer and settings.oidc_audience:
+        app.state.tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_claim)
     app.state.quotas = Quotas(settings.requests_per_minute, settings.bad_keys_per_minute, counts, telemetry.shed)
     app.state.sessions, app.state.tls = Sessions(secret, keys), settings.transport == "tls"
     app.include_router(operations.router)

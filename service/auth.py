@@ -1,4 +1,4 @@
-"""Who may call what: API keys in a header, and a signed cookie for the pages."""
+"""Who may call what: API keys and tokens in a header, and a signed cookie for the pages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from service.idempotency import IdempotencyKey, Write
 from service.keys import ERP, OPS, PLANNER, Key, Keys, digest_of
 from service.problems import ProblemError
 from service.quotas import ADDRESS, KEY, Quotas, address_of
+from service.tokens import Tokens, is_token
 
 COOKIE = "orpr_session"
 SESSION_S = 12 * 3600
 
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key of this installation.")
-_bearer = HTTPBearer(auto_error=False, description="The same key as a bearer token.")
+_bearer = HTTPBearer(auto_error=False, description="The same key as a bearer token, or a JWT of the OIDC issuer.")
 
 
 async def caller(
@@ -34,14 +35,34 @@ async def caller(
         ProblemError: 401 without one that is good, 429 where its quota is used up, or that of an address for bad ones.
     """
     given = key or getattr(bearer, "credentials", None)
-    found = await find_key(request, given)
+    tokens: Tokens | None = request.app.state.tokens
+    if tokens is not None and key is None and given and is_token(given):
+        found: Key | None = await _holder(request, tokens, given)
+    else:
+        found = await find_key(request, given)
     if found is None:
         problem = "no API key was sent" if not given else "the API key is not known, revoked or at its end"
         raise ProblemError(401, "unauthorized", "An API key is required", f"X-API-Key: {problem}")
     quotas: Quotas = request.app.state.quotas
     request.state.quota = quotas.count(KEY, found.digest)
     quotas.check(request.state.quota)
+    request.state.key = found.name
     return found
+
+
+async def _holder(request: Request, tokens: Tokens, token: str) -> Key:
+    """Whose token it is. A signature cannot be guessed, so it is looked at whatever else came from the address."""
+    found = await run_in_threadpool(tokens.holder, token)
+    if isinstance(found, Key):
+        return found
+    _count_failure(request)
+    raise ProblemError(401, "unauthorized", "An API key is required", f"Authorization: the token {found}")
+
+
+def _count_failure(request: Request) -> None:
+    quotas: Quotas = request.app.state.quotas
+    request.state.quota = quotas.count(ADDRESS, address_of(request))
+    quotas.check(request.state.quota)
 
 
 async def find_key(request: Request, given: str | None) -> Key | None:
@@ -53,18 +74,14 @@ async def find_key(request: Request, given: str | None) -> Key | None:
     """
     keys: Keys = request.app.state.keys
     quotas: Quotas = request.app.state.quotas
-    address = address_of(request)
-    known = given is not None and quotas.knows(digest_of(given))
-    if not known:
-        request.state.quota = quotas.count(ADDRESS, address, 0)
+    if given is None or not quotas.knows(digest_of(given)):
+        request.state.quota = quotas.count(ADDRESS, address_of(request), 0)
         quotas.check(request.state.quota, before=True)
     found = await run_in_threadpool(keys.find, given) if given else None
     if found is None:
-        request.state.quota = quotas.count(ADDRESS, address)
-        quotas.check(request.state.quota)
+        _count_failure(request)
         return None
     quotas.remember(found.digest)
-    request.state.key = found.name
     return found
 
 

@@ -15,6 +15,7 @@ from service.tables import api_keys
 
 ERP, PLANNER, OPS = "erp", "planner", "ops"
 SCOPES = (ERP, PLANNER, OPS)
+OIDC = "oidc:"  # names of token holders begin with it, so no key's name may
 
 
 class Key(NamedTuple):
@@ -35,8 +36,10 @@ class Keys:
         """A new key.
 
         Raises:
-            ValueError: where a scope is none, or the end lies in the past.
+            ValueError: where a scope is none, the end lies in the past, or the name is that of a token's holder.
         """
+        if name.startswith(OIDC):
+            raise ValueError(f"name must not begin with {OIDC!r}, got {name!r}: so do those of token holders")
         for scope in scopes:
             if scope not in SCOPES:
                 raise ValueError(f"scope must be one of {', '.join(SCOPES)}, got {scope!r}")

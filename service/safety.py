@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from service.hosts import origin_of
 from service.keys import Keys
 from service.settings import Settings
+from service.tokens import is_private
 
 SHORTEST_SECRET = 32
 
@@ -21,7 +22,7 @@ def refuse_unsafe(settings: Settings, host: str) -> None:
     Raises:
         UnsafeSettings: with every reason there is.
     """
-    found = [*_about_the_network(settings, host), *_about_names(settings)]
+    found = [*_about_the_network(settings, host), *_about_names(settings), *_about_tokens(settings)]
     secret = settings.session_secret.get_secret_value()
     if 0 < len(secret) < SHORTEST_SECRET:
         found.append(
@@ -84,4 +85,19 @@ def _about_names(settings: Settings) -> list[str]:
         for origin in settings.origins
         if origin_of(origin) is None
     ]
+    return found
+
+
+def _about_tokens(settings: Settings) -> list[str]:
+    found = []
+    if bool(settings.oidc_issuer) != bool(settings.oidc_audience):
+        found.append(
+            "ORPR_OIDC_ISSUER and ORPR_OIDC_AUDIENCE belong together: without an audience, tokens that the issuer gave for "
+            "other programs would open this one"
+        )
+    if settings.oidc_issuer and not is_private(settings.oidc_issuer):
+        found.append(
+            f"ORPR_OIDC_ISSUER must be an https address, got {settings.oidc_issuer!r}: whoever is on the way could put "
+            "keys of his own in place of the issuer's"
+        )
     return found

@@ -43,6 +43,13 @@ class Settings(BaseSettings):
     )
     planner: bool = Field(True, description="Whether the planner page is there.")  # noqa: FBT003
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    oidc_issuer: str | None = Field(
+        None, description="Issuer whose tokens are taken beside API keys, as it names itself."
+    )
+    oidc_audience: str | None = Field(None, description="The audience that its tokens must be for.")
+    oidc_claim: str = Field(
+        "scope", min_length=1, description="The claim with scopes or roles; dots lead into objects."
+    )
     max_body_bytes: int = Field(32_000_000, gt=0, description="Largest request body.")
     body_wait_s: float = Field(60, gt=0, description="Longest time for a request's body to arrive.")
     max_in_work: int = Field(

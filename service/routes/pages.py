@@ -37,6 +37,7 @@ async def log_in(request: Request, key: Annotated[str, Form(max_length=500)] = "
     """Check the key; the browser then carries a cookie that scripts cannot read and other sites cannot send."""
     sessions: Sessions = request.app.state.sessions
     found = await find_key(request, key.strip())
+    request.state.key = found.name if found is not None else None
     if found is None or PLANNER not in found.scopes:
         invalid = ' aria-invalid="true" aria-describedby="message"'
         return HTMLResponse(_PAGE.format(style=LOGIN, message=_WRONG, invalid=invalid), 401, NO_STORE)

@@ -31,6 +31,8 @@ SECRET = "a-secret-of-eighteen"
         ({"hosts": "orpr.example.com,*"}, "127.0.0.1", "ORPR_HOSTS must name the hosts"),
         ({"origins": "*"}, "127.0.0.1", "ORPR_ORIGINS must hold sites"),
         ({"origins": "https://a.example, https://b.example/page"}, "127.0.0.1", "'https://b.example/page'"),
+        ({"oidc_issuer": "https://id.example"}, "127.0.0.1", "ORPR_OIDC_AUDIENCE belong together"),
+        ({"oidc_issuer": "http://id.example", "oidc_audience": "orpr"}, "127.0.0.1", "must be an https address"),
         ({"proxies": "*"}, "127.0.0.1", "ORPR_PROXIES must hold addresses"),
         ({"proxies": "127.0.0.1,0.0.0.0/0"}, "127.0.0.1", "ORPR_PROXIES must not be everybody"),
     ],
