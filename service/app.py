@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 
 from service.auth import Sessions
 from service.decisions import Decisions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
 from service.feeds import Feeds
-from service.hosts import LOOPBACK, HostAndOrigin, host_name
+from service.hosts import LOOPBACK, PROBES, HostAndOrigin, host_name
 from service.keys import Keys
 from service.memory import Memory
 from service.middleware import Requests
@@ -34,6 +35,13 @@ from service.tokens import Tokens
 DESCRIPTION = """How many days of stock each item should hold at each location, and the order that follows.
 
 Send an API key as `X-API-Key` or as a bearer token, or a token of the OIDC issuer. Errors are RFC 9457 problem documents."""
+
+# OpenTelemetry by FastAPI's own support, on where the usual OTEL_ variables name a collector. Spans only: metrics are
+# Prometheus's and logs are lines on stdout.
+TRACES: TelemetryConfig = {
+    "metrics": False, "logs": False, "auto_configure": True,
+    "exclude": lambda scope: scope.get("path") in PROBES,
+}  # fmt: skip
 
 
 def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
@@ -70,7 +78,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
 
     app = FastAPI(
         title="ORPR", version="1", summary="Inventory days on demand", description=DESCRIPTION, lifespan=lifespan,
-        middleware=_around(settings, host, telemetry),
+        middleware=_around(settings, host, telemetry), telemetry=TRACES,
     )  # fmt: skip
     install_problem_handlers(app)
     features = FeatureRows(store, cache)
