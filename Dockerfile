@@ -17,4 +17,5 @@ ENV PATH=/opt/orpr/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+# Starts only where ORPR_TRANSPORT says how requests come: plain where the port is published to this machine only, else tls.
 CMD ["orpr", "demo", "--host", "0.0.0.0"]

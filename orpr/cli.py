@@ -360,9 +360,11 @@ def serve(
 ) -> None:
     """Serve decisions over HTTP. Settings come from ORPR_* variables; see docs/settings.md."""
     from orpr.serving import load_dataset, run_server
+    from service.safety import refuse_unsafe
     from service.settings import Settings
 
     settings = Settings()
+    refuse_unsafe(settings, host)
     if data is not None:
         load_dataset(settings, data, draw_stock=False)
     run_server(settings, host, port)

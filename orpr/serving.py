@@ -13,6 +13,8 @@ from orpr.provenance import folder_hash
 from service.app import create_app
 from service.keys import SCOPES, Keys
 from service.loading import load_panel
+from service.logs import configure_logs
+from service.safety import refuse_unsafe
 from service.settings import Settings
 from service.store import Store
 from simulator.canonical import read_panel
@@ -35,7 +37,11 @@ def load_dataset(settings: Settings, data: Path, *, draw_stock: bool) -> None:
 
 def run_server(settings: Settings, host: str, port: int) -> None:
     """Serve until stopped."""
-    uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+    configure_logs(settings.log_level)
+    uvicorn.run(
+        create_app(settings, host), host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5,
+        forwarded_allow_ips=list(settings.proxies),
+    )  # fmt: skip
 
 
 def change_keys(settings: Settings, name: str, scopes: list[str] | None, days: int | None, *, revoke: bool) -> str:
@@ -78,6 +84,7 @@ def demo_key(settings: Settings) -> str:
 
 def run_demo(settings: Settings, sample: Path, host: str, port: int) -> None:
     """Load the sample into a database of its own, print what to try, serve."""
+    refuse_unsafe(settings, host)
     if "database_url" not in settings.model_fields_set:
         settings = settings.model_copy(update={"database_url": "sqlite:///.orpr/demo.db"})
     load_dataset(settings, sample, draw_stock=True)

@@ -1,4 +1,4 @@
-"""Who may call what: API keys in a header, and a signed cookie for the pages."""
+"""Who may call what: API keys and tokens in a header, and a signed cookie for the pages."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, HTTPBearer
 from itsdangerous import BadSignature, TimestampSigner
+from starlette.concurrency import run_in_threadpool
 
-from service.idempotency import IdempotencyKey, Write, digest_of
-from service.keys import ERP, OPS, PLANNER, Key
-from service.keys import digest_of as digest_of_key
+from service import idempotency
+from service.idempotency import IdempotencyKey, Write
+from service.keys import ERP, OPS, PLANNER, Key, digest_of
 from service.problems import ProblemError
+from service.quotas import ADDRESS, KEY, Quotas, address_of
+from service.tokens import Tokens, is_token
 from service.view import View
 
 COOKIE = "orpr_session"
 SESSION_S = 12 * 3600
 
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key of this installation.")
-_bearer = HTTPBearer(auto_error=False, description="The same key as a bearer token.")
+_bearer = HTTPBearer(auto_error=False, description="The same key as a bearer token, or a JWT of the OIDC issuer.")
 
 
 async def caller(
@@ -31,25 +33,59 @@ async def caller(
     """The key that the request carries.
 
     Raises:
-        ProblemError: 401 without one that is good.
+        ProblemError: 401 without one that is good, 429 where its quota is used up, or that of an address for bad ones.
     """
     given = key or getattr(bearer, "credentials", None)
-    view: View = request.app.state.view
-    if view.behind:
-        await run_in_threadpool(view.catch_up)
-    found = view.key(digest_of_key(given)) if given else None
+    tokens: Tokens | None = request.app.state.tokens
+    if tokens is not None and key is None and given and is_token(given):
+        found: Key | None = await _holder(request, tokens, given)
+    else:
+        found = await find_key(request, given)
     if found is None:
         problem = "no API key was sent" if not given else "the API key is not known, revoked or at its end"
         raise ProblemError(401, "unauthorized", "An API key is required", f"X-API-Key: {problem}")
+    quotas: Quotas = request.app.state.quotas
+    request.state.quota = quotas.count(KEY, found.digest)
+    quotas.check(request.state.quota)
+    request.state.key = found.name
     return found
 
 
-def key_of(view: View, given: str | None) -> Key | None:
-    """The good key of that text; None where it is none. The view is brought up to date first where it is not."""
-    if not given:
+async def _holder(request: Request, tokens: Tokens, token: str) -> Key:
+    """Whose token it is. A signature cannot be guessed, so it is looked at whatever else came from the address."""
+    found = await run_in_threadpool(tokens.holder, token)
+    if isinstance(found, Key):
+        return found
+    _count_failure(request)
+    raise ProblemError(401, "unauthorized", "An API key is required", f"Authorization: the token {found}")
+
+
+def _count_failure(request: Request) -> None:
+    quotas: Quotas = request.app.state.quotas
+    request.state.quota = quotas.count(ADDRESS, address_of(request))
+    quotas.check(request.state.quota)
+
+
+async def find_key(request: Request, given: str | None) -> Key | None:
+    """The good key of a text that a request carries; None where it is none, which is counted.
+
+    Raises:
+        ProblemError: 429 where too many were none from the same address. Keys that were good before are let through, so
+            that nobody who shares an address with a guesser is shut out.
+    """
+    view: View = request.app.state.view
+    quotas: Quotas = request.app.state.quotas
+    if given is None or not quotas.knows(digest_of(given)):
+        request.state.quota = quotas.count(ADDRESS, address_of(request), 0)
+        quotas.check(request.state.quota, before=True)
+    if view.behind:
+        await run_in_threadpool(view.catch_up)
+    found = view.key(digest_of(given)) if given else None
+    if found is None:
+        _count_failure(request)
         return None
-    view.catch_up()
-    return view.key(digest_of_key(given))
+    quotas.remember(found.digest)
+    return found
 
 
 Caller = Annotated[Key, Depends(caller)]
@@ -67,7 +103,7 @@ def check_scope(key: Key, scope: str) -> None:
 def _writing(scope: str) -> Callable[..., object]:
     async def write_of(request: Request, key: Caller, idempotency_key: IdempotencyKey = None) -> Write:
         check_scope(key, scope)
-        return Write(key.name, idempotency_key, await digest_of(request))
+        return Write(key.name, idempotency_key, await idempotency.digest_of(request))
 
     return write_of
 

@@ -50,7 +50,9 @@ class Database:
             if url.startswith(plain):
                 url = "postgresql+psycopg://" + url.removeprefix(plain)
         waiting = {"connect_timeout": CONNECT_S} if "psycopg" in url else {"timeout": CONNECT_S}
-        self.engine = sa.create_engine(url, pool_pre_ping=True, pool_timeout=CONNECT_S, connect_args=waiting)
+        self.engine = sa.create_engine(
+            url, pool_pre_ping=True, pool_timeout=CONNECT_S, connect_args=waiting, hide_parameters=True
+        )
         self.dialect = self.engine.dialect.name
         if self.dialect == "sqlite":
             sa.event.listen(self.engine, "connect", _sqlite_settings)

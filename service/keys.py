@@ -16,6 +16,7 @@ from service.tables import api_keys
 
 ERP, PLANNER, OPS = "erp", "planner", "ops"
 SCOPES = (ERP, PLANNER, OPS)
+OIDC = "oidc:"  # names of token holders begin with it, so no key's name may
 
 
 class Key(NamedTuple):
@@ -25,6 +26,11 @@ class Key(NamedTuple):
     name: str
     scopes: frozenset[str]
     expires_at: datetime | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it has not come to its end."""
+        return self.expires_at is None or self.expires_at > datetime.now(UTC)
 
 
 class Keys:
@@ -37,8 +43,10 @@ class Keys:
         """A new key.
 
         Raises:
-            ValueError: where a scope is none, or the end lies in the past.
+            ValueError: where a scope is none, the end lies in the past, or the name is that of a token's holder.
         """
+        if name.startswith(OIDC):
+            raise ValueError(f"name must not begin with {OIDC!r}, got {name!r}: so do those of token holders")
         for scope in scopes:
             if scope not in SCOPES:
                 raise ValueError(f"scope must be one of {', '.join(SCOPES)}, got {scope!r}")
@@ -56,7 +64,12 @@ class Keys:
         """Whether it is one of ours, neither revoked nor at its end."""
         with self._database.reading() as connection:
             found = keys_of(connection).get(digest_of(key))
-        return found is not None and (found.expires_at is None or found.expires_at > datetime.now(UTC))
+        return found is not None and found.is_good
+
+    def any_good(self) -> bool:
+        """Whether there is a key that is good now."""
+        with self._database.reading() as connection:
+            return any(key.is_good for key in keys_of(connection).values())
 
     def revoke(self, name: str) -> int:
         """End every key of that name at once; how many."""

@@ -41,10 +41,21 @@ class Problem(BaseModel):
 class ProblemError(Exception):
     """Raised anywhere in the service; becomes the response."""
 
-    def __init__(self, status: int, kind: str, title: str, detail: str, errors: list[RowError] | None = None) -> None:
+    def __init__(
+        self, status: int, kind: str, title: str, detail: str, errors: list[RowError] | None = None, *,
+        retry_after_s: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(detail)
         listed = errors[:MOST_ERRORS] if errors else None
         self.problem = Problem(type=kind, title=title, status=status, detail=detail, errors=listed)
+        self.retry_after_s = retry_after_s
+
+    def response(self) -> JSONResponse:
+        """The problem document."""
+        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        if self.problem.status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
+        return _response(self.problem, headers)
 
 
 def _response(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -53,8 +64,7 @@ def _response(problem: Problem, headers: dict[str, str] | None = None) -> JSONRe
 
 async def _on_problem(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProblemError)
-    headers = {"WWW-Authenticate": "Bearer"} if error.problem.status == HTTPStatus.UNAUTHORIZED else None
-    return _response(error.problem, headers)
+    return error.response()
 
 
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -100,21 +110,23 @@ async def _on_store_down(_request: Request, error: Exception) -> JSONResponse:
     return _response(problem, {"Retry-After": "2"})
 
 
-async def _on_bug(request: Request, error: Exception) -> JSONResponse:
-    LOG.error("unhandled error on %s %s", request.method, request.url.path, exc_info=error)
+def answer_to(error: Exception) -> JSONResponse:
+    """The answer to an error that no route and no handler has dealt with; all but problems are bugs, and logged."""
+    if isinstance(error, ProblemError):
+        return error.response()
+    LOG.error("unhandled error", exc_info=error)
     detail = "The service failed on this request; the operators' log has the cause."
     return _response(Problem(type="internal-error", title="Internal error", status=500, detail=detail))
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Make every error of the app a problem document."""
+    """Make every error of the app's routes a problem document; `service.middleware` does the same for all others."""
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(DataError, _on_unstorable)
     for down in UNANSWERED:
         app.add_exception_handler(down, _on_store_down)
-    app.add_exception_handler(Exception, _on_bug)
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _parts(given: object) -> object:
+    return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]  # in the environment separated by commas
 
 
 class Settings(BaseSettings):
@@ -17,14 +26,42 @@ class Settings(BaseSettings):
     spool: Path = Field(
         Path(".orpr/spool.db"), description="Where decisions wait on disk while the database does not answer."
     )
-    redis_url: str | None = Field(None, description="Redis or Valkey for the feature cache; in-process where empty.")
+    redis_url: str | None = Field(
+        None, description="Redis or Valkey for feature rows and counts; in-process where empty."
+    )
     redis_timeout_s: float = Field(0.05, gt=0, description="Longest wait for Redis before answering without it.")
     feature_ttl_s: int = Field(86_400, gt=0, description="How long a cached feature row may live.")
     policy: str = Field("champion", description="Bundle that serves: a path, a shipped version, or champion.")
     session_secret: SecretStr = Field(
         SecretStr(""), description="Signs the planner pages' cookie; drawn at start where empty."
     )
+    transport: Literal["", "tls", "plain"] = Field(
+        "", description="How requests come from other machines: tls where a proxy in front ends it, plain where it is "
+        "accepted that anyone on the way reads along. Empty: none come, only loopback addresses are served.",
+    )  # fmt: skip
+    hosts: Listed = Field((), description="Names by which the service is reached beside loopback and its own address.")
+    origins: Listed = Field((), description="Sites whose pages may write beside the service's own, as https://name.")
+    proxies: Listed = Field(
+        ("127.0.0.1",), description="Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."
+    )
+    planner: bool = Field(True, description="Whether the planner page is there.")  # noqa: FBT003
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    oidc_issuer: str | None = Field(
+        None, description="Issuer whose tokens are taken beside API keys, as it names itself."
+    )
+    oidc_audience: str | None = Field(None, description="The audience that its tokens must be for.")
+    oidc_claim: str = Field(
+        "scope", min_length=1, description="The claim with scopes or roles; dots lead into objects."
+    )
     max_body_bytes: int = Field(32_000_000, gt=0, description="Largest request body.")
+    body_wait_s: float = Field(60, gt=0, description="Longest time for a request's body to arrive.")
+    max_in_work: int = Field(
+        32, gt=0, le=36, description="How many requests are worked on at once; work is done by 40 threads, of which "
+        "probes and the planner page need some.",
+    )  # fmt: skip
+    max_wait_s: float = Field(1, gt=0, description="How long a request waits for its turn before it is sent away.")
+    requests_per_minute: int = Field(12_000, gt=0, description="How often one key may ask.")
+    bad_keys_per_minute: int = Field(60, gt=0, description="How often one address may ask without a good key.")
     history_max_age_days: int = Field(14, ge=0, description="Oldest history that an answer may rest on.")
 
     decision_expiry_days: int = Field(
@@ -36,6 +73,17 @@ class Settings(BaseSettings):
     )  # fmt: skip
 
     def prepare(self) -> None:
-        """Make the folder of a SQLite file."""
-        if self.database_url.startswith("sqlite:///"):
-            Path(self.database_url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        """Make the folder and the file of a SQLite database, for its owner only; a file that others may read is closed to
+        them.
+
+        Raises:
+            PermissionError: where it belongs to somebody else.
+        """
+        path = Path(self.database_url.removeprefix("sqlite:///"))
+        if not self.database_url.startswith("sqlite:///") or path.name in ("", ":memory:"):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+            if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o007:
+                file.chmod(stat.S_IMODE(file.stat().st_mode) & 0o770)

@@ -21,6 +21,7 @@ class Telemetry:
         self.latency = Histogram(
             "orpr_request_seconds", "Time from request to answer.", ["route"], buckets=BUCKETS, registry=r
         )
+        self.shed = Counter("orpr_requests_shed", "Requests that were too many, by reason.", ["reason"], registry=r)
         self.decisions = Counter("orpr_decisions", "Series answered, by outcome.", ["outcome"], registry=r)
         self.overrides = Counter("orpr_overrides_written", "Overrides stored.", registry=r)
         self.cache_hits = Gauge("orpr_feature_cache_hits", "Feature rows found in the cache.", registry=r)

@@ -209,8 +209,7 @@ class View:
     def key(self, digest: str) -> Key | None:
         """The key of that hash, where it is good now."""
         found = self._keys.get(digest)
-        good = found is not None and (found.expires_at is None or found.expires_at > datetime.now(UTC))
-        return found if good else None
+        return found if found is not None and found.is_good else None
 
 
 def _scope(override: Override) -> Scope:

@@ -21,6 +21,7 @@ from service.store import Store
 
 SAMPLE = Path(__file__).parents[1] / "simulator" / "sample"
 START_S = 60
+PROGRAM = "from orpr.cli import main; main()"
 
 
 class Service(NamedTuple):
@@ -32,16 +33,17 @@ class Service(NamedTuple):
 
 
 @contextmanager
-def running_service(folder: Path, data: Path = SAMPLE) -> Iterator[Service]:
-    """The service on a free port with a dataset loaded; `folder` holds all that it writes."""
-    settings = Settings(database_url=f"sqlite:///{folder}/orpr.db")
+def running_service(folder: Path, data: Path = SAMPLE, program: str = PROGRAM, **variables: str) -> Iterator[Service]:
+    """The service on a free port with a dataset loaded; `folder` holds all that it writes, `variables` add to its
+    environment, `program` is what Python runs."""
+    settings = Settings(database_url=variables.get("ORPR_DATABASE_URL", f"sqlite:///{folder}/orpr.db"))
     load_dataset(settings, data, draw_stock=True)
     store = Store(settings.database_url)
     key = Keys(store.database).add("planner")
     store.close()
     port, log = _free_port(), folder / "service.txt"
-    command = [sys.executable, "-c", "from orpr.cli import main; main()", "serve", "--port", str(port)]
-    environment = os.environ | {"ORPR_DATABASE_URL": settings.database_url}
+    command = [sys.executable, "-c", program, "serve", "--port", str(port)]
+    environment = os.environ | {"ORPR_DATABASE_URL": settings.database_url} | variables
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, env=environment)
         try:

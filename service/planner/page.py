@@ -198,6 +198,7 @@ def signed_in(request: Request) -> str:
     key = sessions.key_of(request.cookies.get(COOKIE))
     if key is None:
         raise HTTPException(303, "log in first", {"Location": f"{request.scope.get('root_path', '')}/login"})
+    request.state.key = key.name
     return key.name
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from service.auth import COOKIE, SESSION_S, Sessions, key_of
+from service.auth import COOKIE, SESSION_S, Sessions, find_key
 from service.keys import PLANNER
 from service.planner.style import LOGIN
 
@@ -33,15 +33,16 @@ def show_login() -> HTMLResponse:
 
 
 @router.post("/login")
-def log_in(request: Request, key: Annotated[str, Form(max_length=500)] = "") -> Response:
+async def log_in(request: Request, key: Annotated[str, Form(max_length=500)] = "") -> Response:
     """Check the key; the browser then carries a cookie that scripts cannot read and other sites cannot send."""
     sessions: Sessions = request.app.state.sessions
-    found = key_of(request.app.state.view, key.strip())
+    found = await find_key(request, key.strip())
+    request.state.key = found.name if found is not None else None
     if found is None or PLANNER not in found.scopes:
         invalid = ' aria-invalid="true" aria-describedby="message"'
         return HTMLResponse(_PAGE.format(style=LOGIN, message=_WRONG, invalid=invalid), 401, NO_STORE)
     response = RedirectResponse("./", 303, NO_STORE)
-    secure = request.url.scheme == "https"
+    secure = request.app.state.tls or request.url.scheme == "https"
     response.set_cookie(COOKIE, sessions.issue(found), SESSION_S, httponly=True, samesite="strict", secure=secure)
     return response
 

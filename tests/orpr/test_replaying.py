@@ -34,7 +34,9 @@ async def decided(settings: Settings) -> str:
     app = create_app(settings)
     key = app.state.keys.add("test")
     transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://t", headers={"X-API-Key": key}) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://localhost", headers={"X-API-Key": key}
+    ) as client:
         body = {"items": [{"item_id": "B101", "location_id": "S17", "on_hand": 3}]}
         found = (await client.post("/v1/recommendations", json=body)).raise_for_status().json()
     app.state.store.close()

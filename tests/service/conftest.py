@@ -57,15 +57,22 @@ def loaded_database(chain: Panel, postgres: Postgres) -> str:
     return url
 
 
+@pytest.fixture
+def sqlite_url(loaded_file: Path, tmp_path: Path) -> str:
+    """A SQLite file of the test's own, loaded with the chain."""
+    path = tmp_path / "orpr.db"
+    path.write_bytes(loaded_file.read_bytes())
+    return f"sqlite:///{path}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest) -> str:
     """A database of the test's own, loaded with the chain; on either kind of server."""
     if request.param == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
         return postgres.new(request.getfixturevalue("loaded_database"))
-    path = tmp_path / "orpr.db"
-    path.write_bytes(request.getfixturevalue("loaded_file").read_bytes())
-    return f"sqlite:///{path}"
+    url: str = request.getfixturevalue("sqlite_url")
+    return url
 
 
 @pytest.fixture
@@ -85,7 +92,7 @@ def client_of(app: FastAPI, name: str, scopes: Sequence[str] = SCOPES) -> httpx.
     """A client with a key of that name."""
     key = app.state.keys.add(name, scopes)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://test", headers={"X-API-Key": key})
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers={"X-API-Key": key})
 
 
 @pytest.fixture

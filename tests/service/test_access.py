@@ -86,7 +86,9 @@ async def test_a_key_that_is_revoked_or_at_its_end_is_no_key(app: FastAPI, clien
 async def test_a_session_ends_with_its_key(app: FastAPI) -> None:
     key = app.state.keys.add("ann", ["planner"])
     transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as browser:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://localhost", headers={"Origin": "http://localhost"}
+    ) as browser:
         entered = await browser.post("/login", data={"key": key})
         assert entered.status_code == 303
         cookie = entered.cookies[COOKIE]
@@ -133,3 +135,17 @@ async def test_every_answer_carries_the_number_of_its_request(client: httpx.Asyn
     assert len(set(drawn)) == 3
     for harmful in ("a b", "x" * 101, 'a"b'):
         assert (await client.get("/healthz", headers={"X-Request-ID": harmful})).headers["x-request-id"] != harmful
+
+
+async def test_a_bug_is_a_problem_document_with_the_number_and_nothing_of_its_cause(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("a secret")
+
+    app.add_api_route("/broken", broken)
+    answer = await client.get("/broken", headers={"X-Request-ID": "erp-1"})
+    assert (answer.status_code, answer.json()["type"]) == (500, "internal-error")
+    assert answer.headers["x-request-id"] == "erp-1"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "secret" not in answer.text

@@ -54,7 +54,9 @@ async def http(calendars: Panel, tmp_path: Path) -> AsyncIterator[httpx.AsyncCli
     store.close()
     app = create_app(settings)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test", headers={"X-API-Key": key}) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://localhost", headers={"X-API-Key": key}
+    ) as client:
         yield client
     app.state.features_cache.close()
     app.state.store.close()

@@ -45,7 +45,7 @@ async def test_an_override_survives_the_process(client: httpx.AsyncClient, chain
     second: FastAPI = create_app(settings)
     key = second.state.keys.add("again")
     transport = httpx.ASGITransport(app=second)
-    async with httpx.AsyncClient(transport=transport, base_url="http://t", headers={"X-API-Key": key}) as other:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers={"X-API-Key": key}) as other:
         assert (await days(other, chain))["inventory_days"] == 9
     second.state.store.close()
 

@@ -1,0 +1,71 @@
+"""OpenTelemetry: the service in a process of its own, a collector that takes what it sends."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.serving import running_service
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+class Collector:
+    """Takes spans over OTLP."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        spans = self.spans
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                assert self.path == "/v1/traces"
+                for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                    for scope in resource.scope_spans:
+                        spans.extend(scope.spans)
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
+
+
+def test_a_request_is_a_span_of_the_callers_trace_and_the_log_has_its_number(
+    collector: Collector, tmp_path: Path
+) -> None:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+                 "OTEL_BSP_SCHEDULE_DELAY": "100", "NO_PROXY": "127.0.0.1"}  # fmt: skip
+    with running_service(tmp_path, **variables) as service:
+        headers = {"X-API-Key": service.key, "traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-ID": "mine"}
+        answer = httpx.get(f"{service.url}/v1/overrides", headers=headers, trust_env=False, timeout=60)
+        assert answer.status_code == 200
+    span = next(span for span in collector.spans if span.name == "GET /v1/overrides")
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
+    assert not [span.name for span in collector.spans if "readyz" in span.name]
+    lines = [json.loads(line) for line in (tmp_path / "service.txt").read_text().splitlines()]
+    line = next(line for line in lines if line.get("request_id") == "mine")
+    assert (line["trace_id"], line["span_id"]) == (TRACE, span.span_id.hex())
