@@ -10,19 +10,24 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from service.auth import Sessions
+from service.bundle_folders import bundle_folders
 from service.decisions import Decisions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
 from service.feeds import Feeds
+from service.following import Following
 from service.keys import Keys
 from service.memory import Memory
 from service.middleware import Requests
 from service.overrides import Overrides
 from service.planner.mount import mount_planner, planner_running
+from service.policy import CHAMPION
 from service.problems import install_problem_handlers
+from service.promotions import Promotions
 from service.recommender import Recommender
 from service.registry import Policies
-from service.routes import decisions, feeds, operations, overrides, pages, recommendations
+from service.routes import decisions, feeds, operations, overrides, pages, policies, recommendations
 from service.settings import Settings
+from service.shadow import Shadow
 from service.store import Store
 from service.telemetry import RequestMetrics, Telemetry
 
@@ -43,13 +48,20 @@ def create_app(settings: Settings) -> FastAPI:
     cache: Cache = MemoryCache()
     if settings.redis_url:
         cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
-    policies = Policies(telemetry)
-    policies.load_named(settings.policy, (store.settings() or {"period_days": 1})["period_days"])
+    held, pinned = Policies(telemetry), settings.policy != CHAMPION
+    following = Following(store, held, bundle_folders(settings.bundles), champion=not pinned)
+    if pinned:
+        held.load_named(settings.policy, following.period_days)
+    following.follow()
+    shadow = Shadow(store.database, telemetry, held.shadow)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        following.start()
         async with planner_running():
             yield
+        following.stop()
+        shadow.close()
         cache.close()
         store.close()
 
@@ -61,17 +73,19 @@ def create_app(settings: Settings) -> FastAPI:
     )  # fmt: skip
     install_problem_handlers(app)
     features = FeatureRows(store, cache)
-    app.state.store, app.state.telemetry, app.state.policies = store, telemetry, policies
+    app.state.store, app.state.telemetry, app.state.policies = store, telemetry, held
     app.state.features, app.state.features_cache = features, cache
     app.state.memory = Memory(store, settings.decision_expiry_days)
-    app.state.recommender = Recommender(settings, store, features, app.state.memory, policies.current)
+    app.state.following = following
+    app.state.promotions = Promotions(store, held, following, pinned=pinned)
+    app.state.recommender = Recommender(settings, store, features, app.state.memory, held.current, shadow.watch)
     app.state.feeds = Feeds(store)
     app.state.decisions = Decisions(store)
     app.state.overrides = Overrides(store, app.state.recommender, settings.approval_money)
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
     app.state.keys = Keys(store.database)
     app.state.sessions = Sessions(secret, app.state.keys)
-    for module in (recommendations, decisions, feeds, overrides, operations, pages):
+    for module in (recommendations, decisions, feeds, overrides, policies, operations, pages):
         app.include_router(module.router)
     mount_planner(app)
     return app

@@ -9,14 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from service.asked import Asked, Stock
-from service.decide import (
-    Decisions,
-    Override,
-    Span,
-    constraints_applied,
-    matching_override,
-    responsible_dates,
-)  # fmt: skip
+from service.decide import Decisions, Override, Span, constraints_applied, matching_override, responsible_dates
 from service.features import FeatureRows
 from service.known import known_items, known_stock
 from service.memory import Memory, Recording
@@ -32,6 +25,7 @@ from service.schemas import (
     RecommendationResponse,
 )
 from service.settings import Settings
+from service.shadow import Remembered
 from service.store import Series, Store
 from simulator.observation import ObservationSpec, beyond_horizon, with_state
 from simulator.ordering import rules_of
@@ -63,13 +57,14 @@ class Look(NamedTuple):
 
 
 class Recommender:
-    """Answers requests; holds the store, the feature rows and the policy in charge."""
+    """Answers requests; holds the store, the feature rows, the policy in charge, and who watches remembered answers."""
 
     def __init__(
-        self, settings: Settings, store: Store, features: FeatureRows, memory: Memory, policy: Callable[[], Policy]
-    ) -> None:
+        self, settings: Settings, store: Store, features: FeatureRows, memory: Memory, policy: Callable[[], Policy],
+        watch: Callable[[Remembered], None],
+    ) -> None:  # fmt: skip
         self._settings, self._store, self._features, self.policy = settings, store, features, policy
-        self._memory = memory
+        self._memory, self._watch = memory, watch
 
     def answer(
         self, requested: Sequence[RecommendationItem], as_of: date | None, how: How = PLAIN
@@ -190,6 +185,7 @@ class Recommender:
         if how.recording is not None:
             numbers = self._memory.record(how.recording, asked, series, overrides, spans, answers)
             answers = {n: answer.model_copy(update={"decision_id": numbers[n]}) for n, answer in answers.items()}
+            self._watch(Remembered(asked, overrides, spans, answers))
         return [answers[n] if n in answers else _no_demand(series[n]) for n in range(len(rows))]
 
     def ask(self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date) -> Asked:

@@ -32,16 +32,22 @@ class Service(NamedTuple):
 
 
 @contextmanager
-def running_service(folder: Path, data: Path = SAMPLE) -> Iterator[Service]:
-    """The service on a free port with a dataset loaded; `folder` holds all that it writes."""
-    settings = Settings(database_url=f"sqlite:///{folder}/orpr.db")
+def running_service(folder: Path, data: Path = SAMPLE, **variables: str) -> Iterator[Service]:
+    """The service on a free port with a dataset loaded; `folder` holds all that it writes.
+
+    Args:
+        folder: one of its own.
+        data: a dataset.
+        variables: settings of the service, such as `ORPR_DATABASE_URL` where several share a database.
+    """
+    settings = Settings(database_url=variables.get("ORPR_DATABASE_URL", f"sqlite:///{folder}/orpr.db"))
     load_dataset(settings, data, draw_stock=True)
     store = Store(settings.database_url)
     key = Keys(store.database).add("planner")
     store.close()
     port, log = _free_port(), folder / "service.txt"
     command = [sys.executable, "-c", "from orpr.cli import main; main()", "serve", "--port", str(port)]
-    environment = os.environ | {"ORPR_DATABASE_URL": settings.database_url}
+    environment = os.environ | variables | {"ORPR_DATABASE_URL": settings.database_url}
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, env=environment)
         try:
