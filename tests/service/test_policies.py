@@ -19,26 +19,10 @@ from service.tables import datasets, policies, policy_aliases
 from simulator.panel import Panel
 from tests.bundles import make_bundle, rehash
 from tests.conftest import CHAMPION, WEEKLY_CHAMPION
-from tests.service.conftest import client_of
+from tests.service.conftest import HIGH, LOW, client_of
 
 PATH = "/v1/policies"
-LOW, HIGH = "held-3", "held-20"  # by the days that they decide for
 WHY = {"reason": "cheaper in the backtest"}
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two bundles."""
-    folder = tmp_path_factory.mktemp("bundles")
-    make_bundle(folder, LOW, 3.0)
-    make_bundle(folder, HIGH, 20.0)
-    return folder
-
-
-@pytest.fixture
-def bundles(made: Path, tmp_path: Path) -> Path:
-    """A folder of bundles that a test may spoil."""
-    return Path(shutil.copytree(made, tmp_path / "bundles"))
 
 
 @pytest.fixture
