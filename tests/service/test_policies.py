@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -347,6 +348,25 @@ async def test_a_folder_with_strangers_in_it_is_listed_without_them(client: http
     assert set(listed) == {CHAMPION, WEEKLY_CHAMPION, LOW, HIGH, "odd"}
     assert (listed["odd"]["contract_id"], listed["odd"]["sha256"], listed["odd"]["metrics"]) == (None, None, None)
     assert (await client.post(PATH, json={"version": "odd"})).status_code == 409
+
+
+async def test_bundles_broken_at_random_are_refused_over_http(
+    app: FastAPI, client: httpx.AsyncClient, bundles: Path, chain: Panel
+) -> None:
+    before = await deciding(client, chain)
+    random = Random(3)
+    for n in range(12):
+        bundle = Path(shutil.copytree(bundles / HIGH, bundles / f"broken-{n}"))
+        content = bytearray((bundle / FILES[n % 3]).read_bytes())
+        for _ in range(20):
+            content[random.randrange(len(content))] = random.randrange(256)
+        (bundle / FILES[n % 3]).write_bytes(content)
+        refused = await client.post(PATH, json={"version": bundle.name})
+        assert (refused.status_code, refused.json()["type"]) == (409, "policy-refused")
+        assert (await client.get(f"{PATH}/{bundle.name}")).status_code == 200
+    assert len((await client.get(PATH)).raise_for_status().json()["items"]) == 16
+    assert await deciding(client, chain) == before
+    assert app.state.policies.ready
 
 
 def test_what_ships_is_what_an_installation_without_a_folder_has(database_url: str) -> None:
