@@ -99,10 +99,10 @@ def ask(
     for wait in (*waits_s, None):
         try:
             answer = httpx.request(method, where, json=body, params=query, headers=headers, timeout=TIMEOUT_S)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise ValueError(f"url: {url!r} is no URL ({error})") from None
         except httpx.TransportError as error:
             said = f"{type(error).__name__}: {error}"
-        except httpx.InvalidURL as error:
-            raise ValueError(f"url: {url!r} is no URL ({error})") from None
         else:
             if answer.is_success:
                 return _json(answer, url)
