@@ -14,7 +14,7 @@ from service.bundle_folders import bundle_folders
 from service.decisions import Decisions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
 from service.feeds import Feeds
-from service.following import Following
+from service.aliases import Aliases
 from service.keys import Keys
 from service.memory import Memory
 from service.middleware import Requests
@@ -49,18 +49,18 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.redis_url:
         cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
     held, pinned = Policies(telemetry), settings.policy != CHAMPION
-    following = Following(store, held, bundle_folders(settings.bundles), champion=not pinned)
+    aliases = Aliases(store, held, bundle_folders(settings.bundles), champion=not pinned)
     if pinned:
-        held.load_named(settings.policy, following.period_days)
-    following.follow()
+        held.load_named(settings.policy, aliases.period_days)
+    aliases.follow()
     shadow = Shadow(store.database, telemetry, held.shadow)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        following.start()
+        aliases.start()
         async with planner_running():
             yield
-        following.stop()
+        aliases.stop()
         shadow.close()
         cache.close()
         store.close()
@@ -76,8 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.store, app.state.telemetry, app.state.policies = store, telemetry, held
     app.state.features, app.state.features_cache = features, cache
     app.state.memory = Memory(store, settings.decision_expiry_days)
-    app.state.following = following
-    app.state.promotions = Promotions(store, held, following, pinned=pinned)
+    app.state.aliases = aliases
+    app.state.promotions = Promotions(store, held, aliases, pinned=pinned)
     app.state.recommender = Recommender(settings, store, features, app.state.memory, held.current, shadow.watch)
     app.state.feeds = Feeds(store)
     app.state.decisions = Decisions(store)

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.bundle_folders import describe, find_bundle, found_versions, is_shipped, metrics_of, shipped_champion
-from service.following import Following, Wanted
+from service.aliases import Aliases, Wanted
 from service.idempotency import Act, Answered
 from service.policy import CHAMPION, BundleRefused, Policy, PolicyNotFound
 from service.policy_schemas import AliasChange, AliasState, PolicyDetail, PolicyList, StoredPolicy
@@ -36,19 +36,19 @@ from service.store import Store
 class Promotions:
     """What the policy routes do. Each change is prepared by loading and checking what it names, and stored afterwards."""
 
-    def __init__(self, store: Store, policies: Policies, following: Following, *, pinned: bool) -> None:
-        self._store, self._policies, self._following, self._pinned = store, policies, following, pinned
+    def __init__(self, store: Store, policies: Policies, aliases: Aliases, *, pinned: bool) -> None:
+        self._store, self._policies, self._aliases, self._pinned = store, policies, aliases, pinned
 
     # ------------------------------------------------------------------------------------------------------- reading
 
     def listed(self) -> PolicyList:
         """Every policy that is registered or lies in the folders."""
-        period_days, status = self._following.period_days, self._policies.status()
+        period_days, status = self._aliases.period_days, self._policies.status()
         with self._store.database.reading() as connection:
             rows, changes = registered_policies(connection), changes_of(connection, period_days)
         states = _states(changes, period_days)
         known = {row["version"] for row in rows}
-        found = [version for version in found_versions(self._following.folders) if version not in known]
+        found = [version for version in found_versions(self._aliases.folders) if version not in known]
         return PolicyList(
             period_days=period_days, serving=status["version"], pinned=self._pinned, refused=status["refused"],
             aliases=states, items=[*(_of_row(row, states) for row in rows), *(self._of_folder(v, states) for v in found)],
@@ -60,7 +60,7 @@ class Promotions:
         Raises:
             ProblemError: 404 where it is neither registered nor in the folders.
         """
-        period_days = self._following.period_days
+        period_days = self._aliases.period_days
         with self._store.database.reading() as connection:
             row, changes = find_policy(connection, version), changes_of(connection, period_days)
             if row is not None and row["period_days"] != period_days:
@@ -105,7 +105,7 @@ class Promotions:
         Raises:
             ProblemError: 404 or 409; what is in charge stays.
         """
-        period_days = self._following.period_days
+        period_days = self._aliases.period_days
         self._registered(version, period_days)
 
         def store(connection: sa.Connection) -> Answered:
@@ -124,7 +124,7 @@ class Promotions:
         Raises:
             ProblemError: 409 where there is none before, or it no longer holds.
         """
-        period_days = self._following.period_days
+        period_days = self._aliases.period_days
         with self._store.database.reading() as connection:
             target = _before(connection, period_days)
             row = None if target is None else find_policy(connection, target)
@@ -147,7 +147,7 @@ class Promotions:
         Raises:
             ProblemError: 404 or 409.
         """
-        period_days = self._following.period_days
+        period_days = self._aliases.period_days
         self._registered(version, period_days)
 
         def store(connection: sa.Connection) -> Answered:
@@ -159,7 +159,7 @@ class Promotions:
 
     def clearing_shadow(self, reason: str, by: str) -> Act:
         """What ends the shadow; it stays ended where there is none."""
-        period_days = self._following.period_days
+        period_days = self._aliases.period_days
 
         def store(connection: sa.Connection) -> Answered:
             lock_policies(connection)
@@ -172,7 +172,7 @@ class Promotions:
 
     def _bundle(self, version: str) -> Path:
         try:
-            return find_bundle(version, self._following.folders)
+            return find_bundle(version, self._aliases.folders)
         except PolicyNotFound as error:
             raise ProblemError(404, "policy-unknown", "There is no such policy", f"version: {error}") from None
 
@@ -193,13 +193,13 @@ class Promotions:
 
     def _checked(self, wanted: Wanted) -> Policy:
         try:
-            return self._following.verify(wanted)
+            return self._aliases.verify(wanted)
         except (BundleRefused, PolicyNotFound) as error:
             self._policies.refuse(error)
             raise ProblemError(409, "policy-refused", "The policy does not hold", f"version: {error}") from None
 
     def _of_folder(self, version: str, states: list[AliasState]) -> StoredPolicy:
-        told = describe(find_bundle(version, self._following.folders))
+        told = describe(find_bundle(version, self._aliases.folders))
         return StoredPolicy(
             version=version, period_days=told.period_days, contract_id=told.contract_id, sha256=told.sha256,
             metrics=told.metrics, shipped=is_shipped(version), registered=False, aliases=_pointing_to(version, states),

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from service.auth import Caller, OpsWrite
 from service.bundle_folders import VERSION
-from service.following import Following
+from service.aliases import Aliases
 from service.idempotency import Act, Write
 from service.policy_schemas import (
     AliasState,
@@ -36,9 +36,9 @@ def _promotions(request: Request) -> Promotions:
 
 def _change(request: Request, write: Write, prepare: Callable[[], Act]) -> JSONResponse:
     """Store a change; this process follows it before it answers, others within a second."""
-    following: Following = request.app.state.following
+    aliases: Aliases = request.app.state.aliases
     changed = write.once(request.app.state.store.database, prepare)
-    following.look()
+    aliases.look()
     return changed
 
 

@@ -184,7 +184,7 @@ async def test_a_process_that_cannot_load_the_champion_keeps_its_own_and_says_so
     await register(client, HIGH)
     await promote(client, HIGH)
     spoil(bundles / HIGH)
-    another.state.following.look()
+    another.state.aliases.look()
     async with client_of(another, "other") as other:
         assert (await deciding(other, chain))[0] == CHAMPION
         ready = await other.get("/readyz")
@@ -216,10 +216,10 @@ async def test_another_process_follows(client: httpx.AsyncClient, another: FastA
     async with client_of(another, "other") as other:
         await register(client, HIGH)
         await promote(client, HIGH)
-        another.state.following.look()
+        another.state.aliases.look()
         assert await deciding(other, chain) == (HIGH, 20.0)
         await client.post(f"{PATH}/rollback", json=WHY)
-        another.state.following.look()
+        another.state.aliases.look()
         assert (await deciding(other, chain))[0] == CHAMPION
 
 
@@ -229,12 +229,12 @@ async def test_a_mended_bundle_is_taken_up_when_it_is_tried_again(
     await register(client, HIGH)
     await promote(client, HIGH)
     spoil(bundles / HIGH)
-    another.state.following.look()
+    another.state.aliases.look()
     shutil.copytree(made / HIGH, bundles / HIGH, dirs_exist_ok=True)
-    another.state.following.look()
+    another.state.aliases.look()
     assert another.state.policies.current().version == CHAMPION  # not yet
-    monkeypatch.setattr("service.following.AGAIN_S", 0.0)
-    another.state.following.look()
+    monkeypatch.setattr("service.aliases.AGAIN_S", 0.0)
+    another.state.aliases.look()
     assert another.state.policies.status() == {"version": HIGH, "shadow": None, "refused": None}
 
 
@@ -246,19 +246,19 @@ async def test_while_the_aliases_cannot_be_read_the_policy_in_charge_stays(
     database = app.state.store.database
     with database.writing() as connection:
         connection.execute(sa.text("ALTER TABLE policy_aliases RENAME TO away"))
-    app.state.following.look()
+    app.state.aliases.look()
     assert await deciding(client, chain) == (HIGH, 20.0)
     with database.writing() as connection:
         connection.execute(sa.text("DELETE FROM away"))
         connection.execute(sa.text("ALTER TABLE away RENAME TO policy_aliases"))
-    app.state.following.look()
+    app.state.aliases.look()
     assert (await deciding(client, chain))[0] == CHAMPION
 
 
 async def test_with_data_of_another_period_length_its_champion_decides(app: FastAPI) -> None:
     with app.state.store.database.writing() as connection:
         connection.execute(sa.update(datasets).values(settings='{"period_days": 7}'))
-    app.state.following.look()
+    app.state.aliases.look()
     assert app.state.policies.current().version == WEEKLY_CHAMPION
 
 
@@ -268,7 +268,7 @@ async def test_a_pinned_process_keeps_its_bundle_whoever_is_promoted(
     pinned = create_app(settings.model_copy(update={"policy": str(bundles / LOW)}))
     await register(client, HIGH)
     await promote(client, HIGH)
-    pinned.state.following.look()
+    pinned.state.aliases.look()
     async with client_of(pinned, "other") as other:
         assert await deciding(other, chain) == (LOW, 3.0)
         told = (await other.get(PATH)).json()
@@ -371,5 +371,5 @@ async def test_bundles_broken_at_random_are_refused_over_http(
 
 def test_what_ships_is_what_an_installation_without_a_folder_has(database_url: str) -> None:
     app = create_app(Settings(database_url=database_url))
-    assert app.state.following.folders == [BUNDLES]
+    assert app.state.aliases.folders == [BUNDLES]
     app.state.store.close()

@@ -42,7 +42,7 @@ class Tried(NamedTuple):
     at: float  # monotonic seconds
 
 
-class Following:
+class Aliases:
     """Reads the aliases and puts the policies that they name where they belong."""
 
     def __init__(self, store: Store, policies: Policies, folders: Sequence[Path], *, champion: bool) -> None:
