@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from orpr import policy_commands
 from orpr.erp.commands import app as sync
 from orpr.progress import ERRORS, SCREEN, progress_bars
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 
 A dataset is a folder in the canonical layout (see docs/format.md). `orpr import` makes one from sales lines.""",
 )  # fmt: skip
+app.add_typer(policy_commands.app, name="policy")
 
 app.add_typer(sync, name="sync")
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.table import Table
 
 from orpr.progress import SCREEN
+from service.bundle_folders import bundle_folders, find_bundle
 from service.decision_store import find_decision
 from service.decisions import reproduce
-from service.policy import Policy, resolve_bundle
+from service.policy import Policy, PolicyNotFound, resolve_bundle
+from service.policy_store import find_policy, pins_of
 from service.settings import Settings
 from service.store import Store
 
@@ -20,6 +24,7 @@ def replay_decision(settings: Settings, decision_id: str) -> None:
     Raises:
         ValueError: where there is no such decision.
         PolicyNotFound: where the bundle that decided is no longer there.
+        BundleRefused: where it is another now.
         RuntimeError: where the two differ.
     """
     settings.prepare()
@@ -28,11 +33,13 @@ def replay_decision(settings: Settings, decision_id: str) -> None:
         dataset = store.dataset()
         with store.database.reading() as connection:
             row = find_decision(connection, decision_id)
+            registered = None if row is None else find_policy(connection, row["policy_version"])
     finally:
         store.close()
     if row is None:
         raise ValueError(f"there is no decision {decision_id!r}")
-    policy = Policy(resolve_bundle(row["policy_version"], 1 if dataset is None else dataset.period_days))
+    bundle = _bundle(settings, row["policy_version"], 1 if dataset is None else dataset.period_days)
+    policy = Policy(bundle, None if registered is None else pins_of(registered))
     then, again = reproduce(row, policy)
     table = Table(title=f"{row['item_id']} at {row['location_id']}, {row['order_date']}, policy {policy.version}")
     for heading in ("", "answered", "again"):
@@ -43,3 +50,10 @@ def replay_decision(settings: Settings, decision_id: str) -> None:
     apart = [name for name, value in then.items() if abs(value - again[name]) > CLOSE * (1 + abs(value))]
     if apart:
         raise RuntimeError(f"the answer differs now in {', '.join(apart)}")
+
+
+def _bundle(settings: Settings, version: str, period_days: int) -> Path:
+    try:
+        return find_bundle(version, bundle_folders(settings.bundles))
+    except PolicyNotFound:
+        return resolve_bundle(version, period_days)  # a folder of that name here: one that ORPR_POLICY named

@@ -8,9 +8,12 @@ from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.datastructures import State
 from starlette.middleware import Middleware
 
+from service.aliases import Aliases
 from service.auth import Sessions
+from service.bundle_folders import bundle_folders
 from service.decisions import Decisions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
 from service.feeds import Feeds
@@ -21,13 +24,16 @@ from service.memory import Memory
 from service.middleware import Requests
 from service.overrides import Overrides
 from service.planner.mount import mount_planner, planner_running
+from service.policy import CHAMPION
 from service.problems import install_problem_handlers, problem_responses
+from service.promotions import Promotions
 from service.quotas import Counts, Quotas
 from service.recommender import Recommender
 from service.registry import Policies
-from service.routes import decisions, feeds, operations, overrides, pages, recommendations
+from service.routes import decisions, feeds, operations, overrides, pages, policies, recommendations
 from service.safety import refuse_unsafe, refuse_without_keys
 from service.settings import Settings
+from service.shadow import Shadow
 from service.shedding import Shedding
 from service.spool import Spool
 from service.store import Store
@@ -49,7 +55,7 @@ TRACES: TelemetryConfig = {
 
 
 def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
-    """Build the service.
+    """Build the service. Where the database does not answer yet it is not ready, and goes on trying.
 
     Args:
         settings: see `service.settings`.
@@ -61,62 +67,86 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     refuse_unsafe(settings, host)
     settings.prepare()
     telemetry = Telemetry()
-    store = Store(settings.database_url)
-    keys = Keys(store.database)
-    if not settings.oidc_issuer:
-        refuse_without_keys(keys, host)
-    cache: Cache = MemoryCache()
-    if settings.redis_url:
-        cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
-    counts = Counts(settings.redis_url, settings.redis_timeout_s)
-    policies = Policies(telemetry)
-    terms = TermsByPlace(store)
-    view = View(store, terms.forget)
-    view.try_refresh()
-    loaded = view.dataset()
-    spool = Spool(settings.spool)
-    following = Following(view, spool, store.database)
-    policies.load_named(settings.policy, 1 if loaded is None else loaded.period_days)
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        following.start()
-        async with planner_running() if settings.planner else nullcontext():
-            yield
-        following.stop()
-        await counts.close()
-        cache.close()
-        store.close()
-
     app = FastAPI(
-        title="ORPR", version="1", summary="Inventory days on demand", description=DESCRIPTION, lifespan=lifespan,
+        title="ORPR", version="1", summary="Inventory days on demand", description=DESCRIPTION,
+        lifespan=lambda app: _running(app.state, planner=settings.planner),
         middleware=_around(settings, host, telemetry), telemetry=TRACES,
     )  # fmt: skip
     install_problem_handlers(app)
-    features = FeatureRows(store, cache, view.dataset)
-    app.state.store, app.state.telemetry, app.state.policies = store, telemetry, policies
-    app.state.features, app.state.features_cache = features, cache
-    app.state.view, app.state.following, app.state.spool = view, following, spool
-    app.state.memory = Memory(store, view, spool, settings.decision_expiry_days)
-    app.state.recommender = Recommender(settings, store, view, terms, features, app.state.memory, policies.current)
-    app.state.feeds = Feeds(store)
-    app.state.decisions = Decisions(store)
-    app.state.overrides = Overrides(store, app.state.recommender, settings.approval_money)
-    secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
-    app.state.keys = keys
-    app.state.counts = counts
-    app.state.tokens = None
-    if settings.oidc_issuer and settings.oidc_audience:
-        app.state.tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_claim)
-    app.state.quotas = Quotas(settings.requests_per_minute, settings.bad_keys_per_minute, counts, telemetry.shed)
-    app.state.sessions, app.state.tls = Sessions(secret, view), settings.transport == "tls"
+    app.state.telemetry = telemetry
+    _know(app.state, settings)
+    if app.state.view.as_of is not None and not settings.oidc_issuer:
+        refuse_without_keys(app.state.keys, host)
+    _decide(app.state, settings)
+    _admit(app.state, settings)
     app.include_router(operations.router)
-    for module in (recommendations, decisions, feeds, overrides):
+    for module in (recommendations, decisions, feeds, overrides, policies):
         app.include_router(module.router, responses=problem_responses(400, 403, 429, 500, 503))
     if settings.planner:
         app.include_router(pages.router)
         mount_planner(app)
     return app
+
+
+def _know(state: State, settings: Settings) -> None:
+    """What is stored, and what this process knows of it."""
+    store = state.store = Store(settings.database_url, wait=True)
+    terms = state.terms = TermsByPlace(store)
+    view = state.view = View(store, terms.forget)
+    view.try_refresh()
+    state.spool = Spool(settings.spool)
+    state.following = Following(view, state.spool, store)
+    cache: Cache = MemoryCache()
+    if settings.redis_url:
+        cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
+    state.features_cache, state.features = cache, FeatureRows(store, cache, view.dataset)
+    state.keys = Keys(store.database)
+
+
+def _decide(state: State, settings: Settings) -> None:
+    """What answers, and what writes."""
+    store, view, loaded = state.store, state.view, state.view.dataset()
+    held, pinned = Policies(state.telemetry), settings.policy != CHAMPION
+    aliases = Aliases(store, held, bundle_folders(settings.bundles), champion=not pinned)
+    if pinned:
+        held.load_named(settings.policy, 1 if loaded is None else loaded.period_days)
+    aliases.look()
+    state.policies, state.aliases = held, aliases
+    state.promotions = Promotions(store, held, aliases, pinned=pinned)
+    state.shadow = Shadow(store.database, state.telemetry, held.shadow)
+    state.memory = Memory(store, view, state.spool, settings.decision_expiry_days)
+    state.recommender = Recommender(
+        settings, store, view, state.terms, state.features, state.memory, held.current, state.shadow.watch
+    )
+    state.feeds, state.decisions = Feeds(store), Decisions(store)
+    state.overrides = Overrides(store, state.recommender, settings.approval_money)
+
+
+def _admit(state: State, settings: Settings) -> None:
+    """Who may ask, and how much."""
+    secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
+    state.sessions, state.tls = Sessions(secret, state.view), settings.transport == "tls"
+    state.tokens = None
+    if settings.oidc_issuer and settings.oidc_audience:
+        state.tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_claim)
+    state.counts = Counts(settings.redis_url, settings.redis_timeout_s)
+    state.quotas = Quotas(
+        settings.requests_per_minute, settings.bad_keys_per_minute, state.counts, state.telemetry.shed
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def _running(state: State, *, planner: bool) -> AsyncIterator[None]:
+    state.following.start()
+    state.aliases.start()
+    async with planner_running() if planner else nullcontext():
+        yield
+    state.aliases.stop()
+    state.following.stop()
+    state.shadow.close()
+    await state.counts.close()
+    state.features_cache.close()
+    state.store.close()
 
 
 def _around(settings: Settings, host: str, telemetry: Telemetry) -> list[Middleware]:

@@ -7,8 +7,8 @@ import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.database import Database
 from service.spool import Spool
+from service.store import Store
 from service.view import View
 
 LOG = logging.getLogger(__name__)
@@ -18,8 +18,8 @@ EVERY_S = 0.2
 class Following:
     """Runs from `start` to `stop`."""
 
-    def __init__(self, view: View, spool: Spool, database: Database) -> None:
-        self._view, self._spool, self._database = view, spool, database
+    def __init__(self, view: View, spool: Spool, store: Store) -> None:
+        self._view, self._spool, self._store = view, spool, store
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="following", daemon=True)
 
@@ -38,9 +38,9 @@ class Following:
 
     def step(self) -> None:
         """Once."""
-        if not self._view.try_refresh() or self._database.down:
-            return
         try:
-            self._spool.drain(self._database)
+            self._store.prepare()
+            if self._view.try_refresh() and not self._store.database.down:
+                self._spool.drain(self._store.database)
         except SQLAlchemyError as error:
-            LOG.warning("spooled decisions wait on (%s)", type(error).__name__)
+            LOG.debug("the database does not answer (%s)", type(error).__name__)

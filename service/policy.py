@@ -1,13 +1,17 @@
 """A policy bundle, checked and ready to answer.
 
 A bundle is data from outside until proven: its hashes, its contract and its answers on the golden cases must hold, and
-nothing in it is unpickled. What does not hold is refused with the reason; the caller keeps what it has.
+nothing in it is unpickled. Each file is read once, and what is checked is what serves. What does not hold is refused with
+the reason; the caller keeps what it has.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +24,18 @@ from simulator.panel import F32
 
 BUNDLES = Path(__file__).parent / "bundles"
 CHAMPION = "champion"
+MANIFEST, GRAPH, GOLDEN = FILES = ("manifest.json", "policy.onnx", "golden.npz")
+MOST_BYTES = 256 * 2**20  # of one file; the shipped graphs have 4
 PARITY = 1e-4  # of 1 + the largest magnitude in the decision's output
 PARITY_OUTPUTS = ("daily_rate", "logits", "forecast")
+SAME_DAYS = 0.9  # share of golden cases; logits that are all but equal may tip over to the next value of the grid
 CHUNK = 64  # rows of one ONNX run: larger batches gain nothing and hold memory
 
 
 class PolicyNotFound(LookupError):
     """No policy of that name, or none for that period length."""
+
+    reason = "missing"
 
 
 class BundleRefused(ValueError):
@@ -51,21 +60,28 @@ class PolicyAnswer(NamedTuple):
 class Policy:
     """One verified bundle behind one ONNX Runtime session; safe to share between threads."""
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, pinned: Mapping[str, str] | None = None) -> None:
         """Load and verify.
+
+        Args:
+            bundle: its folder.
+            pinned: SHA-256 of each of `FILES` as the bundle was registered; None: the manifest's word counts.
 
         Raises:
             BundleRefused: when files are missing, or hash, contract or parity does not hold.
         """
-        self.manifest = _manifest(bundle)
-        _check_hashes(bundle, self.manifest)
-        self._session = _session(bundle)
-        self.contract = _check_contract(bundle, self._session, self.manifest)
+        files = {name: read_bundle_file(bundle, name) for name in FILES}
+        self.hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        self.manifest = _manifest(bundle, files[MANIFEST])
+        _check_hashes(bundle, self.hashes, self.manifest, pinned)
+        self._session = _session(bundle, files[GRAPH])
+        metadata = _metadata(bundle, self._session, files[GRAPH])
+        self.contract = _check_contract(bundle, self._session, metadata, self.manifest)
         self.version = str(self.manifest["version"])
         self.period_days = int(self.contract["period_days"])
         self.ordering_mode = str(self.contract["ordering_mode"])
         self.spec = ObservationSpec(self.period_days)
-        self.parity = self._check_parity(bundle)
+        self.parity = self._check_parity(bundle, files[GOLDEN])
 
     def answer(self, observation: Observation) -> PolicyAnswer:
         """Decide B series at once, in chunks."""
@@ -76,17 +92,21 @@ class Policy:
         ]
         return PolicyAnswer(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
-    def _check_parity(self, bundle: Path) -> float:
+    def _check_parity(self, bundle: Path, content: bytes) -> float:
         try:
-            with np.load(bundle / "golden.npz", allow_pickle=False) as golden:
+            _check_unpacked_size(content)
+            with np.load(io.BytesIO(content), allow_pickle=False) as golden:
                 cases = {name: golden[name] for name in golden.files}
             answer = self.answer({field.name: cases[f"input.{field.name}"] for field in FIELDS})
             gaps = {name: _gap(cases[f"output.{name}"], getattr(answer, name)) for name in PARITY_OUTPUTS}
+            same = float((cases["output.inventory_days"] == answer.inventory_days).mean())
         except Exception as error:  # a broken archive or shape raises a different class for every kind
             raise BundleRefused(bundle, "parity", f"the golden cases cannot be replayed ({_line(error)})") from None
         for name, gap in gaps.items():
             if not gap <= PARITY:  # also where it is not a number
                 raise BundleRefused(bundle, "parity", f"{name} is off by {gap:.2e}, allowed is {PARITY:.0e}")
+        if not same >= SAME_DAYS:
+            raise BundleRefused(bundle, "parity", f"inventory_days are the golden ones in {same:.0%} of the cases only")
         return max(gaps.values())
 
 
@@ -99,46 +119,96 @@ def _gap(expected: F32, found: F32) -> float:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).encode("ascii", "backslashreplace").decode().split())[:200]
 
 
-def _manifest(bundle: Path) -> dict[str, Any]:
+def _check_unpacked_size(archive: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(archive)) as members:
+        size = sum(member.file_size for member in members.infolist())
+    if size > MOST_BYTES:
+        raise ValueError(f"they unpack to {size:,} bytes, at most {MOST_BYTES:,} are read")
+
+
+def read_bundle_file(bundle: Path, name: str) -> bytes:
+    """One file of a bundle, whole.
+
+    Raises:
+        BundleRefused: when it is missing, too large or no plain file.
+    """
+    path = bundle / name
     try:
-        manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleRefused(bundle, "missing", f"manifest.json cannot be read ({_line(error)})") from None
+        if path.exists() and not path.is_file():  # reading a pipe would never end
+            raise BundleRefused(bundle, "missing", f"{name} is no plain file")
+        if path.stat().st_size > MOST_BYTES:
+            raise BundleRefused(bundle, "missing", f"{name} is larger than {MOST_BYTES:,} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleRefused(bundle, "missing", f"{name} cannot be read ({error.strerror})") from None
+
+
+def _manifest(bundle: Path, content: bytes) -> dict[str, Any]:
+    try:
+        manifest = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BundleRefused(bundle, "missing", f"{MANIFEST} cannot be read ({_line(error)})") from None
     if not isinstance(manifest, dict) or not {"version", "contract_id", "sha256"} <= manifest.keys():
-        raise BundleRefused(bundle, "contract", "manifest.json lacks version, contract_id or sha256")
+        raise BundleRefused(bundle, "contract", f"{MANIFEST} lacks version, contract_id or sha256")
     return manifest
 
 
-def _check_hashes(bundle: Path, manifest: dict[str, Any]) -> None:
-    hashes = manifest["sha256"]
-    for name in ("policy.onnx", "golden.npz"):
-        try:
-            found = hashlib.sha256((bundle / name).read_bytes()).hexdigest()
-        except OSError as error:
-            raise BundleRefused(bundle, "missing", f"{name} cannot be read ({_line(error)})") from None
-        if not isinstance(hashes, dict) or hashes.get(name) != found:
+def read_manifest(bundle: Path) -> dict[str, Any]:
+    """What a bundle says of itself; nothing of it is verified.
+
+    Raises:
+        BundleRefused: when it cannot be read.
+    """
+    return _manifest(bundle, read_bundle_file(bundle, MANIFEST))
+
+
+def _check_hashes(
+    bundle: Path, found: dict[str, str], manifest: dict[str, Any], pinned: Mapping[str, str] | None
+) -> None:
+    told = manifest["sha256"]
+    for name in (GRAPH, GOLDEN):
+        if not isinstance(told, dict) or told.get(name) != found[name]:
             raise BundleRefused(bundle, "hash", f"{name} is not the file that the manifest names")
+    for name, digest in (pinned or {}).items():
+        if found[name] != digest:
+            raise BundleRefused(bundle, "hash", f"{name} is not the file that was registered")
 
 
-def _session(bundle: Path) -> onnxruntime.InferenceSession:
+def _session(bundle: Path, graph: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(bundle / "policy.onnx"), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a different class for every kind of broken file
-        raise BundleRefused(bundle, "contract", f"policy.onnx cannot be loaded ({_line(error)})") from None
+        raise BundleRefused(bundle, "contract", f"{GRAPH} cannot be loaded ({_line(error)})") from None
 
 
-def _check_contract(bundle: Path, session: onnxruntime.InferenceSession, manifest: dict[str, Any]) -> dict[str, Any]:
+def _metadata(bundle: Path, session: onnxruntime.InferenceSession, graph: bytes) -> dict[str, str]:
+    """The graph's metadata, where its weights lie within it: no hash covers those in another file.
+
+    A graph names such a file under the key `location`, a word that ours have nowhere but in the contract.
+    """
     try:
-        contract: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map["contract"])
+        metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise BundleRefused(bundle, "contract", f"the graph's metadata is no text ({_line(error)})") from None
+    if graph.count(b"location") > sum(text.encode().count(b"location") for text in metadata.values()):
+        raise BundleRefused(bundle, "contract", f"{GRAPH} names weights outside of itself")
+    return metadata
+
+
+def _check_contract(
+    bundle: Path, session: onnxruntime.InferenceSession, metadata: dict[str, str], manifest: dict[str, Any]
+) -> dict[str, Any]:
+    try:
+        contract: dict[str, Any] = json.loads(metadata["contract"])
         ours = contract_id(interface(int(contract["period_days"]), str(contract["ordering_mode"])))
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # a forged contract may hold anything: no numbers, endless ones, lists in lists
         raise BundleRefused(bundle, "contract", f"the graph carries no usable contract ({_line(error)})") from None
     theirs = contract_id(contract)
     if not theirs == ours == manifest["contract_id"]:
@@ -170,5 +240,5 @@ def resolve_bundle(name: str, period_days: int, bundles: Path = BUNDLES) -> Path
 
 
 def _period_of(bundle: Path) -> int | None:
-    value = _manifest(bundle).get("period_days")
+    value = read_manifest(bundle).get("period_days")
     return int(value) if isinstance(value, int) else None

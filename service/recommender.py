@@ -25,6 +25,7 @@ from service.schemas import (
     RecommendationResponse,
 )
 from service.settings import Settings
+from service.shadow import Remembered
 from service.store import Dataset, Series, Store
 from service.terms import Terms, TermsByPlace
 from service.view import View
@@ -58,14 +59,14 @@ class Look(NamedTuple):
 
 
 class Recommender:
-    """Answers requests; holds the store, the feature rows and the policy in charge."""
+    """Answers requests; holds the store, the feature rows, the policy in charge, and who watches remembered answers."""
 
     def __init__(
         self, settings: Settings, store: Store, view: View, terms: TermsByPlace, features: FeatureRows,
-        memory: Memory, policy: Callable[[], Policy],
+        memory: Memory, policy: Callable[[], Policy], watch: Callable[[Remembered], None],
     ) -> None:  # fmt: skip
         self._settings, self._store, self._view, self._terms, self._features = settings, store, view, terms, features
-        self._memory, self.policy = memory, policy
+        self._memory, self.policy, self._watch = memory, policy, watch
 
     def answer(
         self, requested: Sequence[RecommendationItem], as_of: date | None, how: How = PLAIN
@@ -197,6 +198,7 @@ class Recommender:
             numbers = self._memory.record(how.recording, asked, terms.series, overrides, terms.spans, answers)
             for n, answer in answers.items():
                 answer.decision_id = numbers[n]
+            self._watch(Remembered(asked, overrides, terms.spans, answers))
         return [answers[n] if n in answers else _no_demand(key) for n, key in enumerate(terms.series)]
 
     def _decide_the_rest(

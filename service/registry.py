@@ -1,4 +1,4 @@
-"""Which policy is in charge. A refused bundle never replaces one that holds."""
+"""Which policy is in charge, and which one shadows it. A refused bundle never replaces one that holds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ LOG = logging.getLogger(__name__)
 
 
 class Policies:
-    """Holds the policy in charge and the last refusal."""
+    """Holds the policy in charge, its shadow and the last refusal.
+
+    Whoever answers takes the policy once, at the beginning: a change is one assignment, and what is under way ends with the
+    policy that it began with.
+    """
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._current: Policy | None = None
+        self._shadow: Policy | None = None
         self._refused: str | None = None
 
     def load_named(self, name: str, period_days: int) -> bool:
@@ -25,29 +30,41 @@ class Policies:
         try:
             bundle = resolve_bundle(name, period_days)
         except PolicyNotFound as error:
-            return self._refuse("missing", str(error))
+            return self.refuse(error)
         return self.load(bundle, period_days)
 
     def load(self, bundle: Path, period_days: int = 1) -> bool:
         """Put a bundle in charge if it holds and decides for that period length; else keep what there is, say why."""
         try:
             policy = Policy(bundle)
+            check_period(policy, bundle, period_days)
         except BundleRefused as error:
-            return self._refuse(error.reason, str(error))
-        if policy.period_days != period_days:
-            detail = f"it decides for periods of {policy.period_days} days, the data has {period_days}"
-            return self._refuse("contract", f"policy bundle {bundle.name} refused (contract): {detail}")
-        if self._current is not None:
-            self._telemetry.policy.remove(self._current.version)
-        self._current, self._refused = policy, None
-        self._telemetry.policy.labels(policy.version).set(1)
+            return self.refuse(error)
+        self.put_in_charge(policy)
         return True
 
-    def _refuse(self, reason: str, detail: str) -> bool:
-        self._refused = detail
-        self._telemetry.policy_refused.labels(reason).inc()
-        LOG.error("%s", detail)
+    def put_in_charge(self, policy: Policy) -> None:
+        """Let a verified policy decide from the next request on."""
+        before, self._current, self._refused = self._current, policy, None
+        if before is not None:
+            self._telemetry.policy_changes.inc(before.version != policy.version)
+            self._telemetry.policy.remove(before.version)
+        self._telemetry.policy.labels(policy.version).set(1)
+
+    def put_in_shadow(self, policy: Policy | None) -> None:
+        """Let a verified policy answer beside the one in charge; None: no longer."""
+        self._shadow = policy
+
+    def refuse(self, error: BundleRefused | PolicyNotFound) -> bool:
+        """Tell of a bundle that must not serve; False."""
+        self._refused = str(error)
+        self._telemetry.policy_refused.labels(error.reason).inc()
+        LOG.error("%s", error)
         return False
+
+    def refuse_nothing(self) -> None:
+        """What was refused is wanted no more."""
+        self._refused = None
 
     @property
     def ready(self) -> bool:
@@ -60,10 +77,26 @@ class Policies:
         Raises:
             ProblemError: 503 where none is.
         """
-        if self._current is None:
+        policy = self._current
+        if policy is None:
             raise ProblemError(503, "no-policy", "No policy is in charge", self._refused or "none was loaded")
-        return self._current
+        return policy
+
+    def shadow(self) -> Policy | None:
+        """The policy that answers beside it."""
+        return self._shadow
 
     def status(self) -> dict[str, str | None]:
-        """For `/readyz`: the version in charge and the last refusal."""
-        return {"version": self._current.version if self._current else None, "refused": self._refused}
+        """For `/readyz`: the versions in charge and in its shadow, and the last refusal since one was put in charge."""
+        current, shadow = self._current, self._shadow
+        return {
+            "version": current.version if current else None, "shadow": shadow.version if shadow else None,
+            "refused": self._refused,
+        }  # fmt: skip
+
+
+def check_period(policy: Policy, bundle: Path, period_days: int) -> None:
+    """Raise BundleRefused where a policy decides for periods of another length."""
+    if policy.period_days != period_days:
+        detail = f"it decides for periods of {policy.period_days} days, the data has {period_days}"
+        raise BundleRefused(bundle, "contract", detail)

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     redis_timeout_s: float = Field(0.05, gt=0, description="Longest wait for Redis before answering without it.")
     feature_ttl_s: int = Field(86_400, gt=0, description="How long a cached feature row may live.")
     policy: str = Field("champion", description="Bundle that serves: a path, a shipped version, or champion.")
+    bundles: Path | None = Field(None, description="Folder of bundles that may be registered besides the shipped ones.")
     session_secret: SecretStr = Field(
         SecretStr(""), description="Signs the planner pages' cookie; drawn at start where empty."
     )

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Table
 
 from service.changes import DATASET, note_change
-from service.database import Database
+from service.database import UNANSWERED, Database
 from service.tables import (
     calendar,
     datasets,
@@ -56,10 +56,29 @@ class Dataset(NamedTuple):
 class Store:
     """All SQL of the service."""
 
-    def __init__(self, url: str) -> None:
-        """Open the database of an SQLAlchemy URL and bring its tables up to date."""
+    def __init__(self, url: str, *, wait: bool = False) -> None:
+        """Open the database of an SQLAlchemy URL and bring its tables up to date.
+
+        Args:
+            url: of the database.
+            wait: where it does not answer, leave the tables to a later `prepare`.
+
+        Raises:
+            SQLAlchemyError: where it does not answer, and nobody waits.
+        """
         self.database = Database(url)
-        self.database.migrate()
+        self.prepared = False
+        try:
+            self.prepare()
+        except UNANSWERED:
+            if not wait:
+                raise
+
+    def prepare(self) -> None:
+        """Bring the tables up to date, once."""
+        if not self.prepared:
+            self.database.migrate()
+            self.prepared = True
 
     def close(self) -> None:
         """Give the connections back."""

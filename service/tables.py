@@ -117,3 +117,25 @@ api_keys = Table(
     Column("scopes", String, nullable=False, server_default="erp planner ops"),
     Column("created_at", Moment(), nullable=False), Column("expires_at", Moment()), Column("revoked_at", Moment()),
 )  # fmt: skip
+policies = Table(  # rows are added and never changed: the hashes are pins
+    "policies", metadata, Column("version", String, primary_key=True), Column("period_days", Integer, nullable=False),
+    Column("contract_id", String, nullable=False), Column("graph_sha256", String, nullable=False),
+    Column("golden_sha256", String, nullable=False), Column("manifest_sha256", String, nullable=False),
+    Column("location", String, nullable=False),  # folder of the bundle as it was registered
+    Column("metrics", String),  # JSON, what its manifest or report tells
+    Column("registered_at", Moment(), nullable=False), Column("registered_by", String, nullable=False),
+)  # fmt: skip
+policy_aliases = Table(  # an audit trail: rows are added and never changed; the newest of an alias is in force
+    "policy_aliases", metadata, Column("id", Integer, primary_key=True), Column("period_days", Integer, nullable=False),
+    Column("alias", String, nullable=False),  # champion | challenger | shadow
+    Column("version", String),  # none: the shipped champion, or no shadow
+    Column("action", String, nullable=False),  # promote | rollback | shadow | clear
+    Column("reason", String, nullable=False), Column("at", Moment(), nullable=False),
+    Column("by", String, nullable=False),  # name of the key
+    Index("ix_policy_aliases_newest", "period_days", "alias", "id"),
+)  # fmt: skip
+shadow_decisions = Table(
+    "shadow_decisions", metadata, Column("decision_id", String, primary_key=True),
+    Column("version", String, primary_key=True), Column("inventory_days", Float, nullable=False),
+    Column("target_stock", Float, nullable=False), Column("order_quantity", Float, nullable=False),
+)  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+DAYS_APART = (-30, -14, -7, -3, -1, -0.25, 0, 0.25, 1, 3, 7, 14, 30)  # 0 holds those that agree
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
@@ -29,6 +30,15 @@ class Telemetry:
         self.cache_errors = Gauge("orpr_feature_cache_errors", "Times Redis did not answer.", registry=r)
         self.policy_refused = Counter("orpr_policy_refused", "Bundles refused, by reason.", ["reason"], registry=r)
         self.policy = Gauge("orpr_policy_info", "1 for the version in charge.", ["version"], registry=r)
+        self.policy_changes = Counter("orpr_policy_changes", "Policies put in charge of another's place.", registry=r)
+        self.shadow_days = Histogram(
+            "orpr_shadow_days_difference", "Inventory days of the shadow less those answered.", ["version"],
+            buckets=DAYS_APART, registry=r,
+        )  # fmt: skip
+        self.shadow_orders = Counter(
+            "orpr_shadow_orders", "Due orders that the shadow would change.", ["version", "change"], registry=r
+        )
+        self.shadow_dropped = Counter("orpr_shadow_dropped", "Decisions that no shadow saw.", registry=r)
 
 
 class RequestMetrics:

@@ -34,8 +34,14 @@ class Service(NamedTuple):
 
 @contextmanager
 def running_service(folder: Path, data: Path = SAMPLE, program: str = PROGRAM, **variables: str) -> Iterator[Service]:
-    """The service on a free port with a dataset loaded; `folder` holds all that it writes, `variables` add to its
-    environment, `program` is what Python runs."""
+    """The service on a free port with a dataset loaded; `folder` holds all that it writes.
+
+    Args:
+        folder: one of its own.
+        data: a dataset.
+        program: what Python runs.
+        variables: settings of the service, such as `ORPR_DATABASE_URL` where several share a database.
+    """
     settings = Settings(database_url=variables.get("ORPR_DATABASE_URL", f"sqlite:///{folder}/orpr.db"))
     load_dataset(settings, data, draw_stock=True)
     store = Store(settings.database_url)
@@ -43,7 +49,7 @@ def running_service(folder: Path, data: Path = SAMPLE, program: str = PROGRAM, *
     store.close()
     port, log = _free_port(), folder / "service.txt"
     command = [sys.executable, "-c", program, "serve", "--port", str(port)]
-    environment = os.environ | {"ORPR_DATABASE_URL": settings.database_url} | variables
+    environment = os.environ | variables | {"ORPR_DATABASE_URL": settings.database_url}
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, env=environment)
         try:

@@ -36,7 +36,8 @@ def decisions(repeats: int, report: Report) -> list[Measured]:
         store = Store(settings.database_url)
         load_panel(store, panel, "bench", draw_stock=True)
         memory = Memory(store, settings.decision_expiry_days)
-        recommender = Recommender(settings, store, FeatureRows(store, MemoryCache()), memory, lambda: policy)
+        features = FeatureRows(store, MemoryCache())
+        recommender = Recommender(settings, store, features, memory, lambda: policy, lambda _answered: None)
         for count in BATCHES:
             asked = [RecommendationItem(item_id=i, location_id=p, on_hand=9.0) for i, p in keys[:count]]
             observation = observer.observe(np.arange(count), np.full(count, panel.last_recorded))

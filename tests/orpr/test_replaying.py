@@ -13,10 +13,12 @@ import sqlalchemy as sa
 from orpr.replaying import replay_decision
 from service.app import create_app
 from service.loading import load_panel
+from service.policy import BundleRefused
 from service.settings import Settings
 from service.store import Store
 from service.tables import decisions
 from simulator.canonical import read_panel
+from tests.bundles import make_bundle
 
 SAMPLE = Path(__file__).parents[2] / "simulator" / "sample"
 
@@ -60,6 +62,29 @@ async def test_an_answer_that_is_another_now_is_an_error(settings: Settings) -> 
         connection.execute(sa.update(decisions).where(mine).values(answer=json.dumps(answer)))
     store.close()
     with pytest.raises(RuntimeError, match="target_stock"):
+        replay_decision(settings, decision)
+
+
+async def test_a_decision_of_a_promoted_policy_is_made_again_while_its_bundle_is_what_was_registered(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_bundle(tmp_path / "bundles", "held-20", 20.0)
+    settings = settings.model_copy(update={"bundles": bundle.parent})
+    app = create_app(settings)
+    connecting = app.state.store.database.writing
+    for prepare in (
+        lambda: app.state.promotions.registering("held-20", "test"),
+        lambda: app.state.promotions.promoting("held-20", "better", "test"),
+    ):
+        act = prepare()
+        with connecting() as connection:
+            act(connection)
+    app.state.store.close()
+    decision = await decided(settings)
+    replay_decision(settings, decision)
+    assert "policy held-20" in "".join(capsys.readouterr())
+    (bundle / "manifest.json").write_text((bundle / "manifest.json").read_text() + " ")
+    with pytest.raises(BundleRefused, match="registered"):
         replay_decision(settings, decision)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from service.settings import Settings
 from service.store import Store
 from simulator.canonical import read_panel
 from simulator.panel import Panel
+from tests.bundles import make_bundle
 from tests.databases import Postgres, running_postgres
 
+LOW, HIGH = "held-3", "held-20"  # bundles, by the days that they decide for
 SAMPLE = Path(__file__).parents[2] / "simulator" / "sample"
 
 
@@ -73,6 +76,21 @@ def database_url(request: pytest.FixtureRequest) -> str:
         return postgres.new(request.getfixturevalue("loaded_database"))
     url: str = request.getfixturevalue("sqlite_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two bundles."""
+    folder = tmp_path_factory.mktemp("bundles")
+    make_bundle(folder, LOW, 3.0)
+    make_bundle(folder, HIGH, 20.0)
+    return folder
+
+
+@pytest.fixture
+def bundles(made: Path, tmp_path: Path) -> Path:
+    """A folder of bundles that a test may spoil."""
+    return Path(shutil.copytree(made, tmp_path / "bundles"))
 
 
 @pytest.fixture

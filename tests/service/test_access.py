@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -30,14 +31,20 @@ WRITES = [
     ("PATCH", "/v1/overrides/1", {"value": 3}, "planner"),
     ("DELETE", "/v1/overrides/1", None, "planner"),
     ("POST", "/v1/overrides/1/approval", None, "planner"),
+    ("POST", "/v1/policies", {"version": "nobody"}, "ops"),
+    ("POST", "/v1/policies/nobody/promote", {"reason": "better"}, "ops"),
+    ("POST", "/v1/policies/nobody/shadow", {"reason": "to see"}, "ops"),
+    ("POST", "/v1/policies/rollback", {"reason": "worse"}, "ops"),
+    ("DELETE", "/v1/policies/shadow", None, "ops"),
 ]
+NAMES = {"1": "/{override_id}", "none": "/{decision_id}", "nobody": "/{version}"}
 
 
 @pytest.mark.parametrize(("method", "path", "body", "scope"), WRITES)
 async def test_a_write_takes_a_key_with_its_scope(
     app: FastAPI, method: str, path: str, body: object, scope: str
 ) -> None:
-    other = {"erp": "planner", "planner": "erp"}[scope]
+    other = {"erp": "planner", "planner": "ops", "ops": "erp"}[scope]
     async with client_of(app, "without", [other]) as without, client_of(app, "with", [scope]) as client:
         refused = await without.request(method, path, json=body)
         assert (refused.status_code, refused.json()["type"]) == (403, "scope-missing")
@@ -47,7 +54,7 @@ async def test_a_write_takes_a_key_with_its_scope(
 
 def test_every_write_of_the_api_is_in_the_list_above(app: FastAPI) -> None:
     listed = {
-        (method, path.replace("/1", "/{override_id}").replace("/none", "/{decision_id}")) for method, path, *_ in WRITES
+        (method, re.sub("/(1|none|nobody)(?=/|$)", lambda found: NAMES[found[1]], path)) for method, path, *_ in WRITES
     }
     paths = app.openapi()["paths"]
     writes = {
@@ -58,7 +65,16 @@ def test_every_write_of_the_api_is_in_the_list_above(app: FastAPI) -> None:
 
 async def test_whoever_may_do_nothing_may_still_read(app: FastAPI) -> None:
     async with client_of(app, "reader", []) as reader:
-        for path in ("overrides", "decisions", "items", "history?limit=1", "inventory", "open-orders", "calendar"):
+        for path in (
+            "overrides",
+            "decisions",
+            "items",
+            "history?limit=1",
+            "inventory",
+            "open-orders",
+            "calendar",
+            "policies",
+        ):
             assert (await reader.get(f"/v1/{path}")).status_code == 200
         body = {"items": [{"item_id": "B101", "location_id": "S17", "on_hand": 3}], "record": False}
         assert (await reader.post("/v1/recommendations", json=body)).status_code == 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from service.database import Database, StoreTooOld
-from service.tables import inventory, metadata
+from service.tables import inventory, metadata, policies, policy_aliases, shadow_decisions
 from tests.databases import Postgres
 
 REVISIONS = [r.revision for r in ScriptDirectory("service/migrations").walk_revisions()][::-1]
@@ -63,6 +63,29 @@ def test_back_to_the_first_revision_and_forwards_again_keeps_the_data(database: 
     with database.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     assert counts(database) == before
+
+
+def test_the_revision_before_policies_forgets_them_and_keeps_the_rest(database: Database) -> None:
+    now = datetime(2019, 5, 1, tzinfo=UTC)
+    hashes = dict.fromkeys(("graph_sha256", "golden_sha256", "manifest_sha256"), "0" * 64)
+    policy = {"version": "daily-6", "period_days": 1, "contract_id": "c", "location": "/bundles/daily-6", **hashes}
+    change = {"period_days": 1, "alias": "champion", "version": "daily-6", "action": "promote", "reason": "better"}
+    shadowed = {"decision_id": "d-1", "version": "daily-6", "inventory_days": 3.0, "target_stock": 9.0}
+    with database.writing() as connection:
+        connection.execute(sa.insert(policies).values(**policy, registered_at=now, registered_by="ann"))
+        connection.execute(sa.insert(policy_aliases).values(**change, at=now, by="ann"))
+        connection.execute(sa.insert(shadow_decisions).values(**shadowed, order_quantity=4.0))
+    before = counts(database)
+    database.migrate("0005")
+    assert not {"policies", "policy_aliases", "shadow_decisions"} & counts(database).keys()
+    database.migrate()
+    after = counts(database)
+    assert {name for name in before if before[name] != after[name]} == {
+        "policies",
+        "policy_aliases",
+        "shadow_decisions",
+    }
+    assert after["history"] == before["history"] > 1000
 
 
 def test_a_store_from_before_the_migrations_is_taken_over_with_its_data(database: Database) -> None:

@@ -1,0 +1,167 @@
+"""Keeps a process in line with the aliases in SQL, so that a promotion made in another process is followed here.
+
+A thread looks once a second and loads off the request path. Where SQL does not answer, or the bundle that an alias names
+does not hold, the policy in charge stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.bundle_folders import find_bundle, shipped_champion
+from service.policy import CHAMPION, BundleRefused, Policy, PolicyNotFound
+from service.policy_store import SHADOW, aliased, find_policy, pins_of
+from service.registry import Policies, check_period
+from service.store import Store
+
+LOG = logging.getLogger(__name__)
+LOOK_S = 1.0
+AGAIN_S = 30.0  # a bundle that was refused is tried again so often: its folder may have been mended
+
+
+class Wanted(NamedTuple):
+    """What an alias asks for."""
+
+    period_days: int | None  # None: of any length
+    version: str | None  # None: nothing
+    pins: dict[str, str] | None  # hashes of its files as registered; None where it is not
+
+
+class Tried(NamedTuple):
+    """What was last tried for an alias."""
+
+    wanted: Wanted
+    held: bool
+    at: float  # monotonic seconds
+
+
+class Aliases:
+    """Reads the aliases and puts the policies that they name where they belong."""
+
+    def __init__(self, store: Store, policies: Policies, folders: Sequence[Path], *, champion: bool) -> None:
+        """Follow nothing yet.
+
+        Args:
+            store: where the aliases are.
+            policies: what to keep in line.
+            folders: where bundles may lie.
+            champion: whether to follow the champion; a process that is pinned to a bundle follows the shadow only.
+        """
+        self._store, self._policies, self.folders = store, policies, folders
+        self._aliases = (CHAMPION, SHADOW) if champion else (SHADOW,)
+        self._tried: dict[str, Tried] = {}
+        self._verified: tuple[Wanted, Policy] | None = None
+        self._turn, self._stop = threading.Lock(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._answering = True
+
+    @property
+    def period_days(self) -> int:
+        """Of the loaded dataset."""
+        dataset = self._store.dataset()
+        return 1 if dataset is None else dataset.period_days
+
+    def follow(self) -> None:
+        """Look once.
+
+        Raises:
+            SQLAlchemyError: where the database does not answer; nothing has changed then.
+        """
+        with self._turn:
+            period_days = self.period_days
+            wanted = {alias: self._wanted(alias, period_days) for alias in self._aliases}
+            failed = any(not tried.held for tried in self._tried.values())
+            for alias, what in wanted.items():
+                self._bring(alias, what)
+            if failed and all(tried.held for tried in self._tried.values()):
+                self._policies.refuse_nothing()
+
+    def look(self) -> None:
+        """Look once, whatever goes wrong."""
+        try:
+            self.follow()
+        except SQLAlchemyError as error:
+            if self._answering:
+                LOG.warning(
+                    "the aliases of policies cannot be read (%s); what is in charge stays", type(error).__name__
+                )
+            self._answering = False
+        else:
+            self._answering = True
+
+    def verify(self, wanted: Wanted) -> Policy:
+        """Load and check what is about to be wanted; it is put in place without loading it again.
+
+        Raises:
+            PolicyNotFound: where no folder has it.
+            BundleRefused: where it does not hold.
+        """
+        policy = self._load(wanted)
+        self._verified = wanted, policy
+        return policy
+
+    def start(self) -> None:
+        """Look once a second from now on."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name="policies", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_S):
+            try:
+                self.look()
+            except Exception as error:  # what is in charge stays, and the next look may go well
+                LOG.error("policies could not be followed", exc_info=error)
+
+    def _wanted(self, alias: str, period_days: int) -> Wanted:
+        """What an alias asks for now; the champion, where nobody was promoted, what ships."""
+        with self._store.database.reading() as connection:
+            version = aliased(connection, period_days, alias)
+            if version is None and alias == CHAMPION:
+                version = shipped_champion(period_days)
+            row = None if version is None else find_policy(connection, version)
+        return Wanted(period_days, version, None if row is None else pins_of(row))
+
+    def _bring(self, alias: str, wanted: Wanted) -> None:
+        before, now = self._tried.get(alias), time.monotonic()
+        if before is not None and before.wanted == wanted and (before.held or now < before.at + AGAIN_S):
+            return
+        try:
+            policy = None if wanted.version is None and alias == SHADOW else self._take(wanted)
+        except (BundleRefused, PolicyNotFound) as error:
+            self._policies.refuse(error)
+            self._tried[alias] = Tried(wanted, held=False, at=now)
+            return
+        if alias == SHADOW:
+            self._policies.put_in_shadow(policy)
+        elif policy is not None:
+            self._policies.put_in_charge(policy)
+        self._tried[alias] = Tried(wanted, held=True, at=now)
+
+    def _take(self, wanted: Wanted) -> Policy:
+        verified, self._verified = self._verified, None
+        return verified[1] if verified is not None and verified[0] == wanted else self._load(wanted)
+
+    def _load(self, wanted: Wanted) -> Policy:
+        if wanted.version is None:
+            raise PolicyNotFound(f"no shipped policy decides for periods of {wanted.period_days} days")
+        bundle = find_bundle(wanted.version, self.folders)
+        policy = Policy(bundle, wanted.pins)
+        if wanted.period_days is not None:
+            check_period(policy, bundle, wanted.period_days)
+        if policy.version != wanted.version:
+            raise BundleRefused(bundle, "contract", f"its manifest calls it {policy.version!r:.60}")
+        return policy
