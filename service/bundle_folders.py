@@ -51,27 +51,37 @@ def find_bundle(version: str, folders: Sequence[Path]) -> Path:
     Raises:
         PolicyNotFound: when there is none.
     """
-    if re.fullmatch(VERSION, version):
-        for folder in folders:
-            root = folder.resolve()
-            bundle = (root / version).resolve()  # a link may not lead out of it either
-            if bundle.is_relative_to(root) and (bundle / MANIFEST).is_file():
-                return bundle
+    for folder in folders if re.fullmatch(VERSION, version) else ():
+        bundle = _inside(folder, version)
+        if bundle is not None:
+            return bundle
     raise PolicyNotFound(f"there is no policy {version!r} in the folders of bundles")
+
+
+def _inside(folder: Path, version: str) -> Path | None:
+    """The bundle, where it lies in the folder and can be read; a link may not lead out of it."""
+    try:
+        root = folder.resolve()
+        bundle = (root / version).resolve()
+        return bundle if bundle.is_relative_to(root) and (bundle / MANIFEST).is_file() else None
+    except (OSError, RuntimeError):  # no right to look, or links in a circle
+        return None
 
 
 def found_versions(folders: Sequence[Path]) -> list[str]:
     """Every version that lies in the folders, in order."""
-    names = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
-    return sorted(name for name in names if re.fullmatch(VERSION, name) and _lies_in(name, folders))
+    return sorted({name for folder in folders for name in _names(folder) if _lies_in(name, folders)})
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
 
 
 def _lies_in(version: str, folders: Sequence[Path]) -> bool:
-    try:
-        find_bundle(version, folders)
-    except PolicyNotFound:
-        return False
-    return True
+    return re.fullmatch(VERSION, version) is not None and any(_inside(folder, version) for folder in folders)
 
 
 def is_shipped(version: str) -> bool:

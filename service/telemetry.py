@@ -30,7 +30,7 @@ class Telemetry:
         self.cache_errors = Gauge("orpr_feature_cache_errors", "Times Redis did not answer.", registry=r)
         self.policy_refused = Counter("orpr_policy_refused", "Bundles refused, by reason.", ["reason"], registry=r)
         self.policy = Gauge("orpr_policy_info", "1 for the version in charge.", ["version"], registry=r)
-        self.policy_changes = Counter("orpr_policy_changes", "Policies put in charge of another's place.", registry=r)
+        self.policy_changes = Counter("orpr_policy_changes", "Times that another policy was put in charge.", registry=r)
         self.shadow_days = Histogram(
             "orpr_shadow_days_difference", "Inventory days of the shadow less those answered.", ["version"],
             buckets=DAYS_APART, registry=r,

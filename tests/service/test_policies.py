@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,19 @@ async def test_a_rollback_leads_to_the_one_before_and_not_back_again(client: htt
     await promote(client, HIGH)
     told = (await client.post(f"{PATH}/rollback", json=WHY)).json()
     assert told["version"] == CHAMPION
+
+
+async def test_rollbacks_at_the_same_moment_go_back_once_each_or_are_refused(client: httpx.AsyncClient) -> None:
+    await register(client, LOW, HIGH)
+    for version in (LOW, HIGH, LOW, HIGH):
+        await promote(client, version)
+    answers = await asyncio.gather(*(client.post(f"{PATH}/rollback", json=WHY) for _ in range(6)))
+    done = [one.json()["version"] for one in answers if one.status_code == 200]
+    assert done
+    assert {one.json()["type"] for one in answers if one.status_code != 200} <= {"policy-changed", "no-policy-before"}
+    assert sorted(done) == sorted([LOW, HIGH, LOW, CHAMPION][: len(done)])
+    told = (await client.get(PATH)).json()
+    assert told["serving"] == told["aliases"][0]["version"] == [HIGH, LOW, HIGH, LOW, CHAMPION][len(done)]
 
 
 async def test_every_change_stays_with_who_made_it_and_why(app: FastAPI, client: httpx.AsyncClient) -> None:
@@ -340,6 +354,7 @@ async def test_a_change_takes_a_reason(client: httpx.AsyncClient) -> None:
 async def test_a_folder_with_strangers_in_it_is_listed_without_them(client: httpx.AsyncClient, bundles: Path) -> None:
     (bundles / "notes.txt").write_text("not a bundle")
     (bundles / "empty").mkdir()
+    (bundles / "circle").symlink_to(bundles / "circle")
     (bundles / "odd").mkdir()
     (bundles / "odd" / "manifest.json").write_text(
         '{"version": 1, "contract_id": "\\ud800", "sha256": NaN, "metrics": {"a": 1e999}}'
@@ -348,6 +363,7 @@ async def test_a_folder_with_strangers_in_it_is_listed_without_them(client: http
     assert set(listed) == {CHAMPION, WEEKLY_CHAMPION, LOW, HIGH, "odd"}
     assert (listed["odd"]["contract_id"], listed["odd"]["sha256"], listed["odd"]["metrics"]) == (None, None, None)
     assert (await client.post(PATH, json={"version": "odd"})).status_code == 409
+    assert (await client.post(PATH, json={"version": "circle"})).status_code == 404
 
 
 async def test_bundles_broken_at_random_are_refused_over_http(
