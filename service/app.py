@@ -21,7 +21,7 @@ from service.planner.mount import mount_planner, planner_running
 from service.problems import install_problem_handlers
 from service.recommender import Recommender
 from service.registry import Policies
-from service.routes import decisions, feeds, operations, overrides, pages, recommendations
+from service.routes import decisions, feeds, operations, overrides, pages, recommendations, what_if
 from service.settings import Settings
 from service.store import Store
 from service.telemetry import RequestMetrics, Telemetry
@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
     app.state.keys = Keys(store.database)
     app.state.sessions = Sessions(secret, app.state.keys)
-    for module in (recommendations, decisions, feeds, overrides, operations, pages):
+    for module in (recommendations, what_if, decisions, feeds, overrides, operations, pages):
         app.include_router(module.router)
     mount_planner(app)
     return app
