@@ -126,6 +126,16 @@ async def test_what_was_ordered_today_is_still_on_its_way(client: httpx.AsyncCli
     assert after["projection"] == before["projection"]
 
 
+async def test_what_was_advised_before_and_not_rejected_is_on_its_way(client: httpx.AsyncClient, chain: Panel) -> None:
+    one = item(chain, SLOW, on_hand=0, open_orders=[])
+    made = await recommended(client, one, as_of="2019-04-26", record=True)
+    assert made["order_quantity"] > 0
+    told = await what_if(client, one | {"as_of": "2019-04-27"})
+    assert told["inventory_position"] == made["order_quantity"]
+    received = {period["date"]: period["received"] for period in told["projection"]}
+    assert received[made["expected_receipt_date"]] == made["order_quantity"]
+
+
 async def test_another_lead_time_is_answered_as_if_it_stood_in_the_items(
     client: httpx.AsyncClient, chain: Panel
 ) -> None:
