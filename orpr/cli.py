@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from orpr.erp.commands import app as sync
 from orpr.progress import ERRORS, SCREEN, progress_bars
 
 app = typer.Typer(
@@ -20,6 +21,8 @@ app = typer.Typer(
 
 A dataset is a folder in the canonical layout (see docs/format.md). `orpr import` makes one from sales lines.""",
 )  # fmt: skip
+
+app.add_typer(sync, name="sync")
 
 
 @app.callback()

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 
+from orpr.sending import Sender, Unanswered, json_of, may_pass, one_line
 from simulator.observation import Observer
 from simulator.panel import F64, I64
 from simulator.step import State
@@ -24,24 +24,18 @@ from simulator.step import State
 ROUTE = "/v1/recommendations"
 KEY = "ORPR_API_KEY"
 MOST_SERIES = 5000
-TIMEOUT = httpx.Timeout(120.0, connect=5.0)
 WAITS_S = (0.5, 2.0)  # before the second and the third try
-PASSING = (429, 502, 503, 504)
 
 
 class RemotePolicy:
     """Asks one service; remembers which policy answered and what was set aside."""
 
     def __init__(self, url: str, key: str | None = None, waits_s: tuple[float, ...] = WAITS_S) -> None:
-        parts = urlsplit(url)
-        if not parts.hostname:
-            raise ValueError(f"policy {url}: the URL names no host")
-        if parts.username or parts.password:
-            raise ValueError(f"policy http(s)://…@{parts.hostname}: give the key as {KEY}, not in the URL")
-        base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-        self.name = base.removesuffix(ROUTE)
-        self._key = os.environ.get(KEY, "") if key is None else key
-        self._waits = waits_s
+        if "@" in urlsplit(url).netloc:
+            raise ValueError(f"policy at {urlsplit(url).hostname}: give the key as {KEY}, not in the URL")
+        found = os.environ.get(KEY, "") if key is None else key
+        self._sender = Sender(url.rstrip("/").removesuffix(ROUTE), {"X-API-Key": found} if found else {}, waits_s)
+        self.name = self._sender.url
         self.version = ""
         self.answers = self.overridden = self.from_baseline = 0
 
@@ -95,23 +89,20 @@ class RemotePolicy:
         return days * rate
 
     def _ask(self, body: dict[str, Any], who: str) -> Any:
-        headers = {"X-API-Key": self._key} if self._key else {}
-        said = ""
-        for wait in (*self._waits, None):
-            try:
-                response = httpx.post(f"{self.name}{ROUTE}", json=body, headers=headers, timeout=TIMEOUT)
-            except httpx.TransportError as error:
-                said = f"{type(error).__name__}: {error}"
-            else:
-                if response.status_code == 200:
-                    return _json(response, who)
-                said = f"{response.status_code} {_detail(response)}"
-                if response.status_code not in PASSING:
-                    hint = f" (the key comes from {KEY})" if response.status_code in (401, 403) else ""
-                    raise ValueError(f"{who}: refused with {said}{hint}")
-            if wait is not None:
-                time.sleep(wait)
-        raise RuntimeError(f"{who}: no answer after {len(self._waits) + 1} tries: {said}")
+        try:
+            response = self._sender.send("POST", ROUTE, json=body)
+        except Unanswered as error:
+            raise RuntimeError(f"{who}: {error}") from None
+        if response.status_code == httpx.codes.OK:
+            told = json_of(response)
+            if told is None:
+                raise ValueError(f"{who}: the answer is no JSON: {response.text[:80]!r}")
+            return told
+        said = f"{response.status_code} {_detail(response)}"
+        if may_pass(response):
+            raise RuntimeError(f"{who}: no answer after {self._sender.tries} tries: {said}")
+        hint = f" (the key comes from {KEY})" if response.status_code in (401, 403) else ""
+        raise ValueError(f"{who}: refused with {said}{hint}")
 
 
 def _items(observer: Observer, rows: I64, t: int, state: State) -> list[dict[str, Any]]:
@@ -138,19 +129,9 @@ def _number(result: dict[str, Any], field: str, who: str) -> float:
     return float(value)
 
 
-def _json(response: httpx.Response, who: str) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        raise ValueError(f"{who}: the answer is no JSON: {response.text[:80]!r}") from None
-
-
 def _detail(response: httpx.Response) -> str:
     """The problem's detail, else the first words of the body."""
-    try:
-        told = response.json()
-    except ValueError:
-        told = None
+    told = json_of(response)
     if isinstance(told, dict) and "detail" in told:
-        return f"{told.get('type', '')}: {told['detail']}"
+        return one_line(f"{told.get('type', '')}: {told['detail']}")
     return response.text[:80]

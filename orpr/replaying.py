@@ -25,14 +25,14 @@ def replay_decision(settings: Settings, decision_id: str) -> None:
     settings.prepare()
     store = Store(settings.database_url)
     try:
-        period_days = (store.settings() or {"period_days": 1})["period_days"]
+        dataset = store.dataset()
         with store.database.reading() as connection:
             row = find_decision(connection, decision_id)
     finally:
         store.close()
     if row is None:
         raise ValueError(f"there is no decision {decision_id!r}")
-    policy = Policy(resolve_bundle(row["policy_version"], period_days))
+    policy = Policy(resolve_bundle(row["policy_version"], 1 if dataset is None else dataset.period_days))
     then, again = reproduce(row, policy)
     table = Table(title=f"{row['item_id']} at {row['location_id']}, {row['order_date']}, policy {policy.version}")
     for heading in ("", "answered", "again"):

@@ -26,7 +26,8 @@ def load_dataset(settings: Settings, data: Path, *, draw_stock: bool) -> None:
     store = Store(settings.database_url)
     try:
         fingerprint = folder_hash(data) + ("+drawn stock" if draw_stock else "")
-        if store.fingerprint() != fingerprint:
+        loaded = store.dataset()
+        if loaded is None or loaded.fingerprint != fingerprint:
             load_panel(store, read_panel(data), fingerprint, draw_stock=draw_stock)
     finally:
         store.close()
@@ -64,7 +65,7 @@ def demo_key(settings: Settings) -> str:
     try:
         if DEMO_KEY.is_file():
             key = DEMO_KEY.read_text(encoding="utf-8").strip()
-            if keys.find(key) is not None:
+            if keys.is_good(key):
                 return key
         key = keys.add("demo")
         DEMO_KEY.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from service.auth import Sessions
 from service.decisions import Decisions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
 from service.feeds import Feeds
+from service.following import Following
 from service.keys import Keys
 from service.memory import Memory
 from service.middleware import Requests
@@ -23,8 +24,11 @@ from service.recommender import Recommender
 from service.registry import Policies
 from service.routes import decisions, feeds, operations, overrides, pages, recommendations, what_if
 from service.settings import Settings
+from service.spool import Spool
 from service.store import Store
 from service.telemetry import RequestMetrics, Telemetry
+from service.terms import TermsByPlace
+from service.view import View
 
 DESCRIPTION = """How many days of stock each item should hold at each location, and the order that follows.
 
@@ -44,12 +48,20 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.redis_url:
         cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
     policies = Policies(telemetry)
-    policies.load_named(settings.policy, (store.settings() or {"period_days": 1})["period_days"])
+    terms = TermsByPlace(store)
+    view = View(store, terms.forget)
+    view.try_refresh()
+    loaded = view.dataset()
+    spool = Spool(settings.spool)
+    following = Following(view, spool, store.database)
+    policies.load_named(settings.policy, 1 if loaded is None else loaded.period_days)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        following.start()
         async with planner_running():
             yield
+        following.stop()
         cache.close()
         store.close()
 
@@ -60,17 +72,18 @@ def create_app(settings: Settings) -> FastAPI:
         ],
     )  # fmt: skip
     install_problem_handlers(app)
-    features = FeatureRows(store, cache)
+    features = FeatureRows(store, cache, view.dataset)
     app.state.store, app.state.telemetry, app.state.policies = store, telemetry, policies
     app.state.features, app.state.features_cache = features, cache
-    app.state.memory = Memory(store, settings.decision_expiry_days)
-    app.state.recommender = Recommender(settings, store, features, app.state.memory, policies.current)
+    app.state.view, app.state.following, app.state.spool = view, following, spool
+    app.state.memory = Memory(store, view, spool, settings.decision_expiry_days)
+    app.state.recommender = Recommender(settings, store, view, terms, features, app.state.memory, policies.current)
     app.state.feeds = Feeds(store)
     app.state.decisions = Decisions(store)
     app.state.overrides = Overrides(store, app.state.recommender, settings.approval_money)
     secret = settings.session_secret.get_secret_value() or secrets.token_urlsafe(32)
     app.state.keys = Keys(store.database)
-    app.state.sessions = Sessions(secret, app.state.keys)
+    app.state.sessions = Sessions(secret, view)
     for module in (recommendations, what_if, decisions, feeds, overrides, operations, pages):
         app.include_router(module.router)
     mount_planner(app)

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, HTTPBearer
 from itsdangerous import BadSignature, TimestampSigner
 
 from service.idempotency import IdempotencyKey, Write, digest_of
-from service.keys import ERP, OPS, PLANNER, Key, Keys
+from service.keys import ERP, OPS, PLANNER, Key
+from service.keys import digest_of as digest_of_key
 from service.problems import ProblemError
+from service.view import View
 
 COOKIE = "orpr_session"
 SESSION_S = 12 * 3600
@@ -20,7 +23,7 @@ _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API k
 _bearer = HTTPBearer(auto_error=False, description="The same key as a bearer token.")
 
 
-def caller(
+async def caller(
     request: Request,
     key: Annotated[str | None, Security(_header)],
     bearer: Annotated[object | None, Security(_bearer)],
@@ -31,12 +34,22 @@ def caller(
         ProblemError: 401 without one that is good.
     """
     given = key or getattr(bearer, "credentials", None)
-    keys: Keys = request.app.state.keys
-    found = keys.find(given) if given else None
+    view: View = request.app.state.view
+    if view.behind:
+        await run_in_threadpool(view.catch_up)
+    found = view.key(digest_of_key(given)) if given else None
     if found is None:
         problem = "no API key was sent" if not given else "the API key is not known, revoked or at its end"
         raise ProblemError(401, "unauthorized", "An API key is required", f"X-API-Key: {problem}")
     return found
+
+
+def key_of(view: View, given: str | None) -> Key | None:
+    """The good key of that text; None where it is none. The view is brought up to date first where it is not."""
+    if not given:
+        return None
+    view.catch_up()
+    return view.key(digest_of_key(given))
 
 
 Caller = Annotated[Key, Depends(caller)]
@@ -67,8 +80,8 @@ OpsWrite = Annotated[Write, Depends(_writing(OPS))]
 class Sessions:
     """Cookies that say a browser has shown a key; they end with it."""
 
-    def __init__(self, secret: str, keys: Keys) -> None:
-        self._signer, self._keys = TimestampSigner(secret, salt="orpr-pages"), keys
+    def __init__(self, secret: str, view: View) -> None:
+        self._signer, self._view = TimestampSigner(secret, salt="orpr-pages"), view
 
     def issue(self, key: Key) -> str:
         """A cookie value for a key."""
@@ -82,5 +95,6 @@ class Sessions:
             digest = self._signer.unsign(cookie, max_age=SESSION_S).decode()
         except (BadSignature, ValueError):
             return None
-        found = self._keys.find_digest(digest)
+        self._view.catch_up()
+        found = self._view.key(digest)
         return found if found is not None and PLANNER in found.scopes else None

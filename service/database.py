@@ -6,6 +6,7 @@ writing takes the write lock at its beginning, so that two of them wait for each
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,10 +15,22 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from service.changes import flush
+
+REST_S = 1.0  # how long it is left alone after it did not answer
+HANGS_S = 0.5  # a probe that takes longer is taken for no answer
+CONNECT_S = 5  # longest wait for a connection, or for SQLite's lock
 NEWEST = "head"
 BEFORE_MIGRATIONS = "0001"  # what stores held before there were migrations
 MIGRATION_LOCK = 7_263_001  # of PostgreSQL's advisory locks: processes that start together migrate one after the other
+
+
+# What SQLAlchemy raises where the database does not answer, or not in time.
+UNANSWERED = (OperationalError, InterfaceError, PoolTimeout)
 
 
 class StoreTooOld(RuntimeError):
@@ -36,24 +49,62 @@ class Database:
         for plain in ("postgresql://", "postgres://"):
             if url.startswith(plain):
                 url = "postgresql+psycopg://" + url.removeprefix(plain)
-        self.engine = sa.create_engine(url, pool_pre_ping=True)
+        waiting = {"connect_timeout": CONNECT_S} if "psycopg" in url else {"timeout": CONNECT_S}
+        self.engine = sa.create_engine(url, pool_pre_ping=True, pool_timeout=CONNECT_S, connect_args=waiting)
         self.dialect = self.engine.dialect.name
         if self.dialect == "sqlite":
             sa.event.listen(self.engine, "connect", _sqlite_settings)
             sa.event.listen(self.engine, "begin", _sqlite_begin)
+        self.writes = 0  # transactions of this process
+        self._rest_until = 0.0
+        self._probed_at: float | None = None  # when a reading began that has not ended
         self._writer = self.engine.execution_options(writing=True)
+
+    @property
+    def down(self) -> bool:
+        """Whether it did not answer a moment ago, or has not answered for a while. It is left alone then, so that no thread
+        waits for it; only `probing` tries."""
+        now, probed_at = time.monotonic(), self._probed_at
+        return now < self._rest_until or (probed_at is not None and now - probed_at > HANGS_S)
+
+    @contextmanager
+    def probing(self) -> Iterator[sa.Connection]:
+        """A reading that finds out whether it answers; one at a time."""
+        self._probed_at = time.monotonic()
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+            self._rest_until = 0.0
+        except UNANSWERED:
+            self.rest()
+            raise
+        finally:
+            self._probed_at = None
+
+    def rest(self) -> None:
+        """It did not answer: leave it alone for a moment."""
+        self._rest_until = time.monotonic() + REST_S
+
+    def _check_up(self) -> None:
+        if self.down:
+            raise OperationalError("connect", {}, TimeoutError("the database did not answer a moment ago"))
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that changes nothing."""
+        self._check_up()
         with self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that is committed at the end, or undone by an error."""
+        self._check_up()
         with self._writer.begin() as connection:
+            connection.info.pop("changes", None)
             yield connection
+            flush(connection)
+        self.writes += 1
 
     def migrate(self, revision: str = NEWEST) -> None:
         """Bring the schema to a revision, forwards or backwards, in one transaction.
@@ -77,14 +128,14 @@ class Database:
             elif (at or "") > revision:
                 command.downgrade(config, revision)
 
-    def ping(self) -> None:
-        """Raise where the database does not answer."""
-        with self.reading() as connection:
-            connection.execute(sa.text("SELECT 1"))
-
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+def insert_into(connection: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT of the connection's dialect, which knows `on_conflict_...`."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _check_unversioned(connection: sa.Connection) -> None:
@@ -100,7 +151,6 @@ def _sqlite_settings(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says so, not at the first change
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=5000")
     cursor.execute("PRAGMA synchronous=FULL")  # an acknowledged override survives a power cut
     cursor.close()
 

@@ -41,12 +41,6 @@ class Override:
         """Item beats category, location beats none: 4 item, 2 category, +1 location."""
         return 4 * bool(self.item_id) + 2 * bool(self.category) + bool(self.location_id)
 
-    def covers(self, item_id: str, location_id: str, category: str) -> bool:
-        """Whether the series is in scope."""
-        return (
-            self.item_id in ("", item_id) and self.location_id in ("", location_id) and self.category in ("", category)
-        )
-
 
 class Decisions(NamedTuple):
     """B answers, before they are put into words."""
@@ -102,12 +96,10 @@ def responsible_dates(panel: Panel, rows: I64, as_of: date) -> list[Span]:
     return [(day, day + timedelta(days=int(r) * days - 1)) for day, r in zip(first, review, strict=True)]
 
 
-def matching_override(overrides: list[Override], panel: Panel, row: int, span: Span) -> Override | None:
-    """The most specific override for the dates that this order covers; among equals the newest."""
+def matching_override(overrides: list[Override], span: Span) -> Override | None:
+    """Of those that cover a series the most specific one for the dates that its order covers; among equals the newest."""
     first, last = span
-    items = panel.items
-    scope = (items.item_id[row], items.location_id[row], items.category[row])
-    found = [o for o in overrides if o.selling_from <= last and first <= o.selling_to and o.covers(*scope)]
+    found = [o for o in overrides if o.selling_from <= last and first <= o.selling_to]
     return max(found, key=lambda o: (o.specificity, o.id), default=None)
 
 

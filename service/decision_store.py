@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from service.feed_store import lock_series
+from service.changes import DECISIONS, note_change
+from service.database import insert_into
+from service.store import Series, lock_series, of_series
 from service.tables import decision_outcomes, decisions
 
 OPEN, SUPERSEDED, SEEN = "open", "superseded", "seen"
@@ -20,23 +22,45 @@ Row = dict[str, Any]
 BRIEF = [column for column in decisions.c if column.name not in ("inputs", "answer", "observation")]
 
 
-def add_decisions(connection: sa.Connection, rows: Sequence[Row]) -> None:
+class Advised(NamedTuple):
+    """A decision whose goods may be on their way."""
+
+    id: str
+    order_date: date
+    expected_receipt_date: date
+    quantity: float  # what was ordered, or else advised
+    status: str
+    seen: list[tuple[date, float]]  # the open orders that it knew
+
+
+def add_decisions(connection: sa.Connection, rows: Sequence[Row], *, late: bool = False) -> None:
     """Store decisions; one that is there already stays as it is, an open one for the same order gives way.
 
     Args:
         connection: in a transaction.
-        rows: the columns of `decisions`; no two of the same series.
+        rows: the columns of `decisions`; no two of the same series and order, unless late.
+        late: they were made a while ago; one that a newer one for the same order has followed gives way itself.
     """
+    if late:
+        rows = [row | {"status": SUPERSEDED} if _followed(connection, row) else row for row in rows]
     lock_series(connection, [(row["location_id"], row["item_id"]) for row in rows])
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    note_change(connection, DECISIONS, [(row["item_id"], row["location_id"]) for row in rows])
     for at in range(0, len(rows), AT_ONCE):
         part = rows[at : at + AT_ONCE]
-        _supersede(connection, part)
-        connection.execute(insert(decisions).on_conflict_do_nothing(), part)
-        for start in range(0, len(part), CHUNK):  # what gave way earlier and is asked again counts again
-            again = decisions.c.id.in_([row["id"] for row in part[start : start + CHUNK]])
+        _supersede(connection, [row for row in part if row["status"] == OPEN])
+        connection.execute(insert_into(connection, decisions).on_conflict_do_nothing(), part)
+        fresh = [row["id"] for row in part if row["status"] == OPEN]
+        for start in range(0, len(fresh), CHUNK):  # what gave way earlier and is asked again counts again
+            again = decisions.c.id.in_(fresh[start : start + CHUNK])
             closed = decisions.c.status == SUPERSEDED
             connection.execute(sa.update(decisions).where(again, closed).values(status=OPEN))
+
+
+def _followed(connection: sa.Connection, row: Row) -> bool:
+    d = decisions.c
+    same = d.location_id == row["location_id"], d.item_id == row["item_id"], d.order_date == row["order_date"]
+    later = sa.select(d.id).where(*same, d.id != row["id"], d.created_at > row["created_at"], d.status != SUPERSEDED)
+    return connection.execute(later.limit(1)).first() is not None
 
 
 def _supersede(connection: sa.Connection, rows: Sequence[Row]) -> None:
@@ -51,40 +75,48 @@ def _supersede(connection: sa.Connection, rows: Sequence[Row]) -> None:
         connection.execute(sa.update(decisions).where(*still).values(status=SUPERSEDED))
 
 
-def counting_decisions(connection: sa.Connection, places: Sequence[str], first: date, day: date) -> list[Row]:
-    """Decisions of some locations that may still be on their way, oldest first: ordered ones, and others from the order day
-    `first` on; of `day` itself also those that gave way to others or ordered nothing.
-
-    Each with its inputs; `quantity` is what was ordered, or else advised.
-    """
+def advised_after(
+    connection: sa.Connection, after: date, series: Collection[Series] | None = None
+) -> dict[Series, list[Advised]]:
+    """Every decision whose goods are to arrive after a day, or those on some series, by series, oldest first."""
     quantity = sa.func.coalesce(decisions.c.ordered_quantity, decisions.c.order_quantity).label("quantity")
-    status, placed = decisions.c.status, decisions.c.order_date
-    told = sa.or_(status.in_(ORDERED), sa.and_(status.in_((OPEN, SEEN)), placed >= first))
-    coming = sa.and_(told, placed < day, quantity > 0)
-    today = sa.and_(placed == day, status.in_((OPEN, SUPERSEDED, SEEN, *ORDERED)))
-    found: list[Row] = []
-    for at in range(0, len(places), CHUNK):
-        query = sa.select(*BRIEF, decisions.c.inputs, quantity).where(
-            decisions.c.location_id.in_(places[at : at + CHUNK]), sa.or_(coming, today),
-            decisions.c.expected_receipt_date > day,
-        )  # fmt: skip
-        rows = connection.execute(query.order_by(placed, decisions.c.created_at, decisions.c.id)).mappings()
-        found += map(dict, rows)
+    d = decisions.c
+    query = sa.select(
+        d.id, d.item_id, d.location_id, d.order_date, d.expected_receipt_date, quantity, d.status, d.inputs
+    )
+    query = query.where(d.expected_receipt_date > after).order_by(d.order_date, d.created_at, d.id)
+    found: dict[Series, list[Advised]] = {}
+    for part in [query] if series is None else [query.where(chosen) for chosen in of_series(decisions, series)]:
+        for row in connection.execute(part):
+            seen = [(date.fromisoformat(day), units) for day, units in json.loads(row.inputs)["open_orders"]]
+            one = Advised(row.id, row.order_date, row.expected_receipt_date, row.quantity, row.status, seen)
+            found.setdefault((row.item_id, row.location_id), []).append(one)
     return found
 
 
 def mark_seen(connection: sa.Connection, ids: Sequence[str]) -> None:
-    """Open decisions whose orders have shown up: from now on they are not expected besides."""
+    """Open decisions whose orders have shown up: from now on they are not expected besides. They are on series to which
+    decisions are added in the same transaction."""
     for at in range(0, len(ids), CHUNK):
         mine = decisions.c.id.in_(ids[at : at + CHUNK]), decisions.c.status.in_((OPEN, *ORDERED))
         connection.execute(sa.update(decisions).where(*mine).values(status=SEEN))
 
 
-def find_decision(connection: sa.Connection, decision_id: str, *, locked: bool = False) -> Row | None:
-    """One decision with all that it saw; `locked` keeps others from changing it until the transaction ends."""
+def find_decision(connection: sa.Connection, decision_id: str) -> Row | None:
+    """One decision with all that it saw."""
     query = sa.select(decisions).where(decisions.c.id == decision_id)
-    row = connection.execute(query.with_for_update() if locked else query).mappings().one_or_none()
+    row = connection.execute(query).mappings().one_or_none()
     return None if row is None else dict(row)
+
+
+def lock_decision(connection: sa.Connection, decision_id: str) -> Row | None:
+    """The same, and others are kept off its series until the transaction ends. The series is what everybody locks first:
+    a lock on the decision's row would wait for one that waits for us."""
+    row = find_decision(connection, decision_id)
+    if row is None:
+        return None
+    lock_series(connection, [(row["location_id"], row["item_id"])])
+    return find_decision(connection, decision_id)
 
 
 def decisions_page(
@@ -111,7 +143,8 @@ def decisions_page(
 def add_outcome(
     connection: sa.Connection, decision: Row, status: str, quantity: float | None, note: str, by: str
 ) -> None:
-    """What became of a decision; an earlier outcome stays in the history. Others open for the same order are closed."""
+    """What became of a decision, as `lock_decision` gave it; an earlier outcome stays in the history. Others open for the
+    same order are closed."""
     mine = decision_outcomes.c.decision_id == decision["id"]
     number = connection.scalar(sa.select(sa.func.count()).select_from(decision_outcomes).where(mine)) or 0
     connection.execute(
@@ -120,7 +153,7 @@ def add_outcome(
             at=datetime.now(UTC), by=by,
         )
     )  # fmt: skip
-    lock_series(connection, [(decision["location_id"], decision["item_id"])])
+    note_change(connection, DECISIONS, [(decision["item_id"], decision["location_id"])])
     ordered = decision["order_quantity"] if status == "ordered" else quantity
     settled = sa.update(decisions).where(decisions.c.id == decision["id"])
     connection.execute(settled.values(status=status, ordered_quantity=ordered))

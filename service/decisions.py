@@ -16,7 +16,7 @@ from service.cursors import cursor_of, place_of, unknown_cursor
 from service.decide import Decisions as Orders
 from service.decide import Override
 from service.decision_schemas import DecisionBrief, DecisionPage, Outcome, OutcomeRequest, StoredDecision
-from service.decision_store import Row, add_outcome, decisions_page, find_decision, outcomes_of
+from service.decision_store import Row, add_outcome, decisions_page, find_decision, lock_decision, outcomes_of
 from service.features import unpack
 from service.policy import Policy
 from service.problems import ProblemError
@@ -70,7 +70,7 @@ class Decisions:
         """What stores the outcome of a decision; the newest counts, earlier ones stay in its history."""
 
         def store(connection: sa.Connection) -> StoredDecision:
-            row = find_decision(connection, decision_id, locked=True)
+            row = lock_decision(connection, decision_id)
             if row is None:
                 raise _unknown(decision_id)
             add_outcome(connection, row, body.status, body.quantity, body.note, by)

@@ -11,9 +11,10 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
-from typing import Protocol
+from functools import cache
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from service.store import Series, Store
+from service.database import UNANSWERED
+from service.store import Dataset, Series, Store
 from simulator.canonical import assemble
 from simulator.contract import contract_id, interface
 from simulator.forecast_table import with_forecast_rows
@@ -119,11 +121,26 @@ class RedisCache:
         self._client.close()
 
 
+class RowsUnread(Exception):
+    """Some rows are not in the cache, and the database that they come from does not answer."""
+
+    def __init__(self, missing: list[int]) -> None:
+        super().__init__(f"{len(missing)} feature rows cannot be built")
+        self.missing = missing  # places in what was asked for
+
+
 class FeatureRows:
     """Observations of stored series, through the cache."""
 
-    def __init__(self, store: Store, cache: Cache) -> None:
-        self._store, self._cache = store, cache
+    def __init__(self, store: Store, cache: Cache, dataset: Callable[[], Dataset | None]) -> None:
+        """The rows of a store.
+
+        Args:
+            store: to build them from.
+            cache: where they are kept.
+            dataset: what is loaded now.
+        """
+        self._store, self._cache, self._dataset = store, cache, dataset
         self.hits = self.misses = 0
 
     def observe(self, series: Sequence[Series], as_of: date) -> tuple[Observation, list[str]]:
@@ -131,50 +148,55 @@ class FeatureRows:
 
         Raises:
             RuntimeError: when no dataset is loaded.
+            RowsUnread: where some rows have to be built, and the database does not answer.
         """
-        settings, state = self._store.settings(), self._store.state()
-        if settings is None:
+        dataset = self._dataset()
+        if dataset is None:
             raise RuntimeError("no dataset is loaded")
-        spec = ObservationSpec(settings["period_days"])
-        version = contract_id(interface(spec.period_days))
-        keys = ["\x1f".join(("orpr", version, state, as_of.isoformat(), *key)) for key in series]
+        spec = ObservationSpec(dataset.period_days)
+        version = _row_version(spec.period_days)
+        keys = ["\x1f".join(("orpr", version, dataset.state, as_of.isoformat(), *key)) for key in series]
         blobs = self._cache.get_many(keys)
         size = row_size(spec)
         missing = [n for n, blob in enumerate(blobs) if blob is None or len(blob) != size]
         self.hits, self.misses = self.hits + len(series) - len(missing), self.misses + len(missing)
         if missing:
-            fresh = self._build([series[n] for n in missing], as_of, spec)
+            fresh = self._built([series[n] for n in missing], as_of, dataset, missing)
             for n, blob in zip(missing, fresh, strict=True):
                 blobs[n] = blob
             self._cache.put_many({keys[n]: blob for n, blob in zip(missing, fresh, strict=True)})
         return unpack([blob for blob in blobs if blob is not None], spec)
 
-    def _build(self, series: list[Series], as_of: date, spec: ObservationSpec) -> list[bytes]:
+    def _built(self, series: list[Series], as_of: date, dataset: Dataset, missing: list[int]) -> list[bytes]:
+        try:
+            return self._build(series, as_of, dataset)
+        except UNANSWERED as error:
+            raise RowsUnread(missing) from error
+
+    def _build(self, series: list[Series], as_of: date, dataset: Dataset) -> list[bytes]:
         """Rows from SQL: the series and the peers that their category means need, a year back.
 
         Categories are read at the series' own locations, and everywhere where a series has no history of its own: then
         its rate may come from its category elsewhere.
         """
-        observer, rows, t = self._observer(self._store.peers(series), series, as_of, spec)
+        observer, rows, t = self._observer(self._store.peers(series), series, as_of, dataset)
         known = observer.rates.has_history[rows, min(t, observer.panel.period_count - 1)]
         if not known.all():
-            observer, rows, t = self._observer(self._store.peers(series, everywhere=True), series, as_of, spec)
+            observer, rows, t = self._observer(self._store.peers(series, everywhere=True), series, as_of, dataset)
         observation = observer.observe(rows, np.full(len(rows), t))
         sources = rate_sources(observer.panel, observer.rates, min(t, observer.panel.period_count - 1))
         return pack(observation, [sources[n] for n in rows])
 
     def _observer(
-        self, peers: list[Series], series: list[Series], as_of: date, spec: ObservationSpec
+        self, peers: list[Series], series: list[Series], as_of: date, dataset: Dataset
     ) -> tuple[Observer, I64, int]:
         """An observer of the peers' last year, the rows of `series` in it, and the as-of period."""
-        settings = self._store.settings()
-        began = self._store.first_recorded()
-        assert settings is not None
+        spec, began = ObservationSpec(dataset.period_days), dataset.first_recorded
         first = as_of - timedelta(days=(spec.history + 1) * spec.period_days)
         frames = self._store.frames(peers, first, as_of + timedelta(days=spec.horizon * spec.period_days))
         demand = _from_the_first_day(frames["demand"], frames["items"], as_of if began is None else max(began, first))
-        origin = date.fromisoformat(settings["review_origin"])
-        panel = assemble(settings | {"review_origin": origin}, frames["items"], demand, frames["calendar"])
+        origin = date.fromisoformat(dataset.settings["review_origin"])
+        panel = assemble(dataset.settings | {"review_origin": origin}, frames["items"], demand, frames["calendar"])
         panel = with_forecast_rows(panel, frames["forecasts"])
         index = {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
         return Observer(panel, spec), np.array([index[key] for key in series]), panel.period_of(as_of)
@@ -193,12 +215,37 @@ def _one_unknown_row(items: pl.DataFrame, as_of: date, schema: pl.Schema) -> pl.
     return pl.DataFrame([{name: row.get(name) for name in schema}], schema=schema)
 
 
+class Slot(NamedTuple):
+    """Where a field of the observation lies in a packed row."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@cache
+def _layout(spec: ObservationSpec) -> list[Slot]:
+    slots: list[Slot] = []
+    at = 1
+    for field in HISTORY_FIELDS:
+        shape, dtype = field_shape(field, spec), np.dtype(field.dtype)
+        end = at + int(np.prod(shape, dtype=int)) * dtype.itemsize
+        slots.append(Slot(field.name, dtype, shape, at, end))
+        at = end
+    return slots
+
+
 def row_size(spec: ObservationSpec) -> int:
     """Bytes of one packed row."""
-    lengths = (
-        int(np.prod(field_shape(field, spec), dtype=int)) * np.dtype(field.dtype).itemsize for field in HISTORY_FIELDS
-    )
-    return 1 + sum(lengths)
+    return _layout(spec)[-1].end
+
+
+@cache
+def _row_version(period_days: int) -> str:
+    """Changes with what is packed into a row."""
+    return contract_id(interface(period_days))
 
 
 def pack(observation: Observation, sources: list[str]) -> list[bytes]:
@@ -212,14 +259,9 @@ def pack(observation: Observation, sources: list[str]) -> list[bytes]:
 
 def unpack(blobs: list[bytes], spec: ObservationSpec) -> tuple[Observation, list[str]]:
     """The inverse of `pack` for a batch."""
-    observation: Observation = {}
     table = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), row_size(spec))
-    at = 1
-    for field in HISTORY_FIELDS:
-        shape = field_shape(field, spec)
-        dtype = np.dtype(field.dtype)
-        width = int(np.prod(shape, dtype=int)) * dtype.itemsize
-        column = np.ascontiguousarray(table[:, at : at + width]).view(dtype)
-        observation[field.name] = column.reshape(len(blobs), *shape)
-        at += width
-    return observation, [RATE_SOURCES[int(code)] for code in table[:, 0]]
+    observation: Observation = {}
+    for name, dtype, shape, begin, end in _layout(spec):
+        column = np.ascontiguousarray(table[:, begin:end]).view(dtype)
+        observation[name] = column.reshape(len(blobs), *shape)
+    return observation, [RATE_SOURCES[code] for code in table[:, 0].tolist()]

@@ -7,16 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from service.tables import items, open_orders
+from service.changes import ORDERS, note_change
+from service.database import insert_into
+from service.store import lock_series
+from service.tables import open_orders
 
 AT_ONCE = 1000  # rows of one statement
 Row = dict[str, Any]
-
-
-def _insert(connection: sa.Connection, table: sa.Table) -> Any:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def upsert(
@@ -32,7 +30,7 @@ def upsert(
         stamped: a column that takes the time of storing.
     """
     now = {stamped: datetime.now(UTC)} if stamped else {}
-    query = _insert(connection, table)
+    query = insert_into(connection, table)
     changed = {name: query.excluded[name] for name in (*rows[0], *now) if name not in key}
     if changed:
         query = query.on_conflict_do_update(index_elements=list(key), set_=changed)
@@ -47,7 +45,7 @@ def upsert_newer(
     connection: sa.Connection, table: sa.Table, key: Sequence[str], rows: Sequence[Row], newest: str
 ) -> int:
     """The same, but a row that is older than the stored one by the column `newest` changes nothing."""
-    query = _insert(connection, table)
+    query = insert_into(connection, table)
     changed = {name: query.excluded[name] for name in rows[0] if name not in key}
     later = query.excluded[newest] >= table.c[newest]
     query = query.on_conflict_do_update(index_elements=list(key), set_=changed, where=later)
@@ -60,23 +58,12 @@ def upsert_newer(
     return len(rows) - ignored
 
 
-def lock_series(connection: sa.Connection, series: Sequence[tuple[str, str]]) -> None:
-    """Keep other writings off some series, (location, item), until the transaction ends: two that delete and insert rows
-    of one series side by side would not see each other's. In SQLite a writing is alone anyway."""
-    if connection.dialect.name == "sqlite":
-        return
-    pairs = sa.tuple_(items.c.location_id, items.c.item_id)
-    order = items.c.location_id, items.c.item_id
-    for at in range(0, len(series), AT_ONCE):
-        part = sorted(series)[at : at + AT_ONCE]
-        connection.execute(sa.select(items.c.item_id).where(pairs.in_(part)).order_by(*order).with_for_update())
-
-
 def replace_open_orders(connection: sa.Connection, rows: Sequence[Row]) -> int:
     """Put rows in place of everything on order of their series; how many rows were sent."""
     series = sorted({(row["location_id"], row["item_id"]) for row in rows})
     pairs = sa.tuple_(open_orders.c.location_id, open_orders.c.item_id)
     lock_series(connection, series)
+    note_change(connection, ORDERS, [(item, place) for place, item in series])
     for at in range(0, len(series), AT_ONCE):
         connection.execute(sa.delete(open_orders).where(pairs.in_(series[at : at + AT_ONCE])))
     kept = [row for row in rows if row["quantity"] > 0]

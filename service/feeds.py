@@ -6,21 +6,20 @@ bad row and nothing is stored; the answer names every series' first.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 
+from service.changes import HISTORY, INVENTORY, TERMS, note_change
+from service.feed_forms import Row, table_of
 from service.feed_schemas import FeedResult
-from service.feed_store import Row, replace_open_orders, upsert, upsert_newer
+from service.feed_store import replace_open_orders, upsert, upsert_newer
 from service.idempotency import Answered
 from service.loading import item_rows
 from service.problems import ProblemError, RowError
-from service.store import Store, bump_revision, note_history
+from service.store import Dataset, Store, bump_revision, note_history
 from service.tables import calendar, history, inventory, items
 from simulator.canonical import check_calendar
 from simulator.demand_table import check_demand
@@ -37,12 +36,10 @@ from simulator.tables import (
     with_keys,
 )  # fmt: skip
 
-JSON, NDJSON, PARQUET = "application/json", "application/x-ndjson", "application/vnd.apache.parquet"
 HISTORY_COLUMNS = ("units_sold", "in_stock", "price", "promotion")
 FLAGS = ("open", "holiday", "school_holiday", "order_open", "delivery_open")
 MOST_DAYS_AHEAD = 3650  # an order that arrives later is a typing error
 MOST_UNITS = 1e12
-MOST_COLUMNS = 64
 
 Store_ = Callable[[sa.Connection], Answered]
 
@@ -59,56 +56,60 @@ class Feeds:
         Raises:
             ProblemError: 415, 422 naming the rows, or 503 without a dataset; so do the others.
         """
-        period_days = int(self._settings()["period_days"])
-        table = _checked(lambda: check_items("items", _table(body, form), period_days))
+        period_days = self._dataset().period_days
+        table = _checked(lambda: check_items("items", table_of(body, form), period_days))
         rows = item_rows(items_of(table))
-        return _storing(len(rows), lambda c: upsert(c, items, ("location_id", "item_id"), rows), bump_revision)
+        return _storing(len(rows), lambda c: upsert(c, items, ("location_id", "item_id"), rows), _noting(TERMS, rows))
 
     def history(self, body: bytes, form: str) -> Store_:
         """Sales by series and date; late and corrected rows replace what is there. Columns left out stay as they are."""
-        settings = self._settings()
+        dataset = self._dataset()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
-            given = _table(body, form, whole=True)
+            given = table_of(body, form, whole=True)
             for column in [c for c in ("unit_cost", "oos_mask", "traffic") if c in given.columns]:
                 raise DataError([Problem("history", column, None, "", "is for training; the service does not keep it")])
-            table, problems = check_demand("history", given, settings["period_days"])
+            table, problems = check_demand("history", given, dataset.period_days)
             ahead = (pl.col("date") > _today()) & pl.col("units_sold").is_not_null()
             problems += offences("history", table, "date", ahead.fill_null(value=False), "lies ahead, and has sales")
             large = (pl.col("units_sold") > MOST_UNITS).fill_null(value=False)
             problems += offences("history", table, "units_sold", large, "is too large")
-            return table, problems + self._unknown_series("history", table) + self._off_grid(table, settings)
+            return table, problems + self._unknown_series("history", table) + _off_grid(table, dataset)
 
         table = _checked(check)
         columns = [*KEY, "date", *(c for c in HISTORY_COLUMNS if c in table.columns)]
         rows = table.select(columns).to_dicts()
-        sold = table.filter(pl.col("units_sold").is_not_null())["date"]
+        sold = table.filter(pl.col("units_sold").is_not_null())["date"].to_list()
 
         def store(connection: sa.Connection) -> int:
             stored = upsert(connection, history, ("location_id", "item_id", "date"), rows, stamped="recorded_at")
-            note_history(connection, sold.min(), sold.max())  # type: ignore[arg-type]
+            note_history(connection, min(sold, default=None), max(sold, default=None))
             return stored
 
-        return _storing(len(rows), store, bump_revision)
+        return _storing(len(rows), store, _noting(HISTORY, rows))
 
     def inventory(self, body: bytes, form: str) -> Store_:
         """Stock by series; a count of an earlier day than the stored one is ignored."""
-        self._settings()
+        self._dataset()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
-            table, problems = _quantities("inventory", _table(body, form), "date", "on_hand", 0)
+            table, problems = _quantities("inventory", table_of(body, form), "date", "on_hand", 0)
             return table, problems + _twice("inventory", table) + self._unknown_series("inventory", table)
 
         rows = [row | {"drawn": False} for row in _checked(check).to_dicts()]
-        return _storing(len(rows), lambda c: upsert_newer(c, inventory, ("location_id", "item_id"), rows, "date"))
+        series = [(row["item_id"], row["location_id"]) for row in rows]
+        return _storing(
+            len(rows), lambda c: upsert_newer(c, inventory, ("location_id", "item_id"), rows, "date"),
+            lambda c: note_change(c, INVENTORY, series),
+        )  # fmt: skip
 
     def open_orders(self, body: bytes, form: str) -> Store_:
         """Everything on order of the series that are named; what was known of them before is replaced."""
-        self._settings()
+        self._dataset()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
             table, problems = _quantities(
-                "open_orders", _table(body, form), "arrival_date", "quantity", MOST_DAYS_AHEAD
+                "open_orders", table_of(body, form), "arrival_date", "quantity", MOST_DAYS_AHEAD
             )
             return table, problems + self._unknown_series("open_orders", table)
 
@@ -117,10 +118,10 @@ class Feeds:
 
     def calendar(self, body: bytes, form: str) -> Store_:
         """Days by location. Columns left out stay as they are."""
-        self._settings()
+        self._dataset()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
-            given = _table(body, form, whole=True)
+            given = table_of(body, form, whole=True)
             check_columns("calendar", given, ["location_id", "date"])
             table = check_calendar("calendar", given, set())
             place = pl.col("location_id")
@@ -131,28 +132,39 @@ class Feeds:
         table = _checked(check)
         flags = [c for c in FLAGS if c in table.columns]
         rows = table.select("location_id", "date", *(pl.col(c).cast(pl.Float64) for c in flags)).to_dicts()
-        return _storing(len(rows), lambda c: upsert(c, calendar, ("location_id", "date"), rows), bump_revision)
+        return _storing(len(rows), lambda c: upsert(c, calendar, ("location_id", "date"), rows), _noting(TERMS, rows))
 
     # ------------------------------------------------------------------------------------------------------- checks
 
-    def _settings(self) -> dict[str, Any]:
-        settings = self._store.settings()
-        if settings is None:
+    def _dataset(self) -> Dataset:
+        dataset = self._store.dataset()
+        if dataset is None:
             raise ProblemError(503, "no-dataset", "No dataset is loaded", "Load one with `orpr serve --data DIR`.")
-        return settings
+        return dataset
 
     def _unknown_series(self, file: str, table: pl.DataFrame) -> list[Problem]:
         known = pl.DataFrame(self._store.all_series(), schema=dict.fromkeys(KEY, pl.String), orient="row")
         unknown = table.select(pl.struct(KEY).is_in(known.select(pl.struct(KEY)).to_series().implode()).not_())
         return offences(file, table, "item_id", unknown.to_series(), "this series is not in items")
 
-    def _off_grid(self, table: pl.DataFrame, settings: dict[str, Any]) -> list[Problem]:
-        """Dates that start no period of the stored history."""
-        first, days = self._store.first_recorded(), settings["period_days"]
-        if first is None or days == 1:
-            return []
-        off = ((pl.col("date") - first).dt.total_days() % days != 0).fill_null(value=False)
-        return offences("history", table, "date", off, f"does not start a {days}-day period, as {first} does")
+
+def _off_grid(table: pl.DataFrame, dataset: Dataset) -> list[Problem]:
+    """Dates that start no period of the stored history."""
+    first, days = dataset.first_recorded, dataset.period_days
+    if first is None or days == 1:
+        return []
+    off = ((pl.col("date") - first).dt.total_days() % days != 0).fill_null(value=False)
+    return offences("history", table, "date", off, f"does not start a {days}-day period, as {first} does")
+
+
+def _noting(kind: str, rows: list[Row]) -> Callable[[sa.Connection], None]:
+    """Says that what observations rest on has changed at the rows' locations."""
+
+    def say(connection: sa.Connection) -> None:
+        bump_revision(connection)
+        note_change(connection, kind, {row["location_id"] for row in rows})
+
+    return say
 
 
 def _storing(sent: int, store: Callable[[sa.Connection], int], *then: Callable[[sa.Connection], None]) -> Store_:
@@ -216,95 +228,3 @@ def _quantities(
 
 def _twice(file: str, table: pl.DataFrame) -> list[Problem]:
     return offences(file, table, "item_id", ~pl.struct(KEY).is_first_distinct(), "the series stands here twice")
-
-
-# ---------------------------------------------------------------------------------------------------------------- forms
-
-
-def _table(body: bytes, form: str, *, whole: bool = False) -> pl.DataFrame:
-    """A body as a table; from JSON all columns are text, as in a CSV file. `whole`: all rows have all columns.
-
-    Raises:
-        ProblemError: 415 for another form, 422 for a body that is none.
-    """
-    kind = form.partition(";")[0].strip().lower()
-    if kind == PARQUET:
-        try:
-            table = pl.read_parquet(io.BytesIO(body))
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            raise _no_table(f"cannot be read as Parquet ({(str(error).splitlines() or ['empty'])[0][:200]})") from None
-    elif kind in (JSON, NDJSON):
-        rows = _json_rows(body) if kind == JSON else _lines(body)
-        if whole:
-            _check_whole(rows)
-        table = pl.DataFrame(_texts(rows), strict=False)
-    else:
-        detail = f"Content-Type: must be {JSON}, {NDJSON} or {PARQUET}, got {kind[:80] or 'none'!r}"
-        raise ProblemError(415, "unsupported-media-type", "The body has an unknown form", detail)
-    if table.is_empty():
-        raise _no_table("has no rows")
-    return table
-
-
-def _json_rows(body: bytes) -> list[Any]:
-    try:
-        rows = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise _no_table(f"is not JSON ({str(error)[:200]})") from None
-    if not isinstance(rows, list):
-        raise _no_table("must be an array of rows")
-    return rows
-
-
-def _lines(body: bytes) -> list[Any]:
-    rows: list[Any] = []
-    for number, line in enumerate(body.splitlines()):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                raise _no_table(f"is not JSON in line {number} ({str(error)[:200]})") from None
-    return rows
-
-
-def _texts(rows: list[Row]) -> dict[str, list[str | None]]:
-    columns: dict[str, list[str | None]] = {}
-    for number, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise _no_table(f"must hold objects; row {number} is {ascii(row)[:80]}")
-        for name, value in row.items():
-            if isinstance(value, dict | list):
-                raise _no_table(f"must hold plain values; row {number}, {name!a} is {ascii(value)[:80]}")
-            if name not in columns and len(columns) == MOST_COLUMNS:
-                raise _no_table(f"has more than {MOST_COLUMNS} columns")
-            text = value if value is None or isinstance(value, str) else json.dumps(value)
-            if not _is_text(name) or not _is_text(text or ""):
-                raise _no_table(f"must hold Unicode text; row {number}, {name!a} is {ascii(value)[:80]}")
-            columns.setdefault(name, [None] * len(rows))[number] = text
-    return columns
-
-
-def _is_text(value: str) -> bool:
-    """Whether it has no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _check_whole(rows: list[Any]) -> None:
-    """Rows that correct others have to have the same columns: one that is left out somewhere would erase what is stored."""
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        return
-    columns = {name for row in rows for name in row}
-    for number, row in enumerate(rows):
-        missing = sorted(columns - row.keys())
-        if missing:
-            raise _no_table(
-                f"must have the same columns in all rows; row {number} lacks {missing[0]!a}, null erases it"
-            )
-
-
-def _no_table(what: str) -> ProblemError:
-    return ProblemError(422, "request-invalid", "The request is not valid", f"the body {what}; nothing is stored")

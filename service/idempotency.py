@@ -23,6 +23,7 @@ from service.tables import idempotency_keys
 
 KEPT = timedelta(days=7)  # how long an answer can be had again
 REPLAYED = "Idempotency-Replayed"
+LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that was waited for in vain
 WAIT_MS = 5000  # for the same key's first request, where it is still under way
 
 
@@ -99,7 +100,9 @@ class Write(NamedTuple):
                 connection.execute(sa.insert(idempotency_keys).values(**row))
         except IntegrityError:
             pass
-        except OperationalError:
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
             detail = f"Idempotency-Key: the first request with {self.key!r} is still under way"
             raise ProblemError(409, "request-under-way", "The same request is under way", detail) from None
         else:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from service.changes import KEYS, note_change
 from service.database import Database
 from service.tables import api_keys
 
@@ -18,11 +19,12 @@ SCOPES = (ERP, PLANNER, OPS)
 
 
 class Key(NamedTuple):
-    """A key that is good now."""
+    """A key that was not revoked."""
 
     digest: str
     name: str
     scopes: frozenset[str]
+    expires_at: datetime | None = None
 
 
 class Keys:
@@ -47,21 +49,14 @@ class Keys:
         row = {"digest": digest_of(key), "name": name, "scopes": " ".join(scopes), "created_at": now}
         with self._database.writing() as connection:
             connection.execute(sa.insert(api_keys).values(**row, expires_at=expires_at))
+            note_change(connection, KEYS)
         return key
 
-    def find(self, key: str) -> Key | None:
-        """Whose key it is; None where it is nobody's, revoked or at its end."""
-        return self.find_digest(digest_of(key))
-
-    def find_digest(self, digest: str) -> Key | None:
-        """The same by its hash."""
-        good = sa.and_(
-            api_keys.c.revoked_at.is_(None),
-            sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > datetime.now(UTC)),
-        )
+    def is_good(self, key: str) -> bool:
+        """Whether it is one of ours, neither revoked nor at its end."""
         with self._database.reading() as connection:
-            row = connection.execute(sa.select(api_keys).where(api_keys.c.digest == digest, good)).one_or_none()
-        return None if row is None else Key(row.digest, row.name, frozenset(row.scopes.split()))
+            found = keys_of(connection).get(digest_of(key))
+        return found is not None and (found.expires_at is None or found.expires_at > datetime.now(UTC))
 
     def revoke(self, name: str) -> int:
         """End every key of that name at once; how many."""
@@ -69,6 +64,7 @@ class Keys:
         with self._database.writing() as connection:
             ended = connection.execute(sa.select(api_keys.c.digest).where(mine)).scalars().all()
             connection.execute(sa.update(api_keys).where(mine).values(revoked_at=datetime.now(UTC)))
+            note_change(connection, KEYS)
         return len(ended)
 
     def all(self) -> list[dict[str, Any]]:
@@ -78,6 +74,13 @@ class Keys:
             return [
                 dict(row) for row in connection.execute(sa.select(*columns).order_by(api_keys.c.created_at)).mappings()
             ]
+
+
+def keys_of(connection: sa.Connection) -> dict[str, Key]:
+    """Every key that was not revoked, by its hash."""
+    columns = api_keys.c.digest, api_keys.c.name, api_keys.c.scopes, api_keys.c.expires_at
+    rows = connection.execute(sa.select(*columns).where(api_keys.c.revoked_at.is_(None)))
+    return {row.digest: Key(row.digest, row.name, frozenset(row.scopes.split()), row.expires_at) for row in rows}
 
 
 def digest_of(key: str) -> str:

@@ -15,6 +15,8 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,23 +24,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.asked import Arrivals, Asked
+from service.database import UNANSWERED
 from service.decide import Override, Span
-from service.decision_store import OPEN, ORDERED, SEEN, add_decisions, counting_decisions, mark_seen
+from service.decision_store import OPEN, ORDERED, SEEN, SUPERSEDED, Advised, add_decisions, advised_after, mark_seen
 from service.features import pack
 from service.schemas import Recommendation
+from service.spool import Spool
 from service.store import Series, Store
+from service.view import View
 from simulator.ordering import OrderRules
 
-
-class Advised(NamedTuple):
-    """A decision that may be on its way."""
-
-    id: str
-    order_date: date
-    expected_receipt_date: date
-    quantity: float
-    status: str
-    seen: Arrivals  # the open orders that it knew
+WRITERS = 8
+STORED_WITHIN_S = 10.0  # else the decisions are spooled; should they be stored after all, that changes nothing
 
 
 class Outstanding(NamedTuple):
@@ -60,28 +57,26 @@ class Recording(NamedTuple):
 class Memory:
     """Reads and writes decisions."""
 
-    def __init__(self, store: Store, expiry_days: int) -> None:
-        self._store, self._expiry_days = store, expiry_days
+    def __init__(self, store: Store, view: View, spool: Spool, expiry_days: int) -> None:
+        self._store, self._view, self._spool, self._expiry_days = store, view, spool, expiry_days
+        # In threads of their own, for a driver waits without end for a server that is frozen.
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="decisions")
 
     def advised(self, series: Sequence[Series], day: date) -> dict[Series, list[Advised]]:
-        """Decisions whose goods are still to arrive, oldest first."""
-        wanted, found = set(series), dict[Series, list[Advised]]()
+        """Decisions on some series that count for an order at the end of `day`, oldest first."""
+        if day >= self._view.decisions_after:
+            known = {key: self._view.decisions(key) for key in series}
+        else:  # a question about the past
+            with self._store.database.reading() as connection:
+                known = advised_after(connection, day, series)
         first = day - timedelta(days=self._expiry_days)
-        with self._store.database.reading() as connection:
-            rows = counting_decisions(connection, sorted({place for _, place in wanted}), first, day)
-        for row in rows:
-            key = (row["item_id"], row["location_id"])
-            if key in wanted:
-                seen = [(date.fromisoformat(d), units) for d, units in json.loads(row["inputs"])["open_orders"]]
-                dates = row["order_date"], row["expected_receipt_date"]
-                found.setdefault(key, []).append(Advised(row["id"], *dates, row["quantity"], row["status"], seen))
-        return found
+        return {key: [one for one in found if counts(one, first, day)] for key, found in known.items() if found}
 
     def record(
         self, recording: Recording, asked: Asked, series: list[Series], overrides: list[Override | None],
         spans: list[Span], answers: dict[int, Recommendation],
     ) -> dict[int, str]:  # fmt: skip
-        """Remember answers in one transaction.
+        """Remember answers in one transaction; while the database does not answer, on disk until it does.
 
         Args:
             recording: for whom.
@@ -109,10 +104,40 @@ class Memory:
                 "client_ref": recording.client_ref, "made_for": recording.caller, "created_at": now,
                 "inputs": inputs, "answer": said, "observation": zlib.compress(blobs[n], 1),
             }  # fmt: skip
-        with self._store.database.writing() as connection:
-            add_decisions(connection, list(rows.values()))
-            mark_seen(connection, [number for n in answers for number in asked.stock[n].seen])
+        self._keep(list(rows.values()), [number for n in answers for number in asked.stock[n].seen])
         return {n: row["id"] for n, row in rows.items()}
+
+    def _keep(self, rows: list[dict[str, Any]], seen: list[str]) -> None:
+        try:
+            self._writers.submit(self._store_now, rows, seen).result(STORED_WITHIN_S)
+        except (*UNANSWERED, FutureTimeout):
+            self._spool.put(rows, seen)
+        else:
+            return
+        self._view.expect({(row["item_id"], row["location_id"]): _advised(row) for row in rows})
+
+    def _store_now(self, rows: list[dict[str, Any]], seen: list[str]) -> None:
+        with self._store.database.writing() as connection:
+            add_decisions(connection, rows)
+            mark_seen(connection, seen)
+
+
+def _advised(row: dict[str, Any]) -> Advised:
+    knew = [(date.fromisoformat(day), units) for day, units in json.loads(row["inputs"])["open_orders"]]
+    return Advised(
+        row["id"], row["order_date"], row["expected_receipt_date"], row["order_quantity"], row["status"], knew
+    )  # fmt: skip
+
+
+def counts(one: Advised, first: date, day: date) -> bool:
+    """Whether a decision says anything of an order at the end of `day`: of those of the same day all but the rejected ones;
+    of earlier ones those that were ordered or seen, or lie open since `first` at the earliest."""
+    if one.expected_receipt_date <= day or one.order_date > day:
+        return False
+    if one.order_date == day:
+        return one.status in (OPEN, SUPERSEDED, SEEN, *ORDERED)
+    told = one.status in (SEEN, *ORDERED) or (one.status == OPEN and one.order_date >= first)
+    return told and one.quantity > 0
 
 
 def outstanding(advised: list[Advised], arrivals: Arrivals, day: date) -> Outstanding:

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.changes import OVERRIDES, note_change
 from service.decide import Override
 from service.tables import override_versions, overrides
 
@@ -17,6 +18,7 @@ FIELDS = (
     "item_id", "location_id", "category", "selling_from", "selling_to", "mode", "value", "promotion_id", "reason",
     "author", "state",
 )  # fmt: skip
+CHUNK = 400  # values of one IN list
 Row = dict[str, Any]
 
 
@@ -29,6 +31,7 @@ def add_override(connection: sa.Connection, fields: Row, by: str) -> Row:
     key = result.inserted_primary_key
     assert key is not None
     _remember(connection, int(key[0]), 1, "created", now, by, fields)
+    note_change(connection, OVERRIDES, [int(key[0])])
     found = find_override(connection, int(key[0]))
     assert found is not None
     return found
@@ -44,6 +47,7 @@ def change_override(connection: sa.Connection, row: Row, changes: Row, action: s
         .values(**fields, version=version, changed_by=by, changed_at=now)
     )
     _remember(connection, row["id"], version, action, now, by, fields)
+    note_change(connection, OVERRIDES, [row["id"]])
     found = find_override(connection, row["id"])
     assert found is not None
     return found
@@ -102,10 +106,13 @@ def overrides_page(
     return [dict(row) for row in connection.execute(query.order_by(overrides.c.id).limit(limit)).mappings()]
 
 
-def overrides_in_effect(connection: sa.Connection, first: date, last: date) -> list[Override]:
-    """Every active override whose selling dates touch the interval, oldest first."""
-    query = sa.select(*(overrides.c[name] for name in Override.__dataclass_fields__)).where(
-        overrides.c.state == ACTIVE, overrides.c.selling_from <= last, overrides.c.selling_to >= first
-    )
-    rows: Sequence[Any] = connection.execute(query.order_by(overrides.c.id)).mappings().all()
-    return [Override(**row) for row in rows]
+def active_overrides(connection: sa.Connection, numbers: Sequence[int] | None = None) -> list[Override]:
+    """Every override that counts, or those of some numbers, oldest first."""
+    query = sa.select(*(overrides.c[name] for name in Override.__dataclass_fields__)).where(overrides.c.state == ACTIVE)
+    if numbers is None:
+        return [Override(**row) for row in connection.execute(query.order_by(overrides.c.id)).mappings()]
+    found: list[Override] = []
+    for at in range(0, len(numbers), CHUNK):
+        part = query.where(overrides.c.id.in_(numbers[at : at + CHUNK])).order_by(overrides.c.id)
+        found += [Override(**row) for row in connection.execute(part).mappings()]
+    return found

@@ -187,7 +187,8 @@ class Overrides:
         for row, body in enumerate(bodies):
             key = (body.item_id, body.location_id, body.category)
             if key not in counts:
-                counts[key] = len(self._store.series_of(scope_of(_as_override(body, UNSTORED))))
+                with self._store.database.reading() as connection:
+                    counts[key] = count_series(connection, scope_of(_as_override(body, UNSTORED)))
             covered.append(counts[key])
             if not counts[key]:
                 named = ", ".join(f"{n} {v!r}" for n, v in zip(SCOPE, key, strict=True) if v) or "an empty dataset"

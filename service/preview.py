@@ -19,6 +19,7 @@ from service.recommender import Recommender
 from service.schemas import RecommendationItem
 from service.store import Series, Store
 from simulator.observation import beyond_horizon
+from simulator.ordering import rules_of
 from simulator.panel import Bools, Panel
 from simulator.schedule import review_schedule
 
@@ -49,13 +50,13 @@ def preview(recommender: Recommender, store: Store, override: Override, limit: f
     if len(series) > MOST_SERIES:
         detail = f"the override covers {len(series)} series, a preview reads at most {MOST_SERIES}; narrow its scope"
         raise ProblemError(422, "preview-too-large", "Too many series for a preview", detail)
-    day = recommender.as_of(None)
-    effects = _effects(recommender, store, override, series, day)
+    day, dataset = recommender.as_of(None), recommender.dataset()
+    effects = _effects(recommender, override, series, day)
     known = [e.order_units for e in effects if e.order_units is not None]
     changed = sum(units != 0 for units in known)
     money = sum(e.money or 0.0 for e in effects)
     size = sum(abs(e.money or 0.0) for e in effects)
-    currency = (store.settings() or {}).get("currency")
+    currency = dataset.settings.get("currency")
     found = Preview(
         as_of=day, currency=currency, series_in_scope=len(series), series_changed=changed,
         series_unchanged=len(known) - changed, order_units=sum(known), money=money,
@@ -100,9 +101,7 @@ def covering_orders(panel: Panel, override: Override, as_of: date, horizon: int)
     return found
 
 
-def _effects(
-    recommender: Recommender, store: Store, override: Override, series: list[Series], day: date
-) -> list[SeriesEffect]:
+def _effects(recommender: Recommender, override: Override, series: list[Series], day: date) -> list[SeriesEffect]:
     policy, panel = recommender.policy(), recommender.items(series, day)
     assert panel is not None
     covering = covering_orders(panel, override, day, policy.spec.horizon)
@@ -120,8 +119,9 @@ def _effects(
     if held:
         rows = list(held)
         spans = [order.span for order in (covering[n] for n in rows) if order is not None]
-        asked = recommender.ask(policy, panel, rows, list(held.values()), day)
-        stored = store.overrides_between(min(s[0] for s in spans), max(s[1] for s in spans))
+        rules = rules_of(panel, on=day).take(np.array(rows))
+        asked = recommender.ask(policy, [keys[n] for n in rows], rules, list(held.values()), day)
+        stored = [recommender.overrides(panel, n) for n in rows]
         for n, effect in zip(rows, _compared(asked, panel, rows, spans, stored, override), strict=True):
             order = covering[n]
             effects[n] = effect.model_copy(update={"order_date": order.order_date if order else None})
@@ -136,11 +136,11 @@ def _without(key: Series, order: Covering | None, problem: Problem | None) -> Se
 
 
 def _compared(
-    asked: Asked, panel: Panel, rows: list[int], spans: list[Span], stored: list[Override], override: Override
+    asked: Asked, panel: Panel, rows: list[int], spans: list[Span], stored: list[list[Override]], override: Override
 ) -> list[SeriesEffect]:
-    others = [one for one in stored if one.id != override.id]
-    before = [matching_override(others, panel, n, span) for n, span in zip(rows, spans, strict=True)]
-    after = [matching_override([*others, override], panel, n, span) for n, span in zip(rows, spans, strict=True)]
+    others = [[one for one in found if one.id != override.id] for found in stored]
+    before = [matching_override(found, span) for found, span in zip(others, spans, strict=True)]
+    after = [matching_override([*found, override], span) for found, span in zip(others, spans, strict=True)]
     old, new = asked.order(before, spans), asked.order(after, spans)
     units = new.order.order_quantity - old.order.order_quantity
     target = new.target_stock - old.target_stock

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 
 from service.asked import Asked, Stock
-from service.decide import (
-    Decisions,
-    Override,
-    Span,
-    constraints_applied,
-    matching_override,
-    responsible_dates,
-)  # fmt: skip
-from service.features import FeatureRows
+from service.decide import Decisions, Override, constraints_applied, matching_override
+from service.features import FeatureRows, RowsUnread
 from service.known import known_items, known_stock
 from service.memory import Memory, Recording
 from service.policy import Policy
@@ -32,11 +25,13 @@ from service.schemas import (
     RecommendationResponse,
 )
 from service.settings import Settings
-from service.store import Series, Store
-from simulator.observation import ObservationSpec, beyond_horizon, with_state
-from simulator.ordering import rules_of
+from service.store import Dataset, Series, Store
+from service.terms import Terms, TermsByPlace
+from service.view import View
+from simulator.observation import ObservationSpec, with_state
+from simulator.ordering import OrderRules
 from simulator.panel import F32, Panel
-from simulator.schedule import lead_and_review, review_schedule
+from simulator.schedule import lead_and_review
 from simulator.step import State
 from simulator.stock import arrival_slots
 
@@ -66,10 +61,11 @@ class Recommender:
     """Answers requests; holds the store, the feature rows and the policy in charge."""
 
     def __init__(
-        self, settings: Settings, store: Store, features: FeatureRows, memory: Memory, policy: Callable[[], Policy]
-    ) -> None:
-        self._settings, self._store, self._features, self.policy = settings, store, features, policy
-        self._memory = memory
+        self, settings: Settings, store: Store, view: View, terms: TermsByPlace, features: FeatureRows,
+        memory: Memory, policy: Callable[[], Policy],
+    ) -> None:  # fmt: skip
+        self._settings, self._store, self._view, self._terms, self._features = settings, store, view, terms, features
+        self._memory, self.policy = memory, policy
 
     def answer(
         self, requested: Sequence[RecommendationItem], as_of: date | None, how: How = PLAIN
@@ -86,34 +82,32 @@ class Recommender:
         """
         policy = self.policy()
         day = self.as_of(as_of)
-        read_at = datetime.now(UTC)
         keys = [(item.item_id, item.location_id) for item in requested]
         if how.recording is not None:
             _check_named_once(keys)
-        panel = self.items(sorted(set(keys)), day)
-        index = {} if panel is None else _rows_of(panel)
-        far = [] if panel is None else beyond_horizon(panel, policy.spec).tolist()
+        known_at = self._view.as_of
+        terms, index, unread = self._terms.of(keys, self.dataset(), day)
         stock = self.stock(requested, day)
-        answers: list[ItemAnswer] = []
+        results: list[Recommendation | Problem | None] = []
         good: list[int] = []
-        for n, (key, found) in enumerate(zip(keys, stock, strict=True)):
-            problem = None if key in index else _unknown(key)
-            problem = problem or (found if isinstance(found, Problem) else None)
-            if problem is None and panel is not None and far[index[key]]:
+        for n, (key, row, found) in enumerate(zip(keys, index, stock, strict=True)):
+            problem = found if isinstance(found, Problem) else None
+            if row is None:
+                problem = _unread(key) if key[1] in unread else _unknown(key)
+            if problem is None and row is not None and terms.far[row]:
                 problem = _too_far(key)
-            answers.append(ItemAnswer(item_id=key[0], location_id=key[1], problem=problem))
+            results.append(problem)
             if problem is None:
                 good.append(n)
-        if panel is not None and good:
-            rows = [index[keys[n]] for n in good]
+        if good:
+            chosen = terms.take([row for row in (index[n] for n in good) if row is not None])
             held = [s for s in (stock[n] for n in good) if isinstance(s, Stock)]
-            for n, result in zip(good, self._decide(policy, panel, rows, held, day, how), strict=True):
-                answers[n] = answers[n].model_copy(
-                    update={"problem": result} if isinstance(result, Problem) else {"result": result}
-                )
+            for n, result in zip(good, self._decide(policy, chosen, held, day, how), strict=True):
+                results[n] = result
         return RecommendationResponse(
-            as_of=day, policy_version=policy.version, overrides_as_of=read_at.isoformat(), items=answers
-        )
+            as_of=day, policy_version=policy.version, overrides_as_of="" if known_at is None else known_at.isoformat(),
+            items=[_item_answer(key, result) for key, result in zip(keys, results, strict=True)],
+        )  # fmt: skip
 
     def look(self, series: Series, day: date) -> Look:
         """The history, the forecast and the plans behind the answer for one known series at the end of `day`.
@@ -127,16 +121,26 @@ class Recommender:
         observation, _ = self._features.observe([series], day)
         spec, t = policy.spec, panel.period_of(day)
         lead, _ = lead_and_review(panel, np.array([0]), np.array([t]))
-        items = panel.items
-        scope = (items.item_id[0], items.location_id[0], items.category[0])
         return Look(
             period_days=spec.period_days,
             history={name: observation[name][0] for name in ("units_sold", "promotion", "holiday")},
             forecast=policy.answer(with_state(observation, spec, None)).forecast[0],
-            open_orders=self._store.orders([series])[series],
+            open_orders=self._view.orders(series),
             lead_periods=int(lead[0]),
-            overrides=[o for o in self._store.overrides_between(day + timedelta(days=1), date.max) if o.covers(*scope)],
+            overrides=[one for one in self.overrides(panel, 0) if one.selling_to > day],
         )
+
+    def dataset(self) -> Dataset:
+        """What is loaded, as far as this process knows.
+
+        Raises:
+            ProblemError: 503 where nothing is.
+        """
+        self._view.catch_up()
+        found = self._view.dataset()
+        if found is None:
+            raise ProblemError(503, "no-dataset", "No dataset is loaded", "Load one with `orpr serve --data DIR`.")
+        return found
 
     def as_of(self, as_of: date | None) -> date:
         """The day that is asked for, or the last recorded one.
@@ -144,11 +148,11 @@ class Recommender:
         Raises:
             ProblemError: where nothing can be answered for it.
         """
-        last = self._store.last_recorded()
+        dataset = self.dataset()
+        first, last = dataset.first_recorded, dataset.last_recorded
         if last is None:
-            raise ProblemError(503, "no-dataset", "No dataset is loaded", "Load one with `orpr serve --data DIR`.")
+            raise ProblemError(503, "no-history", "Nothing was recorded yet", "Send it with PUT /v1/history.")
         day = last if as_of is None else as_of
-        first = self._store.first_recorded()
         if first is not None and day < first:
             raise ProblemError(
                 422, "before-history", "Nothing was recorded yet",
@@ -165,45 +169,55 @@ class Recommender:
 
     def items(self, series: list[Series], day: date) -> Panel | None:
         """Rules and calendars of those that are known; None where none is."""
-        return known_items(self._store, series, day)
+        return known_items(self._store, self.dataset(), series, day)
 
     def stock(self, requested: Sequence[RecommendationItem], day: date) -> list[Stock | Problem]:
         """What each answer may rest on."""
-        return known_stock(self._store, self._memory, requested, day)
+        return known_stock(self._view, self._memory, requested, day)
 
     def _decide(
-        self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date, how: How
+        self, policy: Policy, terms: Terms, stock: list[Stock], day: date, how: How
     ) -> list[Recommendation | Problem]:
-        spans = responsible_dates(panel, np.array(rows), day)
-        asked = self.ask(policy, panel, rows, stock, day)
-        overrides = self._overrides(panel, rows, spans)
-        decisions = asked.order(overrides, spans)
-        series = [(panel.items.item_id[row], panel.items.location_id[row]) for row in rows]
-        order_days = _order_days(panel, rows, day, policy.spec.horizon)
+        try:
+            asked = self.ask(policy, terms.series, terms.rules, stock, day)
+        except RowsUnread as unread:
+            return self._decide_the_rest(policy, terms, stock, day, how, set(unread.missing))
+        overrides = [
+            matching_override(self._view.overrides(*series, category), span)
+            for series, category, span in zip(terms.series, terms.category, terms.spans, strict=True)
+        ]
+        decisions = asked.order(overrides, terms.spans)
         others = asked.counterfactuals() if how.counterfactuals else None
         answers: dict[int, Recommendation] = {}
-        for n, (due, following) in enumerate(order_days):
-            if asked.rate_sources[n] != "none":
-                told = _recommendation(asked, n, decisions, spans[n], following, review_due=due)
+        for n, source in enumerate(asked.rate_sources):
+            if source != "none":
                 lines = None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]]
-                answers[n] = told.model_copy(update={"counterfactuals": lines})
+                answers[n] = _recommendation(asked, n, decisions, terms, lines)
         if how.recording is not None:
-            numbers = self._memory.record(how.recording, asked, series, overrides, spans, answers)
-            answers = {n: answer.model_copy(update={"decision_id": numbers[n]}) for n, answer in answers.items()}
-        return [answers[n] if n in answers else _no_demand(series[n]) for n in range(len(rows))]
+            numbers = self._memory.record(how.recording, asked, terms.series, overrides, terms.spans, answers)
+            for n, answer in answers.items():
+                answer.decision_id = numbers[n]
+        return [answers[n] if n in answers else _no_demand(key) for n, key in enumerate(terms.series)]
 
-    def ask(self, policy: Policy, panel: Panel, rows: list[int], stock: list[Stock], day: date) -> Asked:
-        """What the policy says of some known series, before overrides and rules."""
+    def _decide_the_rest(
+        self, policy: Policy, terms: Terms, stock: list[Stock], day: date, how: How, missing: set[int]
+    ) -> list[Recommendation | Problem]:
+        """The database does not answer: those whose feature rows are in the cache are decided, the others are problems."""
+        rows = [n for n in range(len(stock)) if n not in missing]
+        decided = self._decide(policy, terms.take(rows), [stock[n] for n in rows], day, how) if rows else []
+        found = dict(zip(rows, decided, strict=True))
+        return [found[n] if n in found else _unread(key) for n, key in enumerate(terms.series)]
+
+    def overrides(self, panel: Panel, row: int) -> list[Override]:
+        """Every override in effect that covers a series of a panel."""
         items = panel.items
-        series = [(items.item_id[n], items.location_id[n]) for n in rows]
+        return self._view.overrides(items.item_id[row], items.location_id[row], items.category[row])
+
+    def ask(self, policy: Policy, series: list[Series], rules: OrderRules, stock: list[Stock], day: date) -> Asked:
+        """What the policy says of some known series, before overrides and rules."""
         observation, sources = self._features.observe(series, day)
         observation = with_state(observation, policy.spec, state_of(stock, day, policy.spec))
-        rules = rules_of(panel, on=day).take(np.array(rows))
         return Asked(policy, day, observation, policy.answer(observation), sources, stock, rules)
-
-    def _overrides(self, panel: Panel, rows: list[int], spans: list[Span]) -> list[Override | None]:
-        stored = self._store.overrides_between(min(s[0] for s in spans), max(s[1] for s in spans))
-        return [matching_override(stored, panel, row, span) for row, span in zip(rows, spans, strict=True)]
 
 
 def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
@@ -216,8 +230,10 @@ def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
     return State(np.array([one.on_hand for one in stock]), np.maximum(pipeline, 0.0))
 
 
-def _rows_of(panel: Panel) -> dict[Series, int]:
-    return {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
+def _item_answer(key: Series, found: Recommendation | Problem | None) -> ItemAnswer:
+    problem = found if isinstance(found, Problem) else None
+    result = found if isinstance(found, Recommendation) else None
+    return ItemAnswer.model_construct(item_id=key[0], location_id=key[1], result=result, problem=problem)
 
 
 def _check_named_once(keys: list[Series]) -> None:
@@ -239,26 +255,21 @@ def _too_far(key: Series) -> Problem:
     return Problem(type="beyond-horizon", title="The lead time is too long", status=422, detail=detail)
 
 
+def _unread(key: Series) -> Problem:
+    detail = f"what is known of {key[0]} at {key[1]} is not cached, and the database does not answer; ask again soon"
+    return Problem(type="series-unavailable", title="The series cannot be read now", status=503, detail=detail)
+
+
 def _no_demand(key: Series) -> Problem:
     detail = f"{key[0]} at {key[1]} has no sales, no reference item, no category mean and no expected_daily_demand"
     return Problem(type="demand-unknown", title="Nothing says what it sells", status=422, detail=detail)
 
 
-def _order_days(panel: Panel, rows: list[int], day: date, horizon: int) -> list[tuple[bool, date | None]]:
-    """Whether an order is due at the end of `day`, and the first order day after it; None beyond the horizon."""
-    t = panel.period_of(day)
-    due = review_schedule(panel, range(t, t + horizon)).due[rows]
-    ahead = due[:, 1:]
-    return [
-        (bool(due[n, 0]), panel.date_of(t + 1 + int(ahead[n].argmax())) if ahead[n].any() else None)
-        for n in range(len(rows))
-    ]
-
-
 def _recommendation(
-    asked: Asked, n: int, decisions: Decisions, span: Span, following: date | None, *, review_due: bool
+    asked: Asked, n: int, decisions: Decisions, terms: Terms, lines: list[CounterfactualLine] | None
 ) -> Recommendation:
     stock, override, quantity = asked.stock[n], decisions.overrides[n], float(decisions.order.order_quantity[n])
+    span, following, review_due = terms.spans[n], terms.following[n], terms.due[n]
     rules, source = constraints_applied(decisions.order, n), asked.rate_sources[n]
     held = stock.on_hand, stock.on_order, stock.on_reserve
     applied = said = None
@@ -296,4 +307,5 @@ def _recommendation(
         reasons=reasons(
             decisions.inventory_days[n], decisions.daily_rate[n], source, said, rules, following, due=review_due
         ),
+        counterfactuals=lines,
     )

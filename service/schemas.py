@@ -138,5 +138,8 @@ class RecommendationResponse(BaseModel):
 
     as_of: date
     policy_version: str = Field(examples=["daily-5"])
-    overrides_as_of: str = Field(description="When the overrides were read, ISO 8601.")
+    overrides_as_of: str = Field(
+        description="When overrides, stock, orders and decisions were known in full, ISO 8601; a moment ago, unless the database "
+        "does not answer."
+    )
     items: list[ItemAnswer]

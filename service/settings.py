@@ -14,6 +14,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ORPR_", frozen=True)
 
     database_url: str = Field("sqlite:///.orpr/orpr.db", description="SQLAlchemy URL of the system of record.")
+    spool: Path = Field(
+        Path(".orpr/spool.db"), description="Where decisions wait on disk while the database does not answer."
+    )
     redis_url: str | None = Field(None, description="Redis or Valkey for the feature cache; in-process where empty.")
     redis_timeout_s: float = Field(0.05, gt=0, description="Longest wait for Redis before answering without it.")
     feature_ttl_s: int = Field(86_400, gt=0, description="How long a cached feature row may live.")

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Table
 
+from service.changes import DATASET, note_change
 from service.database import Database
-from service.decide import Override
-from service.override_store import overrides_in_effect
 from service.tables import (
     calendar,
     datasets,
@@ -34,6 +33,26 @@ Series = tuple[str, str]
 CHUNK = 400  # series in one IN list; SQLite allows 32,766 variables
 
 
+class Dataset(NamedTuple):
+    """What is loaded, in short."""
+
+    settings: dict[str, Any]  # the keys of dataset.json
+    fingerprint: str  # of the files
+    revision: int
+    first_recorded: date | None  # dates with a known sale
+    last_recorded: date | None
+
+    @property
+    def state(self) -> str:
+        """Changes with everything that an observation rests on; in the keys of cached rows."""
+        return f"{self.fingerprint}.{self.revision}"
+
+    @property
+    def period_days(self) -> int:
+        """Length of a period."""
+        return int(self.settings["period_days"])
+
+
 class Store:
     """All SQL of the service."""
 
@@ -47,17 +66,6 @@ class Store:
         self.database.close()
 
     # ------------------------------------------------------------------------------------------------------- loading
-
-    def fingerprint(self) -> str | None:
-        """Hash of the dataset that is loaded; None where none is."""
-        with self.database.reading() as connection:
-            return connection.scalar(sa.select(datasets.c.fingerprint))
-
-    def state(self) -> str:
-        """Changes with everything that an observation rests on; in the keys of cached rows."""
-        with self.database.reading() as connection:
-            row = connection.execute(sa.select(datasets.c.fingerprint, datasets.c.revision)).one_or_none()
-        return "" if row is None else f"{row.fingerprint}.{row.revision}"
 
     def replace_dataset(
         self, settings: dict[str, Any], fingerprint: str, tables: dict[str, Iterable[dict[str, Any]]]
@@ -92,28 +100,14 @@ class Store:
                 "revision": _new_revision(),
             }
             connection.execute(sa.insert(datasets), row)
+            note_change(connection, DATASET)
 
     # ------------------------------------------------------------------------------------------------------- reading
 
-    def settings(self) -> dict[str, Any] | None:
-        """The loaded dataset's settings; None where nothing is loaded."""
+    def dataset(self) -> Dataset | None:
+        """What is loaded; None where nothing is."""
         with self.database.reading() as connection:
-            text = connection.scalar(sa.select(datasets.c.settings))
-        return None if text is None else json.loads(text)
-
-    def last_recorded(self) -> date | None:
-        """The last date with a known sale."""
-        with self.database.reading() as connection:
-            last = connection.scalar(sa.select(datasets.c.last_recorded))
-        assert last is None or isinstance(last, date)
-        return last
-
-    def first_recorded(self) -> date | None:
-        """The first date of the history."""
-        with self.database.reading() as connection:
-            first = connection.scalar(sa.select(datasets.c.first_recorded))
-        assert first is None or isinstance(first, date)
-        return first
+            return dataset_of(connection)
 
     def all_series(self) -> list[Series]:
         """Every item and location, in order."""
@@ -140,20 +134,24 @@ class Store:
         """Items, demand, calendar and forecasts of some series between two dates, in the canonical columns."""
         wanted = pl.DataFrame(series, schema=["item_id", "location_id"], orient="row", strict=False)
         places = sorted({place for _, place in series})
-        item_rows = [
-            {**json.loads(r["attributes"]), "item_id": r["item_id"], "location_id": r["location_id"]}
-            for r in self._rows_for(items, places)
-        ]
         demand = self._rows_for(history, places, first, last, sorted({item for item, _ in series}))
         days = self._rows_for(calendar, places, first, last)
         said = self._rows_for(forecasts, places, first, last, sorted({item for item, _ in series}))
         keys = ["item_id", "location_id"]
         return {
-            "items": wanted.join(pl.DataFrame(item_rows, schema=_ITEM_SCHEMA, strict=False), on=keys, how="inner", maintain_order="left"),
+            "items": wanted.join(self.items_at(places), on=keys, how="inner", maintain_order="left"),
             "demand": pl.DataFrame(demand, schema=_DEMAND_SCHEMA, strict=False).join(wanted, on=keys, how="semi"),
             "calendar": pl.DataFrame(days, schema=_CALENDAR_SCHEMA, strict=False),
             "forecasts": pl.DataFrame(said, schema=_FORECAST_SCHEMA, strict=False),
         }  # fmt: skip
+
+    def items_at(self, places: list[str]) -> pl.DataFrame:
+        """Items of some locations, in the canonical columns."""
+        rows = [
+            {**json.loads(r["attributes"]), "item_id": r["item_id"], "location_id": r["location_id"]}
+            for r in self._rows_for(items, places)
+        ]
+        return pl.DataFrame(rows, schema=_ITEM_SCHEMA, strict=False)
 
     def closed_days(self, places: Sequence[str], first: date, last: date) -> pl.DataFrame:
         """The calendar's days on which suppliers of some locations take no orders or nothing is received."""
@@ -182,29 +180,6 @@ class Store:
                 rows += [dict(row) for row in connection.execute(query).mappings()]
         return rows
 
-    def stock(self, series: Sequence[Series]) -> dict[Series, tuple[date, float, bool]]:
-        """Latest stock of some series: its date, units on hand, and whether it was drawn for the demo."""
-        rows = self._rows_for(inventory, sorted({place for _, place in series}))
-        wanted = set(series)
-        return {
-            (r["item_id"], r["location_id"]): (r["date"], r["on_hand"], r["drawn"])
-            for r in rows
-            if (r["item_id"], r["location_id"]) in wanted
-        }
-
-    def orders(self, series: Sequence[Series]) -> dict[Series, list[tuple[date, float]]]:
-        """Open orders of some series: arrival date and units."""
-        found: dict[Series, list[tuple[date, float]]] = {key: [] for key in series}
-        for r in self._rows_for(open_orders, sorted({place for _, place in series})):
-            if (r["item_id"], r["location_id"]) in found:
-                found[r["item_id"], r["location_id"]].append((r["arrival_date"], r["quantity"]))
-        return found
-
-    def overrides_between(self, first: date, last: date) -> list[Override]:
-        """Every override in effect whose selling dates touch the interval."""
-        with self.database.reading() as connection:
-            return overrides_in_effect(connection, first, last)
-
     def series_of(self, scope: dict[str, str]) -> list[Series]:
         """Every known series that has all of these values, by column."""
         query = sa.select(items.c.item_id, items.c.location_id).order_by(items.c.item_id, items.c.location_id)
@@ -230,6 +205,42 @@ _CALENDAR_SCHEMA = {
 }  # fmt: skip
 
 
+def dataset_of(connection: sa.Connection) -> Dataset | None:
+    """What is loaded; None where nothing is."""
+    columns = [datasets.c[name] for name in Dataset._fields]
+    row = connection.execute(sa.select(*columns)).one_or_none()
+    return None if row is None else Dataset(json.loads(row.settings), *row[1:])
+
+
+def of_series(table: Table, series: Collection[Series]) -> Iterator[sa.ColumnElement[bool]]:
+    """Conditions that together choose the rows of some series."""
+    pairs, listed = sa.tuple_(table.c.location_id, table.c.item_id), sorted((place, item) for item, place in series)
+    return (pairs.in_(listed[at : at + CHUNK]) for at in range(0, len(listed), CHUNK))
+
+
+def stock_of(
+    connection: sa.Connection, series: Collection[Series] | None = None
+) -> dict[Series, tuple[date, float, bool]]:
+    """Latest stock of all series, or of some: its date, units on hand, and whether it was drawn for the demo."""
+    i = inventory.c
+    query = sa.select(i.item_id, i.location_id, i.date, i.on_hand, i.drawn)
+    parts = [query] if series is None else [query.where(chosen) for chosen in of_series(inventory, series)]
+    return {(row[0], row[1]): (row[2], row[3], row[4]) for part in parts for row in connection.execute(part)}
+
+
+def open_orders_of(
+    connection: sa.Connection, series: Collection[Series] | None = None
+) -> dict[Series, list[tuple[date, float]]]:
+    """Open orders of all series, or of some: arrival date and units, in the order in which they were told."""
+    o = open_orders.c
+    query = sa.select(o.item_id, o.location_id, o.arrival_date, o.quantity).order_by(o.id)
+    found: dict[Series, list[tuple[date, float]]] = {}
+    for part in [query] if series is None else [query.where(chosen) for chosen in of_series(open_orders, series)]:
+        for item, place, day, units in connection.execute(part):
+            found.setdefault((item, place), []).append((day, units))
+    return found
+
+
 def bump_revision(connection: sa.Connection) -> None:
     """Make cached rows of observations unreachable."""
     connection.execute(sa.update(datasets).values(revision=_new_revision()))
@@ -246,6 +257,18 @@ def count_series(connection: sa.Connection, scope: dict[str, str]) -> int:
     for column, value in scope.items():
         query = query.where(items.c[column] == value)
     return int(connection.scalar(query) or 0)
+
+
+def lock_series(connection: sa.Connection, series: Sequence[tuple[str, str]]) -> None:
+    """Keep other writings off some series, (location, item), until the transaction ends: two that delete and insert rows
+    of one series side by side would not see each other's. In SQLite a writing is alone anyway."""
+    if connection.dialect.name == "sqlite":
+        return
+    pairs = sa.tuple_(items.c.location_id, items.c.item_id)
+    order = items.c.location_id, items.c.item_id
+    for at in range(0, len(series), CHUNK):
+        part = sorted(series)[at : at + CHUNK]
+        connection.execute(sa.select(items.c.item_id).where(pairs.in_(part)).order_by(*order).with_for_update())
 
 
 def note_history(connection: sa.Connection, first: date | None, last: date | None) -> None:

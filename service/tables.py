@@ -60,7 +60,7 @@ inventory = Table(
 open_orders = Table(
     "open_orders", metadata, Column("id", Integer, primary_key=True), Column("item_id", String, index=True),
     Column("location_id", String), Column("arrival_date", Date, nullable=False),
-    Column("quantity", Float, nullable=False),
+    Column("quantity", Float, nullable=False), Index("ix_open_orders_series", "location_id", "item_id"),
 )  # fmt: skip
 overrides = Table(
     "overrides", metadata, Column("id", Integer, primary_key=True), Column("item_id", String, nullable=False),
@@ -101,6 +101,11 @@ decision_outcomes = Table(
     "decision_outcomes", metadata, Column("decision_id", String, primary_key=True),
     Column("number", Integer, primary_key=True), Column("status", String, nullable=False), Column("quantity", Float),
     Column("note", String, nullable=False), Column("at", Moment(), nullable=False), Column("by", String, nullable=False),
+)  # fmt: skip
+changes = Table(
+    "changes", metadata, Column("number", Integer, primary_key=True), Column("kind", String, nullable=False),
+    Column("named", String),  # JSON list of what was changed; null: all
+    Column("at", Moment(), nullable=False), sqlite_autoincrement=True,  # a number is never given twice
 )  # fmt: skip
 forecasts = Table(
     "forecasts", metadata, Column("item_id", String, primary_key=True), Column("location_id", String, primary_key=True),

@@ -20,9 +20,9 @@ from service.demand_paths import PATHS, demand_paths
 from service.problems import Problem, ProblemError, RowError
 from service.projection import Curve, Supply, UnitCosts, arrivals, orders, price, project
 from service.recommender import Recommender
-from service.store import Store
 from service.what_if_schemas import DemandChange, PricedDays, ProjectedPeriod, WhatIfRequest, WhatIfResponse
 from simulator.metrics import LEAST_LOST, waste_cost
+from simulator.ordering import rules_of
 from simulator.panel import F64, Panel
 from simulator.schedule import lead_and_review, review_schedule
 
@@ -43,12 +43,11 @@ class Situation(NamedTuple):
     review_due: bool
 
 
-def what_if(recommender: Recommender, store: Store, question: WhatIfRequest) -> WhatIfResponse:
+def what_if(recommender: Recommender, question: WhatIfRequest) -> WhatIfResponse:
     """Price some numbers of days, and project the stock of one of them.
 
     Args:
-        recommender: knows rules, stock, forecast and the policy's answer.
-        store: knows the overrides.
+        recommender: knows rules, stock, overrides, forecast and the policy's answer.
         question: the series, the days and the assumptions.
 
     Raises:
@@ -58,7 +57,7 @@ def what_if(recommender: Recommender, store: Store, question: WhatIfRequest) -> 
     problem = answer.items[0].problem
     if problem is not None:
         raise ProblemError(problem.status, problem.type, problem.title, problem.detail, problem.errors)
-    found = _situation(recommender, store, question, answer.as_of)
+    found = _situation(recommender, question, answer.as_of)
     policy_days = float(found.decisions.policy_days[0])
     chosen = _advised_days(found.decisions) if question.inventory_days is None else question.inventory_days
     usual = question.days or _usual_days(found, max(policy_days, chosen))
@@ -77,7 +76,7 @@ def demand_factors(changes: Sequence[DemandChange], as_of: date, period_days: in
     return np.asarray(factors.mean(axis=1))
 
 
-def _situation(recommender: Recommender, store: Store, question: WhatIfRequest, day: date) -> Situation:
+def _situation(recommender: Recommender, question: WhatIfRequest, day: date) -> Situation:
     """What the answer rests on, read and decided anew under the assumptions."""
     assumed = question.assumptions
     asked, panel = _asked(recommender, question, day)
@@ -91,7 +90,7 @@ def _situation(recommender: Recommender, store: Store, question: WhatIfRequest, 
         errors = [RowError(field="assumptions.lead_time_days", detail=f"got {assumed.lead_time_days}")]
         raise ProblemError(422, "beyond-horizon", "The lead time is too long", detail, errors)
     span = responsible_dates(panel, ROW, day)[0]
-    override = matching_override(store.overrides_between(*span), panel, 0, span)
+    override = matching_override(recommender.overrides(panel, 0), span)
     factors = demand_factors(assumed.demand, day, panel.period_days, periods)
     stock = asked.stock[0]
     coming = [*stock.arrivals, *stock.reserved, (span[0], stock.placed)]
@@ -117,9 +116,9 @@ def _asked(recommender: Recommender, question: WhatIfRequest, day: date) -> tupl
     assert not isinstance(stock, Problem)
     policy, lead_time = recommender.policy(), question.assumptions.lead_time_days
     if lead_time is None:
-        return recommender.ask(policy, panel, [0], [stock], day), panel
+        return recommender.ask(policy, [series], rules_of(panel, on=day), [stock], day), panel
     panel = replace(panel, items=replace(panel.items, lead_time_days=np.array([lead_time])))
-    asked = recommender.ask(policy, panel, [0], [stock], day)
+    asked = recommender.ask(policy, [series], rules_of(panel, on=day), [stock], day)
     lead, review = lead_and_review(panel, ROW, np.array([panel.period_of(day)]))
     observation = asked.observation | {
         "lead_time_days": (lead * panel.period_days).astype(np.float32),

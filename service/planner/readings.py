@@ -74,7 +74,7 @@ def read_overview(services: State) -> Overview:
     shown = series[:MOST_SERIES]
     items = [RecommendationItem(item_id=item, location_id=place) for item, place in shown]
     response = recommender.answer(items, None)
-    settings = store.settings() or {}
+    settings = recommender.dataset().settings
     rows = [_row(answer) for answer in sorted(response.items, key=_urgency)]
     return Overview(
         as_of=response.as_of,
@@ -144,6 +144,6 @@ def _costs(services: State, series: Series, day: date) -> WhatIfResponse | None:
     """Prices of other days; None where the order would have to last longer than the forecast."""
     question = WhatIfRequest(item_id=series[0], location_id=series[1], as_of=day)
     try:
-        return what_if(services.recommender, services.store, question)
+        return what_if(services.recommender, question)
     except ProblemError:
         return None

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from service.auth import Caller, ErpWrite
 from service.cursors import cursor_of, place_of, unknown_cursor
+from service.feed_forms import JSON
 from service.feed_schemas import (
     CalendarRow,
     FeedResult,
@@ -25,7 +26,7 @@ from service.feed_schemas import (
     problems_of_a_feed,
 )  # fmt: skip
 from service.feed_store import page
-from service.feeds import JSON, Feeds
+from service.feeds import Feeds
 from service.problems import problem_responses
 from service.tables import calendar, history, inventory, items, open_orders
 

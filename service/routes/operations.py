@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy.exc import SQLAlchemyError
 
 router = APIRouter(tags=["operations"])
 
@@ -20,15 +19,19 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz", responses={503: {"description": "Not ready; the body says why"}})
 def readyz(request: Request) -> JSONResponse:
-    """The process may be sent requests: a policy is in charge, the store answers, a dataset is loaded."""
+    """The process may be sent requests: a policy is in charge, and it knows a dataset. Where the database has gone away since,
+    it answers on from what it knows, and says so."""
     state = request.app.state
-    checks: dict[str, Any] = {"policy": state.policies.status(), "cache": state.features_cache.name}
-    try:
-        loaded = state.store.last_recorded()
-        checks["store"] = "ok" if loaded else "no dataset is loaded"
-    except SQLAlchemyError as error:
-        checks["store"] = f"does not answer ({type(error).__name__})"
-    ready = checks["store"] == "ok" and state.policies.ready
+    state.view.catch_up()
+    loaded, known_at = state.view.dataset(), state.view.as_of
+    knows = loaded is not None and loaded.last_recorded is not None
+    store = "ok" if knows else "no dataset is loaded"
+    if state.store.database.down:
+        store = "does not answer; " + (
+            f"answers rest on {known_at.isoformat()}" if known_at else "nothing is known yet"
+        )
+    checks: dict[str, Any] = {"policy": state.policies.status(), "cache": state.features_cache.name, "store": store}
+    ready = knows and state.policies.ready
     return JSONResponse({"ready": ready, **checks}, 200 if ready else 503)
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from service.auth import COOKIE, SESSION_S, Sessions
-from service.keys import PLANNER, Keys
+from service.auth import COOKIE, SESSION_S, Sessions, key_of
+from service.keys import PLANNER
 from service.planner.style import LOGIN
 
 router = APIRouter(include_in_schema=False)
@@ -35,9 +35,8 @@ def show_login() -> HTMLResponse:
 @router.post("/login")
 def log_in(request: Request, key: Annotated[str, Form(max_length=500)] = "") -> Response:
     """Check the key; the browser then carries a cookie that scripts cannot read and other sites cannot send."""
-    keys: Keys = request.app.state.keys
     sessions: Sessions = request.app.state.sessions
-    found = keys.find(key.strip())
+    found = key_of(request.app.state.view, key.strip())
     if found is None or PLANNER not in found.scopes:
         invalid = ' aria-invalid="true" aria-describedby="message"'
         return HTMLResponse(_PAGE.format(style=LOGIN, message=_WRONG, invalid=invalid), 401, NO_STORE)

@@ -19,4 +19,4 @@ def ask_what_if(body: WhatIfRequest, request: Request, _caller: Caller) -> WhatI
     Costs are those of the one order that would be placed at the end of as_of, over the dates that it is responsible for.
     Nothing is stored, and the present recommendation stays as it is.
     """
-    return what_if(request.app.state.recommender, request.app.state.store, body)
+    return what_if(request.app.state.recommender, body)

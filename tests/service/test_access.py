@@ -74,11 +74,11 @@ async def test_a_key_that_is_revoked_or_at_its_end_is_no_key(app: FastAPI, clien
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"] == "Bearer"
     key = app.state.keys.add("short", expires_at=datetime.now(UTC) + timedelta(hours=1))
-    assert app.state.keys.find(key) is not None
+    assert app.state.keys.is_good(key)
     with app.state.store.database.writing() as connection:
         past = datetime.now(UTC) - timedelta(seconds=1)
         connection.execute(sa.update(api_keys).where(api_keys.c.name == "short").values(expires_at=past))
-    assert app.state.keys.find(key) is None
+    assert not app.state.keys.is_good(key)
     assert {one["name"] for one in app.state.keys.all()} == {"test", "short"}
     assert all("digest" not in one for one in app.state.keys.all())
 

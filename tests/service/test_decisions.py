@@ -305,3 +305,32 @@ async def test_two_who_ask_at_once_leave_one_open_decision(client: httpx.AsyncCl
     await asyncio.gather(*(asked(client, item(chain, on_hand=n), day) for n in range(6)))
     states = [one["status"] for one in (await client.get(DECISIONS)).json()["items"]]
     assert states.count("open") == 1
+
+
+async def test_telling_outcomes_and_asking_at_once_never_wait_for_each_other(
+    client: httpx.AsyncClient, chain: Panel
+) -> None:
+    day = due_day(chain)
+    first = await asked(client, item(chain), day)
+
+    async def tell_and_ask(n: int) -> None:
+        await asyncio.gather(
+            tell(client, first["decision_id"], status="changed", quantity=n), asked(client, item(chain, on_hand=n), day)
+        )
+
+    await asyncio.gather(*(tell_and_ask(n) for n in range(8)))
+    assert len((await client.get(f"{DECISIONS}/{first['decision_id']}")).json()["outcomes"]) == 8
+
+
+async def test_an_order_that_has_shown_up_is_known_as_such_beyond_the_expiry(
+    app: FastAPI, client: httpx.AsyncClient, chain: Panel
+) -> None:
+    day, late = due_day(chain), due_day(chain) + timedelta(days=8)
+    first = await asked(client, item(chain), day)
+    assert date.fromisoformat(first["expected_receipt_date"]) > late
+    arrival = {"arrival_date": first["expected_receipt_date"], "quantity": first["order_quantity"]}
+    await asked(client, item(chain, open_orders=[arrival]), day + timedelta(days=2))
+    series = chain.items.item_id[SLOW], chain.items.location_id[SLOW]
+    app.state.view.refresh()
+    known = app.state.memory.advised([series], late)[series]
+    assert (first["decision_id"], "seen") in [(one.id, one.status) for one in known]

@@ -51,8 +51,8 @@ def test_unpacking_gives_back_what_was_packed(chain: Panel) -> None:
 def test_redis_and_memory_serve_the_same_rows_and_hit_the_second_time(
     store: Store, chain: Panel, redis_url: str
 ) -> None:
-    cached = FeatureRows(store, RedisCache(redis_url, 1.0, 60))
-    plain = FeatureRows(store, MemoryCache())
+    cached = FeatureRows(store, RedisCache(redis_url, 1.0, 60), store.dataset)
+    plain = FeatureRows(store, MemoryCache(), store.dataset)
     series = series_of(chain)
     expected, _ = plain.observe(series, DAY)
     first, _ = cached.observe(series, DAY)
@@ -67,7 +67,7 @@ def test_a_damaged_blob_is_rebuilt(store: Store, chain: Panel, redis_url: str) -
     import redis
 
     cache = RedisCache(redis_url, 1.0, 60)
-    rows = FeatureRows(store, cache)
+    rows = FeatureRows(store, cache, store.dataset)
     expected, _ = rows.observe(series_of(chain)[:2], DAY)
     with redis.Redis.from_url(redis_url) as client:
         for key in client.scan_iter("orpr*"):
@@ -82,7 +82,7 @@ def test_rows_come_without_redis_while_it_is_down_and_with_it_when_it_is_back(st
     server.start()
     port = server.port
     cache = RedisCache(f"redis://127.0.0.1:{port}/0", 0.05, 60)
-    rows = FeatureRows(store, cache)
+    rows = FeatureRows(store, cache, store.dataset)
     series = series_of(chain)[:3]
     expected, _ = rows.observe(series, DAY)
     server.stop()
@@ -103,7 +103,7 @@ def test_rows_come_without_redis_while_it_is_down_and_with_it_when_it_is_back(st
 def test_a_new_dataset_makes_old_rows_unreachable(store: Store, chain: Panel) -> None:
     from service.loading import load_panel
 
-    rows = FeatureRows(store, MemoryCache())
+    rows = FeatureRows(store, MemoryCache(), store.dataset)
     series = series_of(chain)[:1]
     rows.observe(series, DAY)
     changed = chain.take(np.arange(12))
@@ -119,7 +119,7 @@ def from_file_and_store(chain: Panel, store: Store, rows: list[int]) -> tuple[Ob
 
     load_panel(store, chain, "changed", draw_stock=True)
     series = [series_of(chain)[n] for n in rows]
-    stored, sources = FeatureRows(store, MemoryCache()).observe(series, DAY)
+    stored, sources = FeatureRows(store, MemoryCache(), store.dataset).observe(series, DAY)
     direct = Observer(chain, ObservationSpec(1)).observe(np.array(rows), np.full(len(rows), chain.last_recorded))
     return direct, stored, sources
 

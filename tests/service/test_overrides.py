@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.override_store import active_overrides
 from service.settings import Settings
 from simulator.panel import Panel
 
@@ -104,9 +105,8 @@ async def test_at_least_lifts_but_never_lowers_and_add_units_adds(client: httpx.
 async def test_a_bad_override_is_refused_and_nothing_is_stored(
     client: httpx.AsyncClient, app: FastAPI, change: dict[str, Any], status: int, named: str
 ) -> None:
-    from datetime import date
-
     response = await client.post("/v1/overrides", json={**FIELDS, **change})
     assert response.status_code == status
     assert named in response.json()["detail"]
-    assert app.state.store.overrides_between(date(2000, 1, 1), date(2100, 1, 1)) == []
+    with app.state.store.database.reading() as connection:
+        assert active_overrides(connection) == []

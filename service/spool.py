@@ -1,0 +1,132 @@
+"""Decisions that were answered while the database was away, on this machine's disk until they are stored.
+
+A file of its own, so that nothing that was told to an ERP is lost with the process. Storing a decision twice changes nothing, so
+a row leaves the spool only after it is stored.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from service.database import Database
+from service.decision_store import SUPERSEDED, add_decisions, mark_seen
+from service.problems import ProblemError
+
+LOG = logging.getLogger(__name__)
+AT_ONCE = 500  # rows of one transaction
+DATES = ("order_date", "expected_receipt_date")
+Row = dict[str, Any]
+
+
+class Spool:
+    """Rows of decisions, oldest first; safe to share between threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it when the first row comes."""
+        self._path = path
+        self._lock = threading.Lock()
+        self.waiting = 0
+        if path.exists():
+            with self._lock, self._open() as file:
+                self.waiting = self._count(file)
+
+    def put(self, rows: Sequence[Row], seen: Sequence[str]) -> None:
+        """Keep some rows of `decisions`, and numbers of those that were seen among the open orders; on disk when it returns.
+
+        Raises:
+            ProblemError: 503 where the disk does not take them.
+        """
+        kept = [(json.dumps(_plain(row)),) for row in rows]
+        try:
+            with self._lock, self._open() as file:
+                file.executemany("INSERT INTO spooled (decision) VALUES (?)", kept)
+                file.execute("INSERT INTO spooled (seen) VALUES (?)", (json.dumps(list(seen)),))
+                self.waiting = self._count(file)
+        except sqlite3.Error as error:
+            LOG.error("the spool takes no decisions (%s)", error)
+            detail = "The answers cannot be remembered, so none is given; ask again in a moment."
+            raise ProblemError(503, "store-unavailable", "The database does not answer", detail) from None
+
+    def drain(self, database: Database) -> int:
+        """Store what waits; how many decisions.
+
+        Raises:
+            SQLAlchemyError: where the database does not answer; what is not stored stays.
+        """
+        stored = 0
+        while self.waiting:
+            with self._lock, self._open() as file:
+                query = "SELECT number, decision, seen FROM spooled ORDER BY number LIMIT ?"
+                part = file.execute(query, (AT_ONCE,)).fetchall()
+            if not part:
+                self.waiting = 0
+                break
+            rows = _newest_open([_row(told) for _, told, _ in part if told is not None])
+            with database.writing() as connection:
+                add_decisions(connection, list(rows.values()), late=True)
+                mark_seen(connection, [number for *_, told in part if told is not None for number in json.loads(told)])
+            with self._lock, self._open() as file:
+                file.execute("DELETE FROM spooled WHERE number <= ?", (part[-1][0],))
+                self.waiting = self._count(file)
+            stored += len(rows)
+        if stored:
+            LOG.warning("%d decisions that were answered without the database are stored", stored)
+        return stored
+
+    def _open(self) -> _File:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return _File(self._path)
+
+    def _count(self, file: sqlite3.Connection) -> int:
+        return int(file.execute("SELECT count(*) FROM spooled").fetchone()[0])
+
+
+class _File:
+    """A connection for one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, timeout=5)
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS spooled (number INTEGER PRIMARY KEY AUTOINCREMENT, decision TEXT, seen TEXT)"
+        )
+        return self._connection
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self._connection.commit()
+        finally:
+            self._connection.close()
+
+
+def _newest_open(rows: list[Row]) -> dict[str, Row]:
+    """Rows by number; of those for the same order all but the last have given way."""
+    last = {(row["location_id"], row["item_id"], row["order_date"]): row["id"] for row in rows}
+    newest = set(last.values())
+    return {row["id"]: row if row["id"] in newest else row | {"status": SUPERSEDED} for row in rows}
+
+
+def _plain(row: Row) -> Row:
+    dates = {name: row[name].isoformat() for name in (*DATES, "created_at")}
+    return row | dates | {"observation": base64.b64encode(row["observation"]).decode()}
+
+
+def _row(told: str) -> Row:
+    row: Row = json.loads(told)
+    dates: Row = {name: date.fromisoformat(row[name]) for name in DATES}
+    observed = {
+        "observation": base64.b64decode(row["observation"]),
+        "created_at": datetime.fromisoformat(row["created_at"]),
+    }
+    return row | dates | observed

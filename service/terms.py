@@ -1,0 +1,144 @@
+"""What rules and calendars say of orders that are placed at the end of one day, by location, kept until they change."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import fields, replace
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from service.database import UNANSWERED
+from service.decide import Span, responsible_dates
+from service.store import Dataset, Series, Store
+from simulator.canonical import assemble
+from simulator.observation import ObservationSpec, beyond_horizon
+from simulator.ordering import OrderRules, rules_of
+from simulator.panel import Panel
+from simulator.schedule import review_schedule
+
+CLOSED_DAYS_AROUND = 182  # days before and after as_of in which suppliers' closed days may move its order or receipt
+RULES = tuple(field.name for field in fields(OrderRules) if field.name != "rounding")
+MOST_HELD = 2_000  # locations and days
+
+
+class Terms(NamedTuple):
+    """N series; every list is (N,)."""
+
+    series: list[Series]
+    category: list[str]
+    rules: OrderRules
+    due: list[bool]  # whether an order is due at the end of the day
+    following: list[date | None]  # the first order day after it; None beyond the horizon
+    spans: list[Span]  # the selling dates that the order decides
+    far: list[bool]  # the order arrives later than the policy looks ahead
+
+    def take(self, rows: Sequence[int]) -> Terms:
+        """The same for some of them, in the order of `rows`."""
+        lists = {name: [getattr(self, name)[n] for n in rows] for name in self._fields if name != "rules"}
+        return Terms(**lists, rules=self.rules.take(np.array(rows, dtype=np.int64)))
+
+
+class Place(NamedTuple):
+    """A location's terms, and where each item stands in them."""
+
+    terms: Terms
+    rows: dict[str, int]
+
+
+class TermsByPlace:
+    """Terms of locations, read from the store when they are first asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._held: OrderedDict[tuple[str, date], Place] = OrderedDict()
+        self._lock = threading.Lock()
+        self._forgotten = 0
+
+    def forget(self, places: Collection[str] | None) -> None:
+        """Items or calendars of some locations have changed; None: of all."""
+        with self._lock:
+            self._forgotten += 1
+            for key in [key for key in self._held if places is None or key[0] in places]:
+                del self._held[key]
+
+    def of(self, series: Sequence[Series], dataset: Dataset, day: date) -> tuple[Terms, list[int | None], set[str]]:
+        """Terms of those series that are known, for each of `series` its place among them, and the locations of which nothing
+        can be said now, for the database does not answer."""
+        places: dict[str, Place] = {}
+        unread: set[str] = set()
+        for place in dict.fromkeys(place for _, place in series):
+            try:
+                places[place] = self._place(place, dataset, day)
+            except UNANSWERED:
+                unread.add(place)
+        found: list[tuple[Place, int]] = []
+        index: list[int | None] = []
+        for item, place in series:
+            row = places[place].rows.get(item) if place in places else None
+            index.append(None if row is None else len(found))
+            if row is not None:
+                found.append((places[place], row))
+        if len(places) == 1:
+            return next(iter(places.values())).terms.take([row for _, row in found]), index, unread
+        return _join(found), index, unread
+
+    def _place(self, place: str, dataset: Dataset, day: date) -> Place:
+        with self._lock:
+            held, forgotten = self._held.get((place, day)), self._forgotten
+        if held is not None:
+            return held
+        panel = items_panel(self._store, dataset, self._store.items_at([place]), day)
+        fresh = Place(*_terms(panel, day))
+        with self._lock:
+            if forgotten == self._forgotten:  # else something has changed since it was read
+                self._held[place, day] = fresh
+                while len(self._held) > MOST_HELD:
+                    self._held.popitem(last=False)
+        return fresh
+
+
+def items_panel(store: Store, dataset: Dataset, items: pl.DataFrame, day: date) -> Panel:
+    """Items without history: what rules and calendars need."""
+    around = timedelta(days=CLOSED_DAYS_AROUND // 7 * 7)
+    closed = store.closed_days(items["location_id"].unique().to_list(), day - around, day + around)
+    span = [day] if closed.is_empty() else [day - around, day + around]
+    empty = pl.DataFrame(
+        {"item_id": "", "location_id": "", "date": span, "units_sold": None},
+        schema={"item_id": pl.String, "location_id": pl.String, "date": pl.Date, "units_sold": pl.Float32},
+    )
+    origin = date.fromisoformat(dataset.settings["review_origin"])
+    return assemble(dataset.settings | {"review_origin": origin}, items, empty, closed)
+
+
+def _terms(panel: Panel, day: date) -> tuple[Terms, dict[str, int]]:
+    items, spec, t = panel.items, ObservationSpec(panel.period_days), panel.period_of(day)
+    count = len(items)
+    rules = rules_of(panel, on=day)
+    if rules.keep_days is None:
+        rules = replace(rules, keep_days=np.full(count, np.inf))
+    due = review_schedule(panel, range(t, t + spec.horizon)).due
+    ahead = due[:, 1:]
+    later = np.any(ahead, axis=1).tolist()
+    days = [panel.date_of(t + 1 + int(n)) for n in ahead.argmax(axis=1)]
+    terms = Terms(
+        series=list(zip(items.item_id, items.location_id, strict=True)), category=list(items.category), rules=rules,
+        due=[bool(one) for one in due[:, 0]],
+        following=[one if any_ else None for one, any_ in zip(days, later, strict=True)],
+        spans=responsible_dates(panel, np.arange(count), day), far=beyond_horizon(panel, spec).tolist(),
+    )  # fmt: skip
+    return terms, {item: n for n, item in enumerate(items.item_id)}
+
+
+def _join(found: list[tuple[Place, int]]) -> Terms:
+    """Rows of several locations."""
+    lists = {
+        name: [getattr(place.terms, name)[row] for place, row in found] for name in Terms._fields if name != "rules"
+    }
+    columns = {name: np.array([getattr(place.terms.rules, name)[row] for place, row in found]) for name in RULES}
+    rounding = found[0][0].terms.rules.rounding if found else "up"
+    return Terms(**lists, rules=OrderRules(**columns, rounding=rounding))

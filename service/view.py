@@ -1,0 +1,224 @@
+"""What this process knows of the store, so that an answer reads no SQL: stock, orders, overrides, decisions, keys.
+
+It follows the log of changes: before an answer where this process itself has written, and else a few times a second. While
+the database does not answer it stays as it was and says since when. History is not in it, that is what feature rows are for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from itertools import product
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.changes import (
+    DATASET,
+    DECISIONS,
+    HISTORY,
+    INVENTORY,
+    KEYS,
+    ORDERS,
+    OVERRIDES,
+    TERMS,
+    Change,
+    changes_since,
+    last_number,
+)  # fmt: skip
+from service.decide import Override
+from service.decision_store import Advised, advised_after
+from service.keys import Key, keys_of
+from service.override_store import active_overrides
+from service.store import Dataset, Series, Store, dataset_of, open_orders_of, stock_of
+
+LOG = logging.getLogger(__name__)
+STALE_S = 0.5  # older than this it is brought up to date before it is read
+WAIT_S = 0.5  # for another thread that does so
+Scope = tuple[str, str, str]  # item, location, category; empty: all
+
+
+class StockCount(NamedTuple):
+    """What was counted of one series."""
+
+    day: date
+    on_hand: float  # units
+    drawn: bool  # for the demo
+
+
+class View:
+    """The store as this process knows it; safe to share between threads."""
+
+    def __init__(self, store: Store, forget_terms: Callable[[frozenset[str] | None], None]) -> None:
+        """It knows nothing before the first refresh.
+
+        Args:
+            store: what it follows.
+            forget_terms: called with the locations whose items or calendars have changed; None: with all.
+        """
+        self._store, self._forget_terms = store, forget_terms
+        self._lock = threading.Lock()
+        self._number = -1  # of the newest change that it knows; -1: it knows nothing yet
+        self._writes = -1  # of this process, that it knows
+        self._read_at = 0.0
+        self._away = False
+        self._dataset: Dataset | None = None
+        self._stock: dict[Series, StockCount] = {}
+        self._orders: dict[Series, list[tuple[date, float]]] = {}
+        self._decisions: dict[Series, list[Advised]] = {}
+        self._overrides: dict[int, Override] = {}
+        self._by_scope: dict[Scope, list[Override]] = {}
+        self._keys: dict[str, Key] = {}
+        self.as_of: datetime | None = None  # when it was the whole truth; None: never yet
+        self.decisions_after = date.max  # it knows those whose goods are to arrive after this day
+
+    # ------------------------------------------------------------------------------------------------------- following
+
+    @property
+    def behind(self) -> bool:
+        """Whether it may not be up to date, and can be brought there."""
+        stale = self._writes != self._store.database.writes or time.monotonic() - self._read_at > STALE_S
+        return stale and not self._store.database.down
+
+    def catch_up(self) -> None:
+        """Bring it up to date where it may not be; where the database does not answer, leave it."""
+        if self.behind:
+            self.try_refresh()
+
+    def try_refresh(self) -> bool:
+        """Bring it up to date; whether that was possible."""
+        try:
+            self.refresh()
+        except SQLAlchemyError as error:
+            if not self._away:
+                LOG.warning("the database does not answer (%s); answers rest on %s", type(error).__name__, self.as_of)
+            self._away = True
+            return False
+        self._away = False
+        return True
+
+    def refresh(self) -> None:
+        """Bring it up to date.
+
+        Raises:
+            SQLAlchemyError: where the database does not answer.
+        """
+        if not self._lock.acquire(timeout=WAIT_S):
+            return  # another thread is at it, and waits for the database
+        try:
+            now, writes = datetime.now(UTC), self._store.database.writes
+            with self._store.database.probing() as connection:
+                news = changes_since(connection, self._number) if self._number >= 0 else None
+                if news is None or any(change.kind == DATASET for change in news):
+                    self._read_everything(connection)
+                else:
+                    self._apply(connection, news)
+            self._writes, self.as_of, self._read_at = writes, now, time.monotonic()
+        finally:
+            self._lock.release()
+
+    def _read_everything(self, connection: sa.Connection) -> None:
+        number = last_number(connection)
+        self._dataset = dataset_of(connection)
+        self._stock = {key: StockCount(*row) for key, row in stock_of(connection).items()}
+        self._orders = open_orders_of(connection)
+        self._keys = keys_of(connection)
+        self._overrides = {one.id: one for one in active_overrides(connection)}
+        self._by_scope = {}
+        self._sort_overrides({_scope(one) for one in self._overrides.values()})
+        self.decisions_after = (self._dataset and self._dataset.last_recorded) or date.max
+        self._decisions = advised_after(connection, self.decisions_after)
+        self._forget_terms(None)
+        self._number = number
+
+    def _apply(self, connection: sa.Connection, news: list[Change]) -> None:
+        for kind in dict.fromkeys(change.kind for change in news):
+            named = [change.keys for change in news if change.kind == kind]
+            known = [keys for keys in named if keys is not None]
+            keys = frozenset().union(*known) if len(known) == len(named) else None
+            self._apply_kind(connection, kind, keys)
+        if news:
+            self._number = news[-1].number
+
+    def _apply_kind(self, connection: sa.Connection, kind: str, keys: frozenset[Any] | None) -> None:
+        if kind == HISTORY:
+            self._dataset = dataset_of(connection)
+        elif kind == TERMS:
+            self._dataset = dataset_of(connection)
+            self._forget_terms(keys)
+        elif kind == INVENTORY:
+            found = stock_of(connection, keys)
+            _replace(self._stock, keys, {key: StockCount(*row) for key, row in found.items()})
+        elif kind == ORDERS:
+            _replace(self._orders, keys, open_orders_of(connection, keys))
+        elif kind == DECISIONS:
+            _replace(self._decisions, keys, advised_after(connection, self.decisions_after, keys))
+        elif kind == OVERRIDES:
+            self._read_overrides(connection, keys)
+        elif kind == KEYS:
+            self._keys = keys_of(connection)
+
+    def _read_overrides(self, connection: sa.Connection, numbers: frozenset[int] | None) -> None:
+        found = {one.id: one for one in active_overrides(connection, None if numbers is None else sorted(numbers))}
+        before = self._overrides.keys() if numbers is None else numbers
+        scopes = {_scope(self._overrides[n]) for n in before if n in self._overrides}
+        _replace(self._overrides, numbers, found)
+        self._sort_overrides(scopes | {_scope(one) for one in found.values()})
+
+    def _sort_overrides(self, scopes: Iterable[Scope]) -> None:
+        fresh: dict[Scope, list[Override]] = {scope: [] for scope in scopes}
+        for number in sorted(self._overrides):
+            one = self._overrides[number]
+            if _scope(one) in fresh:
+                fresh[_scope(one)].append(one)
+        self._by_scope.update(fresh)
+
+    # --------------------------------------------------------------------------------------------------------- reading
+
+    def dataset(self) -> Dataset | None:
+        """What is loaded; None where nothing is."""
+        return self._dataset
+
+    def stock(self, key: Series) -> StockCount | None:
+        """The latest count of one series."""
+        return self._stock.get(key)
+
+    def orders(self, key: Series) -> list[tuple[date, float]]:
+        """Open orders of one series: arrival date and units."""
+        return self._orders.get(key, [])
+
+    def decisions(self, key: Series) -> list[Advised]:
+        """Decisions on one series whose goods are to arrive after `decisions_after`, oldest first."""
+        return self._decisions.get(key, [])
+
+    def expect(self, decisions: dict[Series, Advised]) -> None:
+        """Count decisions that are not in the database yet."""
+        for key, one in decisions.items():
+            others = [other for other in self._decisions.get(key, ()) if other.order_date != one.order_date]
+            self._decisions[key] = [*others, one]
+
+    def overrides(self, item_id: str, location_id: str, category: str) -> list[Override]:
+        """Every override in effect that covers a series."""
+        scopes = dict.fromkeys(product((item_id, ""), (location_id, ""), (category, "")))
+        return [one for scope in scopes for one in self._by_scope.get(scope, ())]
+
+    def key(self, digest: str) -> Key | None:
+        """The key of that hash, where it is good now."""
+        found = self._keys.get(digest)
+        good = found is not None and (found.expires_at is None or found.expires_at > datetime.now(UTC))
+        return found if good else None
+
+
+def _scope(override: Override) -> Scope:
+    return override.item_id, override.location_id, override.category
+
+
+def _replace(held: dict[Any, Any], keys: frozenset[Any] | None, found: dict[Any, Any]) -> None:
+    """Put what was found for some keys in place of what was held; None: of everything."""
+    for key in [key for key in (list(held) if keys is None else keys) if key not in found]:
+        held.pop(key, None)
+    held.update(found)

@@ -1,0 +1,140 @@
+"""A real PostgreSQL that is cut off or frozen: answers go on, decisions wait on disk, nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import Behind
+from tests.faults.proxy import Mode
+
+PATH = "/v1/recommendations"
+DAY = date(2019, 4, 30)  # the last recorded one
+Item = Callable[..., dict[str, Any]]
+OVERRIDE = {
+    "selling_from": "2019-01-01",
+    "selling_to": "2019-12-31",
+    "mode": "set",
+    "value": 33,
+    "reason": "r",
+    "author": "a",
+}
+
+
+def asked(behind: Behind, *items: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
+    answer = behind.http.post(PATH, json={"items": list(items)} | fields)
+    found: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
+    return found
+
+
+def until(behind: Behind, true: Callable[[], bool]) -> None:
+    """Wait for the service to notice."""
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def gone(behind: Behind, mode: Mode) -> None:
+    behind.proxy.set(mode)
+    until(behind, lambda: behind.app.state.store.database.down)
+
+
+def back(behind: Behind) -> None:
+    behind.proxy.set(Mode.OPEN)
+    until(behind, lambda: not behind.app.state.store.database.down and not behind.app.state.spool.waiting)
+
+
+@pytest.mark.parametrize("mode", [Mode.CLOSED, Mode.FROZEN])
+def test_answers_go_on_and_their_decisions_are_stored_later(behind: Behind, item: Item, mode: Mode) -> None:
+    behind.http.post("/v1/overrides", json=item() | OVERRIDE).raise_for_status()
+    day, one = DAY.isoformat(), item(on_hand=0, open_orders=[])
+    before = asked(behind, one, as_of=day, record=False)[0]["result"]
+    gone(behind, mode)
+    first = asked(behind, one, as_of=day)[0]["result"]
+    again = asked(behind, one, as_of=day)[0]["result"]
+    assert first == again
+    assert first | {"decision_id": None} == before
+    assert first["override"]["value"] == 33
+    assert behind.http.post("/v1/overrides", json=item() | OVERRIDE).status_code == 503
+    assert behind.http.get(f"/v1/decisions/{first['decision_id']}").status_code == 503
+    back(behind)
+    stored = behind.http.get(f"/v1/decisions/{first['decision_id']}").raise_for_status().json()
+    assert stored["answer"]["order_quantity"] == first["order_quantity"]
+    assert len(behind.http.get("/v1/decisions").json()["items"]) == 1
+    assert len(behind.http.get("/v1/overrides").json()["items"]) == 1
+
+
+def test_what_was_advised_without_the_database_is_not_advised_again(behind: Behind, item: Item) -> None:
+    one = item(7, on_hand=0, open_orders=[])
+    days = [DAY + timedelta(days=n) for n in range(4)]
+    known = [asked(behind, one, as_of=day.isoformat(), record=False)[0]["result"] for day in days]
+    due = next(n for n, told in enumerate(known) if told["review_due"])
+    today, after = days[due].isoformat(), days[due + 1].isoformat()
+    gone(behind, Mode.CLOSED)
+    advised = asked(behind, one, as_of=today)[0]["result"]
+    assert advised["order_quantity"] > 0
+    assert asked(behind, one, as_of=after, record=False)[0]["result"]["reserved"] == advised["order_quantity"]
+    back(behind)
+    assert asked(behind, one, as_of=after, record=False)[0]["result"]["reserved"] == advised["order_quantity"]
+
+
+def test_of_two_answers_for_one_order_that_were_given_without_the_database_the_last_counts(
+    behind: Behind, item: Item
+) -> None:
+    asked(behind, item(on_hand=0), as_of=DAY.isoformat(), record=False)
+    gone(behind, Mode.CLOSED)
+    for on_hand in (0, 50):
+        asked(behind, item(on_hand=on_hand, open_orders=[]), as_of=DAY.isoformat())
+    back(behind)
+    listed = behind.http.get("/v1/decisions").json()["items"]
+    assert [one["status"] for one in listed] == ["superseded", "open"]
+    assert [behind.http.get(f"/v1/decisions/{one['id']}").json()["inputs"]["on_hand"] for one in listed] == [0, 50]
+
+
+def test_it_stays_ready_and_says_that_the_database_is_away(behind: Behind) -> None:
+    assert behind.http.get("/readyz").json()["store"] == "ok"
+    gone(behind, Mode.CLOSED)
+    said = behind.http.get("/readyz")
+    assert said.status_code == 200
+    assert "does not answer" in said.json()["store"]
+    back(behind)
+    assert behind.http.get("/readyz").json()["store"] == "ok"
+
+
+def test_a_writing_that_the_fault_interrupts_is_whole_or_not_there(behind: Behind, item: Item) -> None:
+    """Overrides are written one after the other while connections are cut over and over; each is sent until it is taken."""
+    ended = threading.Event()
+
+    def disturb() -> None:
+        while not ended.wait(0.1):
+            behind.proxy.set(Mode.CLOSED)
+            ended.wait(0.02)
+            behind.proxy.set(Mode.OPEN)
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    made = set()
+    try:
+        for n in range(40):
+            for _ in range(200):
+                body = item() | OVERRIDE | {"value": n + 1}
+                answer = behind.http.post("/v1/overrides", json=body, headers={"Idempotency-Key": f"k{n}"})
+                if answer.status_code == 201:
+                    break
+                assert answer.status_code == 503
+                time.sleep(0.05)
+            made.add(answer.json()["id"])
+    finally:
+        ended.set()
+        thread.join()
+        behind.proxy.set(Mode.OPEN)
+    back(behind)
+    listed = behind.http.get("/v1/overrides", params={"limit": 500}).json()["items"]
+    assert sorted(one["value"] for one in listed) == [n + 1 for n in range(40)]
+    assert {one["id"] for one in listed} == made
