@@ -33,6 +33,7 @@ from service.override_schemas import (
 )  # fmt: skip
 from service.problems import Problem, RowError
 from service.schemas import RecommendationItem, RecommendationRequest, RecommendationResponse
+from service.what_if_schemas import WhatIfRequest, WhatIfResponse
 
 KEY = "ORPR_API_KEY"
 MOST_SERIES = 5000  # of one request
@@ -119,6 +120,10 @@ class Client:
             told = answer if told is None else told.model_copy(update={"items": told.items + answer.items})
         assert told is not None
         return told
+
+    def what_if(self, question: WhatIfRequest) -> WhatIfResponse:
+        """What other days would cost one series, and the stock that chosen ones would leave; nothing is stored."""
+        return self._read(WhatIfResponse, "POST", "/v1/what-if", json=_json(question))
 
     # --------------------------------------------------------------------------------------------------- decisions
 

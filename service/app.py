@@ -30,7 +30,7 @@ from service.promotions import Promotions
 from service.quotas import Counts, Quotas
 from service.recommender import Recommender
 from service.registry import Policies
-from service.routes import decisions, feeds, operations, overrides, pages, policies, recommendations
+from service.routes import decisions, feeds, operations, overrides, pages, policies, recommendations, what_if
 from service.safety import refuse_unsafe, refuse_without_keys
 from service.settings import Settings
 from service.shadow import Shadow
@@ -80,7 +80,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     _decide(app.state, settings)
     _admit(app.state, settings)
     app.include_router(operations.router)
-    for module in (recommendations, decisions, feeds, overrides, policies):
+    for module in (recommendations, what_if, decisions, feeds, overrides, policies):
         app.include_router(module.router, responses=problem_responses(400, 403, 429, 500, 503))
     if settings.planner:
         app.include_router(pages.router)

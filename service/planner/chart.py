@@ -1,4 +1,4 @@
-"""The planner page's chart as an ECharts option: sales and forecast above, projected stock below. Pure data."""
+"""The planner page's charts as ECharts options: sales, forecast and projected stock, and the cost curve. Pure data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from service.planner.readings import MEDIAN, Detail
+from service.what_if_schemas import WhatIfResponse
 
 PAST_DAYS = 56
 AHEAD_DAYS = 21
@@ -43,6 +44,37 @@ def chart_option(detail: Detail) -> Option:
         "yAxis": [{"gridIndex": n, "splitNumber": 3 - n, "axisLabel": _TEXT | {"fontSize": 11},
                    "splitLine": {"lineStyle": {"color": "#eceff3"}}} for n in (0, 1)],
         "series": [*_demand(detail, len(sold), ahead), *_stock(detail)],
+    }  # fmt: skip
+
+
+def cost_option(costs: WhatIfResponse) -> Option:
+    """The expected cost of today's order over its days, and where the advised and the cheapest days lie."""
+    days = [point.inventory_days for point in costs.curve]
+    total = [round(point.total_cost, 2) for point in costs.curve]
+    parts = {
+        "Holding": (BLUE, [round(point.holding_cost + point.waste_cost, 2) for point in costs.curve]),
+        "Lost sales": (AMBER, [round(point.stockout_cost, 2) for point in costs.curve]),
+        "Together": (INK, total),
+    }
+    marks = {"Advised": (GREEN, "circle", costs.inventory_days), "Cheapest": (PLUM, "triangle", costs.cheapest_days)}
+    return {
+        "animation": False,
+        "textStyle": _TEXT,
+        "tooltip": {"trigger": "axis", "confine": True},
+        "title": [_title(f"Cost by days, {costs.currency}", 4)],
+        "legend": [_legend(4, [*parts, *marks])],
+        "grid": [{"left": 44, "right": 8, "top": 30, "height": 72}],
+        "xAxis": [{"type": "value", "max": max(days), "axisLine": {"lineStyle": {"color": GREY}},
+                   "splitLine": {"show": False}, "axisLabel": _TEXT | {"fontSize": 11}}],
+        "yAxis": [{"splitNumber": 2, "axisLabel": _TEXT | {"fontSize": 11}, "splitLine": {"lineStyle": {"color": "#eceff3"}}}],
+        "series": [
+            *({"name": name, "type": "line", "symbol": "none", "data": list(zip(days, cost, strict=True)),
+               "itemStyle": {"color": color}, "lineStyle": {"color": color, "width": 2 if name == "Together" else 1}}
+              for name, (color, cost) in parts.items()),
+            *({"name": name, "type": "scatter", "symbol": symbol, "symbolSize": 9, "itemStyle": {"color": color}, "z": 5,
+               "data": [[at, total[days.index(at)]]], "tooltip": {"show": False}}
+              for name, (color, symbol, at) in marks.items()),
+        ],
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from service.auth import COOKIE, Sessions
 from service.override_schemas import OverrideRequest, StoredOverride
 from service.overrides import Overrides
 from service.planner import words
-from service.planner.chart import chart_option
+from service.planner.chart import chart_option, cost_option
 from service.planner.form import OverrideForm
 from service.planner.readings import Detail, Overview, key_of, read_detail, read_overview, series_of
 from service.planner.style import PLANNER
@@ -162,6 +162,11 @@ class PlannerPage:
             ui.echart(chart_option(detail)).style("height: 300px; width: 100%; margin-top: 8px").props(
                 'role=img aria-label="Sales of the last eight weeks, forecast and projected stock"'
             )
+            if detail.costs is not None:
+                ui.echart(cost_option(detail.costs)).style("height: 124px; width: 100%").props(
+                    'role=img aria-label="Expected cost of the order by days of stock"'
+                )
+                ui.label(words.dearness(detail.costs)).classes("why")
             if detail.look.overrides:
                 ui.label("Overrides from here on").classes("panel-title")
                 for override in detail.look.overrides:

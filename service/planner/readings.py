@@ -1,7 +1,7 @@
 """What the planner page shows, read from the service: every series by urgency, and one series in depth.
 
 These functions block on SQL and ONNX Runtime; the page calls them in a thread. They decide nothing: days, rates and
-quantities are the recommender's, the projection is `service.what_if`.
+quantities are the recommender's, the projection is `service.projection`, prices are `service.what_if`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 from starlette.datastructures import State
 
+from service.problems import ProblemError
+from service.projection import Projection, Supply, arrivals, project
 from service.recommender import Look, Recommender
 from service.schemas import ItemAnswer, Recommendation, RecommendationItem
 from service.store import Series, Store
-from service.what_if import Projection, arrivals, project
+from service.what_if import what_if
+from service.what_if_schemas import WhatIfRequest, WhatIfResponse
 
 MOST_SERIES = 5000  # as many as one request may name
 MEDIAN = 2  # place of the median among the forecast's quantiles
@@ -45,6 +48,7 @@ class Detail(NamedTuple):
     answer: ItemAnswer
     look: Look | None  # None where the answer is a problem
     projection: Projection | None
+    costs: WhatIfResponse | None  # of other days than the advised ones, too
 
 
 def key_of(series: Series) -> str:
@@ -116,7 +120,7 @@ def _row(answer: ItemAnswer) -> Row:
 
 
 def read_detail(services: State, series: Series) -> Detail:
-    """Answer one series and project its stock until the order that is due next stops being responsible.
+    """Answer one series, project its stock until the order that is due next stops being responsible, and price other days.
 
     Raises:
         ProblemError: when nothing can be answered at all.
@@ -126,10 +130,20 @@ def read_detail(services: State, series: Series) -> Detail:
     answer, day = response.items[0], response.as_of
     result = answer.result
     if result is None:
-        return Detail(series, day, answer, None, None)
+        return Detail(series, day, answer, None, None, None)
     look = recommender.look(series, day)
     periods = min(((result.covers_until - day).days) // look.period_days, len(look.forecast))
-    demand = look.forecast[:periods, MEDIAN].astype(float)
-    pipeline = arrivals(look.open_orders, day, look.period_days, periods)
-    projection = project(result.on_hand, pipeline, result.order_quantity, look.lead_periods, demand)
-    return Detail(series, day, answer, look, projection)
+    coming = arrivals(look.open_orders, day, look.period_days, periods)
+    supply = Supply(result.on_hand, coming, look.lead_periods)
+    along = project(supply, result.order_quantity, look.forecast[None, :periods, MEDIAN].astype(float))
+    projection = Projection(*(column[0] for column in along))
+    return Detail(series, day, answer, look, projection, _costs(services, series, day))
+
+
+def _costs(services: State, series: Series, day: date) -> WhatIfResponse | None:
+    """Prices of other days; None where the order would have to last longer than the forecast."""
+    question = WhatIfRequest(item_id=series[0], location_id=series[1], as_of=day)
+    try:
+        return what_if(services.recommender, question)
+    except ProblemError:
+        return None

@@ -11,6 +11,7 @@ from service.override_schemas import StoredOverride
 from service.planner.readings import Detail, Overview
 from service.receipt import RULES
 from service.schemas import AppliedOverride, Recommendation
+from service.what_if_schemas import WhatIfResponse
 
 URGENCY = (
     "Most urgent first: reviews that are due, then the lowest days of cover in the inventory position (on hand and on "
@@ -140,6 +141,16 @@ def shortage(detail: Detail) -> str:
         return ""
     first = detail.as_of + timedelta(days=(short[0] + 1) * detail.look.period_days)
     return f"At the median forecast stock runs out on {day(first)}."
+
+
+def dearness(costs: WhatIfResponse) -> str:
+    """Which days the forecast makes the cheapest, and how far the advised ones are from them."""
+    cost = {point.inventory_days: point.total_cost for point in costs.curve}
+    best = f"By the forecast {number(costs.cheapest_days)} days cost least"
+    more = cost[costs.inventory_days] - cost[costs.cheapest_days]
+    if more < 0.005:
+        return f"{best}, and those advised as little."
+    return f"{best}; those advised cost {number(more)} {costs.currency} more than {number(cost[costs.cheapest_days])}."
 
 
 def plain_errors(error: ValidationError) -> str:

@@ -54,7 +54,7 @@ def take_picture(path: Path) -> None:
         page.set_default_timeout(PATIENCE_MS)
         log_in(page, service)
         page.get_by_role("button", name="Show B101 at S29").click()
-        page.locator("canvas").wait_for()
+        page.locator("canvas").last.wait_for()
         page.wait_for_timeout(1500)
         page.screenshot(path=path)
 

@@ -93,11 +93,15 @@ def test_the_table_lists_every_series_by_urgency_and_says_what_is_drawn(planner:
 
 def test_choosing_a_series_draws_its_chart_and_says_what_to_order(planner: Page, service: Service) -> None:
     choose(planner, "B101", "S17")
-    expect(planner.locator("canvas")).to_be_visible()
+    expect(planner.locator("canvas").last).to_be_visible()
     told = answers(service, [("B101", "S17")])[0]
     assert told["review_due"]
     expect(planner.locator(".act")).to_contain_text(f"Order {told['order_quantity']:,.0f} units of B101 for S17")
-    expect(planner.locator(".why")).to_contain_text(f"{told['inventory_days']:g} days of stock")
+    question, headers = {"item_id": "B101", "location_id": "S17"}, {"X-API-Key": service.key}
+    priced = httpx.post(f"{service.url}/v1/what-if", json=question, headers=headers, trust_env=False, timeout=30).json()
+    least = f"By the forecast {priced['cheapest_days']:g} days cost least"
+    expect(planner.locator(".why").last).to_contain_text(least)
+    expect(planner.locator(".why").first).to_contain_text(f"{told['inventory_days']:g} days of stock")
     expect(planner.locator("tr.chosen")).to_contain_text("S17")
 
 
@@ -114,7 +118,7 @@ def test_an_override_changes_the_recommendation_at_once(planner: Page, service: 
     planner.get_by_label("Author").fill("ann")
     planner.get_by_role("button", name="Store override").click()
     expect(planner.locator(".message")).to_contain_text("is stored: 9 days")
-    expect(planner.locator(".why")).to_contain_text("the override makes it 9 days of stock")
+    expect(planner.locator(".why").first).to_contain_text("the override makes it 9 days of stock")
     expect(planner.locator(".flag").first).to_contain_text("by ann: set 9 days, because “May Day”")
     expect(planner.locator("tr.chosen")).to_contain_text("set 9")
     path = f"{service.url}/v1/recommendations/S28/B101"
@@ -144,7 +148,7 @@ def test_an_invalid_override_says_why_and_stores_nothing(planner: Page, service:
 
 def test_the_page_complains_of_nothing_and_asks_no_other_host(planner: Page, watch: Watch) -> None:
     choose(planner, "B109", "S5")
-    expect(planner.locator("canvas")).to_be_visible()
+    expect(planner.locator("canvas").last).to_be_visible()
     planner.wait_for_timeout(1000)
     assert watch.complaints == []
     assert watch.hosts == {"127.0.0.1"}

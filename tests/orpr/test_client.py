@@ -20,6 +20,7 @@ from service.decision_schemas import OutcomeRequest
 from service.feed_schemas import CalendarRow, HistoryRow, InventoryRow, ItemRow, OpenOrderRow
 from service.override_schemas import OverrideChange, OverrideRequest
 from service.schemas import RecommendationItem
+from service.what_if_schemas import WhatIfRequest
 from tests.serving import Service, running_service
 
 LAST = date(2019, 4, 30)
@@ -182,6 +183,13 @@ def test_an_override_is_previewed_made_changed_and_withdrawn(client: Client, row
 
 
 # ------------------------------------------------------------------------------------------------------------- problems
+
+
+def test_what_other_days_would_cost_can_be_asked(client: Client, rows: list[ItemRow]) -> None:
+    told = client.what_if(
+        WhatIfRequest(item_id=rows[0].item_id, location_id=rows[0].location_id, on_hand=5, days=[1, 9])
+    )
+    assert [point.inventory_days for point in told.curve] == sorted({1, 9, told.policy_days})
 
 
 def test_a_problem_carries_its_rows_and_is_one_line(client: Client, rows: list[ItemRow]) -> None:

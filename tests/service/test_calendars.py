@@ -88,6 +88,17 @@ async def test_receipt_and_coverage_follow_the_calendars(http: httpx.AsyncClient
     assert other["expected_receipt_date"] == "2019-05-03"  # two days on, were they not closed
 
 
+async def test_what_if_follows_the_same_calendars_and_rules(http: httpx.AsyncClient, calendars: Panel) -> None:
+    for n, answer in enumerate(await answers(http, calendars)):
+        question = {"item_id": calendars.items.item_id[n], "location_id": calendars.items.location_id[n], "on_hand": 0}
+        told = (await http.post("/v1/what-if", json=question)).raise_for_status().json()
+        assert told["order_quantity"] == answer["order_quantity_if_due"]
+        for field in ("expected_receipt_date", "covers_until", "review_due"):
+            assert told[field] == answer[field], field
+        assert told["projection"][-1]["date"] == answer["covers_until"]
+        assert any(point["waste_cost"] > 0 for point in told["curve"]) == (n == 2)  # which keeps for a day only
+
+
 async def test_an_item_past_its_last_order_date_is_not_ordered_and_says_so(
     http: httpx.AsyncClient, calendars: Panel
 ) -> None:
