@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.auth import COOKIE
-from service.keys import Keys
+from service.keys import Key, Keys, digest_of
 from service.settings import Settings
 from service.store import Store
 from tests.service.conftest import client_of
@@ -121,8 +121,16 @@ async def test_behind_tls_a_page_that_came_without_it_may_not_write(settings: Se
     app.state.store.close()
 
 
+def key_of(app: FastAPI, key: str) -> Key:
+    """A key as the service knows it."""
+    app.state.view.refresh()
+    found: Key | None = app.state.view.key(digest_of(key))
+    assert found is not None
+    return found
+
+
 async def test_what_the_cookie_does_takes_an_origin(app: FastAPI, client: httpx.AsyncClient) -> None:
-    key = app.state.keys.find(client.headers["X-API-Key"])
+    key = key_of(app, client.headers["X-API-Key"])
     cookie = {"Cookie": f"{COOKIE}={app.state.sessions.issue(key)}"}
     without = await client.post("/logout", headers=cookie)
     assert (without.status_code, without.json()["type"]) == (403, "origin-missing")
@@ -136,7 +144,7 @@ async def test_what_the_cookie_does_takes_an_origin(app: FastAPI, client: httpx.
 
 @pytest.mark.parametrize("headers", [{}, {"origin": "https://evil.example"}, {"host": "evil.example"}])
 async def test_the_live_channel_opens_for_its_own_page_only(app: FastAPI, headers: dict[str, str]) -> None:
-    cookie = app.state.sessions.issue(app.state.keys.find(app.state.keys.add("ann")))
+    cookie = app.state.sessions.issue(key_of(app, app.state.keys.add("ann")))
     named = {"host": "localhost", "cookie": f"{COOKIE}={cookie}"} | headers
     scope = {"type": "websocket", "path": "/_nicegui_ws/socket.io/", "query_string": b"EIO=4&transport=websocket",
              "headers": [(name.encode(), value.encode()) for name, value in named.items()]}  # fmt: skip

@@ -78,7 +78,7 @@ def test_a_database_that_others_may_read_is_closed_to_them(tmp_path: Path) -> No
     settings.prepare()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     store = Store(settings.database_url)
-    store.settings()
+    store.dataset()
     assert [file.name for file in path.parent.iterdir() if file.stat().st_mode & 0o007] == []
     store.close()
 
