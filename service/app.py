@@ -18,6 +18,7 @@ from service.decisions import Decisions
 from service.features import Cache, FeatureRows, MemoryCache, RedisCache
 from service.feeds import Feeds
 from service.following import Following
+from service.holds import Holds
 from service.hosts import LOOPBACK, PROBES, HostAndOrigin, host_name
 from service.keys import Keys
 from service.memory import Memory
@@ -30,7 +31,7 @@ from service.promotions import Promotions
 from service.quotas import Counts, Quotas
 from service.recommender import Recommender
 from service.registry import Policies
-from service.routes import decisions, feeds, operations, overrides, pages, policies, recommendations, what_if
+from service.routes import decisions, feeds, holds, operations, overrides, pages, policies, recommendations, what_if
 from service.safety import refuse_unsafe, refuse_without_keys
 from service.settings import Settings
 from service.shadow import Shadow
@@ -80,7 +81,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     _decide(app.state, settings)
     _admit(app.state, settings)
     app.include_router(operations.router)
-    for module in (recommendations, what_if, decisions, feeds, overrides, policies):
+    for module in (recommendations, what_if, decisions, feeds, overrides, holds, policies):
         app.include_router(module.router, responses=problem_responses(400, 403, 429, 500, 503))
     if settings.planner:
         app.include_router(pages.router)
@@ -115,8 +116,9 @@ def _decide(state: State, settings: Settings) -> None:
     state.promotions = Promotions(store, held, aliases, pinned=pinned)
     state.shadow = Shadow(store.database, state.telemetry, held.shadow)
     state.memory = Memory(store, view, state.spool, settings.decision_expiry_days)
+    state.holds = Holds(store, view, settings)
     state.recommender = Recommender(
-        settings, store, view, state.terms, state.features, state.memory, held.current, state.shadow.watch
+        settings, store, view, state.terms, state.features, state.memory, state.holds, held.current, state.shadow.watch
     )
     state.feeds, state.decisions = Feeds(store), Decisions(store)
     state.overrides = Overrides(store, state.recommender, settings.approval_money)

@@ -20,7 +20,7 @@ KEPT = 2_000  # changes; who is further behind reads everything anew
 MOST_KEYS = 5_000  # of one change; more of them are noted as all
 
 DATASET, HISTORY, TERMS, INVENTORY, ORDERS = "dataset", "history", "terms", "inventory", "open_orders"
-OVERRIDES, DECISIONS, KEYS = "overrides", "decisions", "keys"
+OVERRIDES, DECISIONS, KEYS, HOLDS, STOPS = "overrides", "decisions", "keys", "holds", "stops"
 
 
 class Change(NamedTuple):

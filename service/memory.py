@@ -100,7 +100,7 @@ class Memory:
             rows[n] = {
                 "id": _number(series[n], said, inputs, blobs[n]), "item_id": series[n][0], "location_id": series[n][1],
                 "order_date": answer.order_date, "expected_receipt_date": answer.expected_receipt_date,
-                "order_quantity": answer.order_quantity, "status": OPEN, "policy_version": asked.policy.version,
+                "order_quantity": answer.order_quantity, "review_due": answer.review_due, "status": OPEN, "policy_version": asked.policy.version,
                 "client_ref": recording.client_ref, "made_for": recording.caller, "created_at": now,
                 "inputs": inputs, "answer": said, "observation": zlib.compress(blobs[n], 1),
             }  # fmt: skip

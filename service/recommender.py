@@ -11,6 +11,7 @@ import numpy as np
 from service.asked import Asked, Stock
 from service.decide import Decisions, Override, constraints_applied, matching_override
 from service.features import FeatureRows, RowsUnread
+from service.holds import Holds, stopped
 from service.known import known_items, known_stock
 from service.memory import Memory, Recording
 from service.policy import Policy
@@ -63,10 +64,10 @@ class Recommender:
 
     def __init__(
         self, settings: Settings, store: Store, view: View, terms: TermsByPlace, features: FeatureRows,
-        memory: Memory, policy: Callable[[], Policy], watch: Callable[[Remembered], None],
+        memory: Memory, holds: Holds, policy: Callable[[], Policy], watch: Callable[[Remembered], None],
     ) -> None:  # fmt: skip
         self._settings, self._store, self._view, self._terms, self._features = settings, store, view, terms, features
-        self._memory, self.policy, self._watch = memory, policy, watch
+        self._memory, self._holds, self.policy, self._watch = memory, holds, policy, watch
 
     def answer(
         self, requested: Sequence[RecommendationItem], as_of: date | None, how: How = PLAIN
@@ -95,8 +96,9 @@ class Recommender:
             problem = found if isinstance(found, Problem) else None
             if row is None:
                 problem = _unread(key) if key[1] in unread else _unknown(key)
-            if problem is None and row is not None and terms.far[row]:
-                problem = _too_far(key)
+            if problem is None and row is not None:
+                stop = self._view.stop(key[1], terms.category[row])
+                problem = stopped(stop) if stop is not None else _too_far(key) if terms.far[row] else None
             results.append(problem)
             if problem is None:
                 good.append(n)
@@ -194,12 +196,15 @@ class Recommender:
             if source != "none":
                 lines = None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]]
                 answers[n] = _recommendation(asked, n, decisions, terms, lines)
+        held: dict[int, Problem] = {}
         if how.recording is not None:
+            held = self._holds.held(asked, terms, answers, how.recording.caller)
+            answers = {n: answer for n, answer in answers.items() if n not in held}
             numbers = self._memory.record(how.recording, asked, terms.series, overrides, terms.spans, answers)
             for n, answer in answers.items():
                 answer.decision_id = numbers[n]
             self._watch(Remembered(asked, overrides, terms.spans, answers))
-        return [answers[n] if n in answers else _no_demand(key) for n, key in enumerate(terms.series)]
+        return [answers.get(n) or held.get(n) or _no_demand(key) for n, key in enumerate(terms.series)]
 
     def _decide_the_rest(
         self, policy: Policy, terms: Terms, stock: list[Stock], day: date, how: How, missing: set[int]

@@ -68,6 +68,22 @@ class Settings(BaseSettings):
     decision_expiry_days: int = Field(
         7, ge=0, description="For how many days after its order day a decision without an outcome counts as on order."
     )
+    hold_batch_money: float | None = Field(
+        None, gt=0, description="A batch whose orders cost more than this is held, in the dataset's currency."
+    )
+    hold_location_money: float | None = Field(
+        None, gt=0, description="The orders of a location that cost more than this are held."
+    )
+    hold_growth: float = Field(3.0, gt=1, description="Orders that cost more than this times the last ones are held.")
+    hold_fall: float = Field(
+        5.0, gt=1, description="Orders that cost less than the last ones divided by this are held."
+    )
+    hold_zero_stock_share: float = Field(
+        0.5, ge=0, lt=1, description="Orders are held where a larger share of the series has nothing on hand."
+    )
+    hold_history_end_share: float = Field(
+        0.2, ge=0, lt=1, description="Orders are held where the history of a larger share of the series ends early."
+    )
     approval_money: float | None = Field(
         None, ge=0, description="Overrides whose orders change by more than this wait for a second person's approval; "
         "in the dataset's currency, empty: none has to.",

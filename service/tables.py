@@ -5,7 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Date, DateTime, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    false,
+)
 from sqlalchemy.types import TypeDecorator
 
 
@@ -90,12 +103,28 @@ decisions = Table(
     Column("expected_receipt_date", Date, nullable=False), Column("order_quantity", Float, nullable=False),
     Column("status", String, nullable=False),  # open | superseded | seen | ordered | changed | rejected
     Column("ordered_quantity", Float),  # by its outcome
+    Column("review_due", Boolean, nullable=False, server_default=false()),  # an order was due that day
     Column("policy_version", String, nullable=False), Column("client_ref", String, nullable=False),
     Column("made_for", String, nullable=False),  # name of the key
     Column("created_at", Moment(), nullable=False), Column("inputs", String, nullable=False),  # JSON
     Column("answer", String, nullable=False),  # JSON
     Column("observation", LargeBinary, nullable=False),  # packed and compressed, what the policy read
     Index("ix_decisions_series", "location_id", "item_id", "order_date"),
+)  # fmt: skip
+holds = Table(
+    "holds", metadata, Column("id", Integer, primary_key=True), Column("order_date", Date, nullable=False),
+    Column("location_id", String, nullable=False), Column("category", String, nullable=False),
+    Column("findings", String, nullable=False),  # JSON list
+    Column("state", String, nullable=False),  # held | released
+    Column("made_for", String, nullable=False), Column("created_at", Moment(), nullable=False),
+    Column("released_at", Moment()), Column("released_by", String, nullable=False),
+    Column("reason", String, nullable=False), Index("ix_holds_order_date", "order_date"),
+)  # fmt: skip
+stops = Table(
+    "stops", metadata, Column("id", Integer, primary_key=True), Column("location_id", String, nullable=False),
+    Column("category", String, nullable=False), Column("reason", String, nullable=False),
+    Column("begun_at", Moment(), nullable=False), Column("begun_by", String, nullable=False),
+    Column("ended_at", Moment()), Column("ended_by", String, nullable=False),
 )  # fmt: skip
 decision_outcomes = Table(
     "decision_outcomes", metadata, Column("decision_id", String, primary_key=True),

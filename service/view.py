@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -21,10 +21,12 @@ from service.changes import (
     DATASET,
     DECISIONS,
     HISTORY,
+    HOLDS,
     INVENTORY,
     KEYS,
     ORDERS,
     OVERRIDES,
+    STOPS,
     TERMS,
     Change,
     changes_since,
@@ -32,12 +34,14 @@ from service.changes import (
 )  # fmt: skip
 from service.decide import Override
 from service.decision_store import Advised, advised_after
+from service.hold_store import Release, Stop, active_stops, releases_from
 from service.keys import Key, keys_of
 from service.override_store import active_overrides
 from service.store import Dataset, Series, Store, dataset_of, open_orders_of, stock_of
 
 LOG = logging.getLogger(__name__)
 STALE_S = 0.5  # older than this it is brought up to date before it is read
+RELEASES_BACK = timedelta(days=31)  # before the last recorded day; older order days are asked for no more
 WAIT_S = 0.5  # for another thread that does so
 Scope = tuple[str, str, str]  # item, location, category; empty: all
 
@@ -73,6 +77,8 @@ class View:
         self._overrides: dict[int, Override] = {}
         self._by_scope: dict[Scope, list[Override]] = {}
         self._keys: dict[str, Key] = {}
+        self._stops: list[Stop] = []
+        self._releases: list[Release] = []
         self.as_of: datetime | None = None  # when it was the whole truth; None: never yet
         self.decisions_after = date.max  # it knows those whose goods are to arrive after this day
 
@@ -127,11 +133,13 @@ class View:
         self._stock = {key: StockCount(*row) for key, row in stock_of(connection).items()}
         self._orders = open_orders_of(connection)
         self._keys = keys_of(connection)
+        self._stops = active_stops(connection)
         self._overrides = {one.id: one for one in active_overrides(connection)}
         self._by_scope = {}
         self._sort_overrides({_scope(one) for one in self._overrides.values()})
         self.decisions_after = (self._dataset and self._dataset.last_recorded) or date.max
         self._decisions = advised_after(connection, self.decisions_after)
+        self._read_releases(connection)
         self._forget_terms(None)
         self._number = number
 
@@ -161,6 +169,14 @@ class View:
             self._read_overrides(connection, keys)
         elif kind == KEYS:
             self._keys = keys_of(connection)
+        elif kind == HOLDS:
+            self._read_releases(connection)
+        elif kind == STOPS:
+            self._stops = active_stops(connection)
+
+    def _read_releases(self, connection: sa.Connection) -> None:
+        last = self._dataset.last_recorded if self._dataset is not None else None
+        self._releases = [] if last is None else releases_from(connection, last - RELEASES_BACK)
 
     def _read_overrides(self, connection: sa.Connection, numbers: frozenset[int] | None) -> None:
         found = {one.id: one for one in active_overrides(connection, None if numbers is None else sorted(numbers))}
@@ -205,6 +221,14 @@ class View:
         """Every override in effect that covers a series."""
         scopes = dict.fromkeys(product((item_id, ""), (location_id, ""), (category, "")))
         return [one for scope in scopes for one in self._by_scope.get(scope, ())]
+
+    def stop(self, location_id: str, category: str) -> Stop | None:
+        """The kill switch that keeps orders of a location and category back, if any."""
+        return next((one for one in self._stops if one.covers(location_id, category)), None)
+
+    def releases(self) -> list[Release]:
+        """What was held and let pass lately."""
+        return self._releases
 
     def key(self, digest: str) -> Key | None:
         """The key of that hash, where it is good now."""

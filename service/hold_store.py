@@ -1,0 +1,151 @@
+"""Held batches and stopped places in SQL. Rows in, rows out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from service.breaker import Finding
+from service.changes import HOLDS, STOPS, note_change
+from service.store import Series, of_series
+from service.tables import decisions, holds, stops
+
+HELD, RELEASED = "held", "released"
+LAST_ORDERS_BACK = timedelta(days=92)  # an order that is older says nothing of today's
+Row = dict[str, Any]
+
+
+class Release(NamedTuple):
+    """What somebody let pass."""
+
+    order_date: date
+    location_id: str
+    category: str
+    findings: list[Finding]
+
+
+class Stop(NamedTuple):
+    """No orders for a location, a category, or a category at a location; empty: all."""
+
+    id: int
+    location_id: str
+    category: str
+    reason: str
+    begun_by: str
+
+    def covers(self, location_id: str, category: str) -> bool:
+        """Whether a series of that location and category is stopped."""
+        return self.location_id in ("", location_id) and self.category in ("", category)
+
+
+def last_orders(connection: sa.Connection, series: Collection[Series], day: date) -> dict[Series, float]:
+    """Units of the last decision on an order day before `day`, by series, where there is one."""
+    d = decisions.c
+    newest = sa.func.row_number().over(
+        partition_by=(d.location_id, d.item_id), order_by=(d.order_date.desc(), d.created_at.desc())
+    )
+    found: dict[Series, float] = {}
+    for chosen in of_series(decisions, series):
+        ranked = sa.select(d.item_id, d.location_id, d.order_quantity, newest.label("place")).where(
+            chosen, d.order_date < day, d.order_date >= day - LAST_ORDERS_BACK, d.review_due, d.status != "superseded"
+        )  # fmt: skip
+        rows = ranked.subquery()
+        query = sa.select(rows.c.item_id, rows.c.location_id, rows.c.order_quantity).where(rows.c.place == 1)
+        found |= {(item, place): units for item, place, units in connection.execute(query)}
+    return found
+
+
+def add_hold(connection: sa.Connection, day: date, scope: tuple[str, str], findings: Sequence[Finding], by: str) -> int:
+    """Hold orders of a location or category; one that is held already is told the newest findings. Its number."""
+    place, category = scope
+    h, told = holds.c, json.dumps([finding._asdict() for finding in findings])
+    mine = h.order_date == day, h.location_id == place, h.category == category, h.state == HELD
+    number = connection.scalar(sa.select(h.id).where(*mine).order_by(h.id).limit(1))
+    if number is not None:
+        connection.execute(sa.update(holds).where(h.id == number).values(findings=told))
+        return int(number)
+    row = {
+        "order_date": day, "location_id": place, "category": category, "findings": told, "state": HELD, "made_for": by,
+        "created_at": datetime.now(UTC), "released_by": "", "reason": "",
+    }  # fmt: skip
+    key = connection.execute(sa.insert(holds).values(**row)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def find_hold(connection: sa.Connection, number: int, *, locked: bool = False) -> Row | None:
+    """One hold; `locked` keeps others from changing it until the transaction ends."""
+    query = sa.select(holds).where(holds.c.id == number)
+    row = connection.execute(query.with_for_update() if locked else query).mappings().one_or_none()
+    return None if row is None else {**row, "findings": json.loads(row["findings"])}
+
+
+def release_hold(connection: sa.Connection, number: int, by: str, reason: str) -> None:
+    """Let pass what is held."""
+    values = {"state": RELEASED, "released_by": by, "released_at": datetime.now(UTC), "reason": reason}
+    connection.execute(sa.update(holds).where(holds.c.id == number).values(**values))
+    note_change(connection, HOLDS)
+
+
+def holds_page(connection: sa.Connection, state: str | None, after: int, limit: int) -> list[Row]:
+    """Some holds in the order of their numbers."""
+    query = sa.select(holds).where(holds.c.id > after)
+    if state is not None:
+        query = query.where(holds.c.state == state)
+    rows = connection.execute(query.order_by(holds.c.id).limit(limit)).mappings()
+    return [{**row, "findings": json.loads(row["findings"])} for row in rows]
+
+
+def releases_from(connection: sa.Connection, first: date) -> list[Release]:
+    """Everything that was released for order days from `first` on."""
+    h = holds.c
+    query = sa.select(h.order_date, h.location_id, h.category, h.findings).where(
+        h.state == RELEASED, h.order_date >= first
+    )
+    return [
+        Release(row.order_date, row.location_id, row.category, [Finding(**one) for one in json.loads(row.findings)])
+        for row in connection.execute(query.order_by(h.id))
+    ]
+
+
+def add_stop(connection: sa.Connection, location_id: str, category: str, reason: str, by: str) -> Row:
+    """Stop orders from now on."""
+    row = {"location_id": location_id, "category": category, "reason": reason, "begun_by": by, "ended_by": ""}
+    key = connection.execute(sa.insert(stops).values(**row, begun_at=datetime.now(UTC))).inserted_primary_key
+    assert key is not None
+    note_change(connection, STOPS)
+    found = find_stop(connection, int(key[0]))
+    assert found is not None
+    return found
+
+
+def find_stop(connection: sa.Connection, number: int) -> Row | None:
+    """One stop, ended or not."""
+    row = connection.execute(sa.select(stops).where(stops.c.id == number)).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def end_stop(connection: sa.Connection, number: int, by: str) -> None:
+    """Let orders go on; a stop that has ended stays as it is."""
+    mine = (stops.c.id == number) & stops.c.ended_at.is_(None)
+    connection.execute(sa.update(stops).where(mine).values(ended_at=datetime.now(UTC), ended_by=by))
+    note_change(connection, STOPS)
+
+
+def stops_page(connection: sa.Connection, after: int, limit: int, *, ended: bool) -> list[Row]:
+    """Some stops in the order of their numbers; those that have ended too where wanted."""
+    query = sa.select(stops).where(stops.c.id > after)
+    if not ended:
+        query = query.where(stops.c.ended_at.is_(None))
+    return [dict(row) for row in connection.execute(query.order_by(stops.c.id).limit(limit)).mappings()]
+
+
+def active_stops(connection: sa.Connection) -> list[Stop]:
+    """Every stop that counts, oldest first."""
+    s = stops.c
+    query = sa.select(s.id, s.location_id, s.category, s.reason, s.begun_by).where(s.ended_at.is_(None))
+    return [Stop(*row) for row in connection.execute(query.order_by(s.id))]
