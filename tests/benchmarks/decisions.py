@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from orpr.progress import Report
-from service.features import FeatureRows, MemoryCache
+from service.app import create_app
 from service.loading import load_panel
-from service.memory import Memory
+from service.memory import Recording
 from service.policy import Policy, resolve_bundle
-from service.recommender import Recommender
+from service.recommender import How, Recommender
 from service.schemas import RecommendationItem
 from service.settings import Settings
 from service.store import Store
@@ -32,21 +32,24 @@ def decisions(repeats: int, report: Report) -> list[Measured]:
     keys = list(zip(panel.items.item_id, panel.items.location_id, strict=True))
     rows: list[Measured] = []
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(database_url=f"sqlite:///{folder}/bench.db")
+        settings = Settings(database_url=f"sqlite:///{folder}/bench.db", spool=Path(folder) / "spool.db")
         store = Store(settings.database_url)
         load_panel(store, panel, "bench", draw_stock=True)
-        memory = Memory(store, settings.decision_expiry_days)
-        features = FeatureRows(store, MemoryCache())
-        recommender = Recommender(settings, store, features, memory, lambda: policy, lambda _answered: None)
+        store.close()
+        app = create_app(settings)
+        recommender: Recommender = app.state.recommender
+        remembered = How(Recording("bench", ""))
         for count in BATCHES:
             asked = [RecommendationItem(item_id=i, location_id=p, on_hand=9.0) for i, p in keys[:count]]
             observation = observer.observe(np.arange(count), np.full(count, panel.last_recorded))
             contestants = [
                 Contestant(OURS, lambda a=asked: recommender.answer(a, None), count,  # type: ignore[misc]
-                           "the whole decision: items, features, network, rules, decisions written to the store."),
+                           "the whole decision: stock, features, network, overrides, rules."),
+                Contestant("orpr, remembered", lambda a=asked: recommender.answer(a, None, remembered), count,  # type: ignore[misc]
+                           "the same, examined as a batch and written to the store."),
                 Contestant("bare ONNX", lambda o=observation: policy.answer(o), count,  # type: ignore[misc]
                            "the network alone, on features that are ready: the floor."),
             ]  # fmt: skip
             rows += race(f"decision path, {count} series, warm cache", "decisions", contestants, repeats, report)
-        store.close()
+        app.state.store.close()
     return rows
