@@ -89,11 +89,11 @@ class RedisCache:
         )  # fmt: skip
         self._client = redis.Redis(connection_pool=pool)
         self._ttl = ttl_s
-        self._rest_until = 0.0
+        self.rest_until = 0.0
         self.errors = 0
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        if not keys or time.monotonic() < self._rest_until:
+        if not keys or time.monotonic() < self.rest_until:
             return [None] * len(keys)
         try:
             return [blob if isinstance(blob, bytes) else None for blob in self._client.mget(keys)]
@@ -102,7 +102,7 @@ class RedisCache:
             return [None] * len(keys)
 
     def put_many(self, rows: dict[str, bytes]) -> None:
-        if not rows or time.monotonic() < self._rest_until:
+        if not rows or time.monotonic() < self.rest_until:
             return
         try:
             with self._client.pipeline(transaction=False) as pipe:
@@ -114,7 +114,7 @@ class RedisCache:
 
     def _trip(self, error: Exception) -> None:
         self.errors += 1
-        self._rest_until = time.monotonic() + BREAK_S
+        self.rest_until = time.monotonic() + BREAK_S
         LOG.warning("redis does not answer (%s); serving without it for %s s", error, BREAK_S)
 
     def close(self) -> None:

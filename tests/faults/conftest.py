@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -20,9 +21,9 @@ from service.settings import Settings
 from simulator.panel import Panel
 from tests.databases import Postgres
 from tests.faults.proxy import Proxy, running_proxy
-from tests.service.conftest import chain, loaded_database, postgres, redis_url
+from tests.service.conftest import chain, loaded_database, loaded_file, postgres, redis_url
 
-__all__ = ["chain", "loaded_database", "postgres", "redis_url"]
+__all__ = ["chain", "loaded_database", "loaded_file", "postgres", "redis_url"]
 
 
 class Behind(NamedTuple):
@@ -65,6 +66,22 @@ def behind(postgres: Postgres, loaded_database: str, tmp_path: Path) -> Iterator
     url = postgres.new(loaded_database)
     with running_proxy(socket_of(url)) as proxy:
         app = create_app(Settings(database_url=through(url, proxy), spool=tmp_path / "spool.db"))
+        key = app.state.keys.add("test")
+        with served(app) as url, httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False) as http:
+            http.timeout = httpx.Timeout(60)
+            yield Behind(app, http, proxy)
+
+
+@pytest.fixture
+def cached(loaded_file: Path, redis_url: str, tmp_path: Path) -> Iterator[Behind]:
+    """A service whose Valkey stands behind the proxy."""
+    path = tmp_path / "orpr.db"
+    path.write_bytes(loaded_file.read_bytes())
+    parts = urlsplit(redis_url)
+    with running_proxy((parts.hostname or "127.0.0.1", parts.port or 6379)) as proxy:
+        behind = f"redis://127.0.0.1:{proxy.port}/0"
+        settings = Settings(database_url=f"sqlite:///{path}", redis_url=behind, spool=tmp_path / "spool.db")
+        app = create_app(settings)
         key = app.state.keys.add("test")
         with served(app) as url, httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False) as http:
             http.timeout = httpx.Timeout(60)

@@ -6,12 +6,19 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.faults.conftest import Behind
-from tests.faults.proxy import Mode
+from service.app import create_app
+from service.keys import Keys
+from service.settings import Settings
+from service.store import Store
+from tests.databases import Postgres
+from tests.faults.conftest import Behind, served, socket_of, through
+from tests.faults.proxy import Mode, running_proxy
 
 PATH = "/v1/recommendations"
 DAY = date(2019, 4, 30)  # the last recorded one
@@ -105,6 +112,26 @@ def test_it_stays_ready_and_says_that_the_database_is_away(behind: Behind) -> No
     assert "does not answer" in said.json()["store"]
     back(behind)
     assert behind.http.get("/readyz").json()["store"] == "ok"
+
+
+def test_a_process_that_starts_without_the_database_is_not_ready_until_it_answers(
+    postgres: Postgres, loaded_database: str, item: Item, tmp_path: Path
+) -> None:
+    url = postgres.new(loaded_database)
+    store = Store(url)
+    key = Keys(store.database).add("test")
+    store.close()
+    with running_proxy(socket_of(url)) as proxy:
+        proxy.set(Mode.CLOSED)
+        app = create_app(Settings(database_url=through(url, proxy), spool=tmp_path / "spool.db"))
+        with served(app) as base, httpx.Client(base_url=base, headers={"X-API-Key": key}, trust_env=False) as http:
+            early = Behind(app, http, proxy)
+            refused = http.get("/readyz")
+            assert refused.status_code == 503
+            assert "nothing is known yet" in refused.json()["store"]
+            proxy.set(Mode.OPEN)
+            until(early, lambda: http.get("/readyz").status_code == 200)
+            assert asked(early, item(on_hand=3), record=False)[0]["result"] is not None
 
 
 def test_a_writing_that_the_fault_interrupts_is_whole_or_not_there(behind: Behind, item: Item) -> None:
