@@ -47,7 +47,7 @@ def running_service(folder: Path, data: Path = SAMPLE, program: str = PROGRAM, *
     store = Store(settings.database_url)
     key = Keys(store.database).add("planner")
     store.close()
-    port, log = _free_port(), folder / "service.txt"
+    port, log = free_port(), folder / "service.txt"
     command = [sys.executable, "-c", program, "serve", "--port", str(port)]
     environment = os.environ | variables | {"ORPR_DATABASE_URL": settings.database_url}
     with log.open("wb") as out:
@@ -66,7 +66,7 @@ def running_service(folder: Path, data: Path = SAMPLE, program: str = PROGRAM, *
     assert "Traceback" not in said, said
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
