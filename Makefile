@@ -7,7 +7,7 @@ PACKAGES := simulator solver training service orpr
 CHAMPION := service/bundles/daily-5
 WEEKLY := service/bundles/weekly-2
 RUN ?= runs/daily-5
-ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl --policy DL+RL=$(RUN)-rl
+ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl --policy DL+RL=$(RUN)-rl --policy ORPR=$(RUN)-orpr
 CASES := packs carrying cold-0 cold-0-reference cold-7 cold-7-reference cold-14 cold-14-reference cold-28 cold-28-reference
 DATA ?= data
 FRESH = --data $(DATA)/freshretail --test-days 28
@@ -57,6 +57,7 @@ foundation: $(VENV)/.dev  ## rebuild the shipped policies from the datasets in $
 	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config foundation --also-dl --out $(RUN)
 	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --by-week --config weekly-foundation --also-dl --out runs/weekly-2
 	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config foundation-rl --from $(RUN)-dl --out $(RUN)-rl
+	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config orpr --out $(RUN)-orpr
 	for s in 0 1 2 3 4; do $(TRAIN) --seed $$s $(FRESH) --from $(CHAMPION) --out $(RUN)-freshretail-seed$$s || exit 1; done
 	$(TRAIN) $(BAKERY) --from $(CHAMPION) --out $(RUN)-bakery
 	$(TRAIN) $(ONLINE) --from $(CHAMPION) --out $(RUN)-online
