@@ -117,7 +117,7 @@ class Aliases:
         """Look no more."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(timeout=2)  # one that waits for a frozen database is left behind
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_S):

@@ -120,7 +120,7 @@ def _decide(state: State, settings: Settings) -> None:
     state.recommender = Recommender(
         settings, store, view, state.terms, state.features, state.memory, state.holds, held.current, state.shadow.watch
     )
-    state.feeds, state.decisions = Feeds(store), Decisions(store)
+    state.feeds, state.decisions = Feeds(store), Decisions(store, state.spool)
     state.overrides = Overrides(store, state.recommender, settings.approval_money)
 
 

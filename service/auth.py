@@ -82,6 +82,11 @@ async def find_key(request: Request, given: str | None) -> Key | None:
         await run_in_threadpool(view.catch_up)
     found = view.key(digest_of(given)) if given else None
     if found is None:
+        if view.as_of is None:
+            raise ProblemError(
+                503, "store-unavailable", "The database does not answer",
+                "No key is known yet; send the request again in a moment.",
+            )  # fmt: skip
         _count_failure(request)
         return None
     quotas.remember(found.digest)

@@ -92,6 +92,18 @@ class Finding(NamedTuple):
     sentence: str  # for people
 
 
+def no_worse(finding: Finding, seen: Finding) -> bool:
+    """Whether one that was seen covers another of the same measure: as far beyond its limit at most, and of no more money.
+
+    A fall is covered by one as deep, whatever it was of: half a night that is asked again has fallen as far as the whole.
+    """
+    slack = 1 + NOISE
+    if finding.measure == ORDER_FALL:
+        return finding.value * seen.limit * slack >= seen.value * finding.limit
+    beyond = finding.value * seen.limit <= seen.value * finding.limit * slack
+    return beyond and finding.value <= seen.value * slack
+
+
 class Sums(NamedTuple):
     """What G groups of series add up to; all (G,)."""
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from service.tables import changes
 
 LOCK = 7_263_002  # of PostgreSQL's advisory locks
-KEPT = 2_000  # changes; who is further behind reads everything anew
+KEPT = 20_000  # changes; who is further behind reads everything anew
 MOST_KEYS = 5_000  # of one change; more of them are noted as all
 
 DATASET, HISTORY, TERMS, INVENTORY, ORDERS = "dataset", "history", "terms", "inventory", "open_orders"

@@ -6,10 +6,11 @@ writing takes the write lock at its beginning, so that two of them wait for each
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -24,11 +25,17 @@ from service.changes import flush
 REST_S = 1.0  # how long it is left alone after it did not answer
 HANGS_S = 0.5  # a probe that takes longer is taken for no answer
 CONNECT_S = 5  # longest wait for a connection, or for SQLite's lock
+POOLED = 30  # connections, and as many more in a rush: more than requests may be in work
+_PATIENCE = {  # with a PostgreSQL that is there no more, without a word
+    "connect_timeout": CONNECT_S, "keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}  # fmt: skip
 NEWEST = "head"
 BEFORE_MIGRATIONS = "0001"  # what stores held before there were migrations
 MIGRATION_LOCK = 7_263_001  # of PostgreSQL's advisory locks: processes that start together migrate one after the other
 
 
+Found = TypeVar("Found")
 # What SQLAlchemy raises where the database does not answer, or not in time.
 UNANSWERED = (OperationalError, InterfaceError, PoolTimeout)
 
@@ -49,10 +56,10 @@ class Database:
         for plain in ("postgresql://", "postgres://"):
             if url.startswith(plain):
                 url = "postgresql+psycopg://" + url.removeprefix(plain)
-        waiting = {"connect_timeout": CONNECT_S} if "psycopg" in url else {"timeout": CONNECT_S}
         self.engine = sa.create_engine(
-            url, pool_pre_ping=True, pool_timeout=CONNECT_S, connect_args=waiting, hide_parameters=True
-        )
+            url, pool_pre_ping=True, pool_timeout=CONNECT_S, pool_size=POOLED, max_overflow=POOLED, hide_parameters=True,
+            connect_args=_PATIENCE if "psycopg" in url else {"timeout": CONNECT_S},
+        )  # fmt: skip
         self.dialect = self.engine.dialect.name
         if self.dialect == "sqlite":
             sa.event.listen(self.engine, "connect", _sqlite_settings)
@@ -71,7 +78,7 @@ class Database:
 
     @contextmanager
     def probing(self) -> Iterator[sa.Connection]:
-        """A reading that finds out whether it answers; one at a time."""
+        """A reading that finds out whether it answers; one at a time. Once `answered` is called it may take its time."""
         self._probed_at = time.monotonic()
         try:
             with self.engine.connect() as connection:
@@ -83,25 +90,31 @@ class Database:
         finally:
             self._probed_at = None
 
+    def answered(self) -> None:
+        """The probe under way has had an answer."""
+        self._probed_at = None
+        self._rest_until = 0.0
+
     def rest(self) -> None:
         """It did not answer: leave it alone for a moment."""
         self._rest_until = time.monotonic() + REST_S
 
-    def _check_up(self) -> None:
+    def check_up(self) -> None:
+        """Raise OperationalError where it is known not to answer."""
         if self.down:
             raise OperationalError("connect", {}, TimeoutError("the database did not answer a moment ago"))
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that changes nothing."""
-        self._check_up()
+        self.check_up()
         with self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that is committed at the end, or undone by an error."""
-        self._check_up()
+        self.check_up()
         with self._writer.begin() as connection:
             connection.info.pop("changes", None)
             yield connection
@@ -133,6 +146,31 @@ class Database:
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+def within(seconds: float, work: Callable[[], Found]) -> Found:
+    """What `work` returns, in a thread of its own: a driver waits without end for a server that is frozen.
+
+    Raises:
+        OperationalError: where it takes longer; the thread is left behind.
+    """
+    found: list[Found] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="database", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise OperationalError("wait", {}, TimeoutError(f"the database did not answer within {seconds:g} s"))
+    return found[0]
 
 
 def insert_into(connection: sa.Connection, table: sa.Table) -> Any:

@@ -41,10 +41,10 @@ def add_decisions(connection: sa.Connection, rows: Sequence[Row], *, late: bool 
         rows: the columns of `decisions`; no two of the same series and order, unless late.
         late: they were made a while ago; one that a newer one for the same order has followed gives way itself.
     """
-    if late:
-        rows = [row | {"status": SUPERSEDED} if _followed(connection, row) else row for row in rows]
     lock_series(connection, [(row["location_id"], row["item_id"]) for row in rows])
     note_change(connection, DECISIONS, [(row["item_id"], row["location_id"]) for row in rows])
+    if late:
+        rows = [row | {"status": SUPERSEDED} if _followed(connection, row) else row for row in rows]
     for at in range(0, len(rows), AT_ONCE):
         part = rows[at : at + AT_ONCE]
         _supersede(connection, [row for row in part if row["status"] == OPEN])
@@ -95,8 +95,16 @@ def advised_after(
 
 
 def mark_seen(connection: sa.Connection, ids: Sequence[str]) -> None:
-    """Open decisions whose orders have shown up: from now on they are not expected besides. They are on series to which
-    decisions are added in the same transaction."""
+    """Open decisions whose orders have shown up: from now on they are not expected besides."""
+    if not ids:
+        return
+    d = decisions.c
+    parts = [ids[at : at + CHUNK] for at in range(0, len(ids), CHUNK)]
+    found = [
+        row for part in parts for row in connection.execute(sa.select(d.item_id, d.location_id).where(d.id.in_(part)))
+    ]
+    lock_series(connection, [(row.location_id, row.item_id) for row in found])
+    note_change(connection, DECISIONS, [(row.item_id, row.location_id) for row in found])
     for at in range(0, len(ids), CHUNK):
         mine = decisions.c.id.in_(ids[at : at + CHUNK]), decisions.c.status.in_((OPEN, *ORDERED))
         connection.execute(sa.update(decisions).where(*mine).values(status=SEEN))

@@ -21,6 +21,7 @@ from service.features import unpack
 from service.policy import Policy
 from service.problems import ProblemError
 from service.recommender import state_of
+from service.spool import Spool
 from service.store import Store
 from simulator.observation import with_state
 from simulator.ordering import OrderRules
@@ -31,8 +32,8 @@ COMPARED = ("inventory_days", "daily_rate", "target_stock", "inventory_position"
 class Decisions:
     """What the decision routes do."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, spool: Spool) -> None:
+        self._store, self._spool = store, spool
 
     def get(self, decision_id: str) -> StoredDecision:
         """One decision.
@@ -72,13 +73,20 @@ class Decisions:
         def store(connection: sa.Connection) -> StoredDecision:
             row = lock_decision(connection, decision_id)
             if row is None:
-                raise _unknown(decision_id)
+                raise _waiting(decision_id) if self._spool.has(decision_id) else _unknown(decision_id)
             add_outcome(connection, row, body.status, body.quantity, body.note, by)
             changed = find_decision(connection, decision_id)
             assert changed is not None
             return _stored(changed, outcomes_of(connection, decision_id))
 
         return store
+
+
+def _waiting(decision_id: str) -> ProblemError:
+    detail = (
+        f"decision_id: {decision_id} was answered while the database was away and is about to be stored; ask again soon"
+    )
+    return ProblemError(503, "store-unavailable", "The decision is not stored yet", detail)
 
 
 def reproduce(row: Row, policy: Policy) -> tuple[dict[str, float], dict[str, float]]:

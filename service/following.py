@@ -34,13 +34,22 @@ class Following:
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):
-            self.step()
+            try:
+                self.step()
+            except SQLAlchemyError as error:
+                LOG.debug("the database does not answer (%s)", type(error).__name__)
+            except Exception as error:  # the next step may go well, and nobody else would store what waits
+                LOG.error("the store could not be followed", exc_info=error)
 
     def step(self) -> None:
-        """Once."""
-        try:
-            self._store.prepare()
-            if self._view.try_refresh() and not self._store.database.down:
-                self._spool.drain(self._store.database)
-        except SQLAlchemyError as error:
-            LOG.debug("the database does not answer (%s)", type(error).__name__)
+        """Once.
+
+        Raises:
+            SQLAlchemyError: where the database does not answer.
+        """
+        self._store.prepare()
+        if not self._view.try_refresh() or not self._spool.look():
+            return
+        self._spool.drain(self._store.database)
+        if self._view.try_refresh() and not self._spool.waiting:
+            self._view.expect_no_more()

@@ -31,6 +31,7 @@ class Hold(BaseModel):
     location_id: str = Field(description="Where; empty: everywhere, or wherever the category is.")
     category: str = Field(description="Of what; empty: of everything.")
     findings: list[FoundAbnormal]
+    version: int = Field(description="Grows with what it tells of.")
     state: Literal["held", "released"]
     made_for: str = Field(description="Name of the API key that asked.")
     created_at: datetime
@@ -47,8 +48,11 @@ class HoldPage(BaseModel):
 
 
 class ReleaseRequest(Body):
-    """Why they may pass."""
+    """Which version was seen, and why it may pass."""
 
+    version: int = Field(
+        ge=1, description="Of the hold that was looked at; one that tells of more by now is not released."
+    )
     reason: str = Field(min_length=1, max_length=500, examples=["opening of the new hall, order is right"])
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from service.breaker import Finding
+from service.breaker import Finding, no_worse
 from service.changes import HOLDS, STOPS, note_change
 from service.store import Series, of_series
 from service.tables import decisions, holds, stops
@@ -43,38 +43,52 @@ class Stop(NamedTuple):
 
 
 def last_orders(connection: sa.Connection, series: Collection[Series], day: date) -> dict[Series, float]:
-    """Units of the last decision on an order day before `day`, by series, where there is one."""
+    """Units ordered, or else advised, by the last decision on an order day before `day` that was not rejected, by series."""
     d = decisions.c
     newest = sa.func.row_number().over(
         partition_by=(d.location_id, d.item_id), order_by=(d.order_date.desc(), d.created_at.desc())
     )
     found: dict[Series, float] = {}
     for chosen in of_series(decisions, series):
-        ranked = sa.select(d.item_id, d.location_id, d.order_quantity, newest.label("place")).where(
-            chosen, d.order_date < day, d.order_date >= day - LAST_ORDERS_BACK, d.review_due, d.status != "superseded"
+        units = sa.func.coalesce(d.ordered_quantity, d.order_quantity).label("units")
+        ranked = sa.select(d.item_id, d.location_id, units, newest.label("place")).where(
+            chosen, d.order_date < day, d.order_date >= day - LAST_ORDERS_BACK, d.review_due,
+            d.status.not_in(("superseded", "rejected")),
         )  # fmt: skip
         rows = ranked.subquery()
-        query = sa.select(rows.c.item_id, rows.c.location_id, rows.c.order_quantity).where(rows.c.place == 1)
-        found |= {(item, place): units for item, place, units in connection.execute(query)}
+        query = sa.select(rows.c.item_id, rows.c.location_id, rows.c.units).where(rows.c.place == 1)
+        found |= {(item, place): float(ordered) for item, place, ordered in connection.execute(query)}
     return found
 
 
 def add_hold(connection: sa.Connection, day: date, scope: tuple[str, str], findings: Sequence[Finding], by: str) -> int:
-    """Hold orders of a location or category; one that is held already is told the newest findings. Its number."""
+    """Hold orders of a location or category. One that is held already keeps what it knows, and takes what is worse or new as
+    its next version. Its number."""
     place, category = scope
-    h, told = holds.c, json.dumps([finding._asdict() for finding in findings])
+    h = holds.c
     mine = h.order_date == day, h.location_id == place, h.category == category, h.state == HELD
-    number = connection.scalar(sa.select(h.id).where(*mine).order_by(h.id).limit(1))
-    if number is not None:
-        connection.execute(sa.update(holds).where(h.id == number).values(findings=told))
-        return int(number)
+    query = sa.select(h.id, h.findings, h.version).where(*mine).order_by(h.id).limit(1)
+    there = connection.execute(query.with_for_update()).one_or_none()
+    if there is not None:
+        known = [Finding(**one) for one in json.loads(there.findings)]
+        fresh = [
+            one for one in findings if not any(seen.measure == one.measure and no_worse(one, seen) for seen in known)
+        ]
+        if fresh:
+            values = {"findings": _told([*known, *fresh]), "version": there.version + 1}
+            connection.execute(sa.update(holds).where(h.id == there.id).values(**values))
+        return int(there.id)
     row = {
-        "order_date": day, "location_id": place, "category": category, "findings": told, "state": HELD, "made_for": by,
-        "created_at": datetime.now(UTC), "released_by": "", "reason": "",
+        "order_date": day, "location_id": place, "category": category, "findings": _told(findings), "version": 1,
+        "state": HELD, "made_for": by, "created_at": datetime.now(UTC), "released_by": "", "reason": "",
     }  # fmt: skip
     key = connection.execute(sa.insert(holds).values(**row)).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def _told(findings: Sequence[Finding]) -> str:
+    return json.dumps([finding._asdict() for finding in findings])
 
 
 def find_hold(connection: sa.Connection, number: int, *, locked: bool = False) -> Row | None:

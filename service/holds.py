@@ -14,10 +14,10 @@ import numpy as np
 import sqlalchemy as sa
 
 from service.asked import Asked
-from service.breaker import ORDER_FALL, Batch, Finding, Limits, examine
+from service.breaker import Batch, Finding, Limits, examine, no_worse
 from service.cursors import cursor_of, place_of
-from service.database import UNANSWERED
-from service.hold_schemas import Hold, HoldPage, StopPage, StopRequest, StoredStop
+from service.database import UNANSWERED, within
+from service.hold_schemas import Hold, HoldPage, ReleaseRequest, StopPage, StopRequest, StoredStop
 from service.hold_store import (
     HELD,
     Stop,
@@ -34,13 +34,13 @@ from service.hold_store import (
 from service.problems import Problem, ProblemError
 from service.schemas import Recommendation
 from service.settings import Settings
-from service.store import Store
+from service.store import Series, Store, count_series
 from service.terms import Terms
 from service.view import View
 from simulator.panel import Bools
 
 ENDS_EARLY_DAYS = 7  # without any sale told, up to the last day that others have
-CLOSE = 1e-9
+STORED_WITHIN_S = 5.0  # longest wait for the database; the night's orders do not hang on it
 Scope = tuple[str, str]  # location, category; empty: all
 
 
@@ -73,9 +73,10 @@ class Holds:
         for finding in found:
             if not self._released(finding, asked.day):
                 scopes.setdefault((finding.location_id, finding.category), []).append(finding)
+        numbers = self._hold(asked.day, scopes, by) if scopes else {}
         held: dict[int, Problem] = {}
         for scope, findings in scopes.items():
-            problem = _problem(findings, self._hold(asked.day, scope, findings, by))
+            problem = _problem(findings, numbers.get(scope))
             for n in rows:
                 if _covers(scope, terms.series[n][1], terms.category[n]):
                     held.setdefault(n, problem)
@@ -85,8 +86,7 @@ class Holds:
         rows = list(answers)
         due = [terms.series[n] for n in rows if terms.due[n]]
         try:
-            with self._store.database.reading() as connection:
-                last = last_orders(connection, due, asked.day) if due else {}
+            last = within(STORED_WITHIN_S, lambda: self._last_orders(due, asked.day)) if due else {}
         except UNANSWERED:
             last = {}  # judged without them: an outage of the database must not stop the night's orders
         return Batch(
@@ -109,26 +109,31 @@ class Holds:
         week = sold[:, max(end - max(ENDS_EARLY_DAYS // days, 1), 0) : end]
         return np.asarray(sold.any(axis=1) & ~week.any(axis=1))
 
-    def _released(self, finding: Finding, day: date) -> bool:
-        for release in self._view.releases():
-            if (release.order_date, release.location_id, release.category) == (
-                day,
-                finding.location_id,
-                finding.category,
-            ):
-                for seen in release.findings:
-                    if (seen.measure, seen.whole_batch) == (finding.measure, finding.whole_batch) and _no_worse(
-                        finding, seen
-                    ):
-                        return True
-        return False
+    def _last_orders(self, due: list[Series], day: date) -> dict[Series, float]:
+        with self._store.database.reading() as connection:
+            return last_orders(connection, due, day)
 
-    def _hold(self, day: date, scope: Scope, findings: list[Finding], by: str) -> int | None:
-        try:
+    def _released(self, finding: Finding, day: date) -> bool:
+        """Whether somebody has let it pass. A location's own finding covers that of a batch that consists of it."""
+        scope = day, finding.location_id, finding.category
+        return any(
+            seen.measure == finding.measure and no_worse(finding, seen)
+            for release in self._view.releases()
+            if (release.order_date, release.location_id, release.category) == scope
+            for seen in release.findings
+        )
+
+    def _hold(self, day: date, scopes: dict[Scope, list[Finding]], by: str) -> dict[Scope, int]:
+        """The numbers of the holds; none where the database does not answer."""
+
+        def store() -> dict[Scope, int]:
             with self._store.database.writing() as connection:
-                return add_hold(connection, day, scope, findings, by)
+                return {scope: add_hold(connection, day, scope, findings, by) for scope, findings in scopes.items()}
+
+        try:
+            return within(STORED_WITHIN_S, store)
         except UNANSWERED:
-            return None
+            return {}
 
     # ------------------------------------------------------------------------------------------------------ the routes
 
@@ -146,15 +151,18 @@ class Holds:
             items=[Hold(**row) for row in rows[:limit]], next_cursor=None if end is None else cursor_of(end)
         )
 
-    def releasing(self, number: int, reason: str, by: str) -> Callable[[sa.Connection], Hold]:
+    def releasing(self, number: int, body: ReleaseRequest, by: str) -> Callable[[sa.Connection], Hold]:
         """What lets pass what is held; released before, it stays as it is."""
 
         def store(connection: sa.Connection) -> Hold:
             row = find_hold(connection, number, locked=True)
             if row is None:
                 raise ProblemError(404, "hold-unknown", "There is no such hold", f"hold_id: there is no hold {number}")
+            if row["version"] != body.version:
+                detail = f"version: {body.version} was seen, the hold is at {row['version']} and tells of more; look at it again"
+                raise ProblemError(409, "version-changed", "The hold has changed", detail)
             if row["state"] == HELD:
-                release_hold(connection, number, by, reason)
+                release_hold(connection, number, by, body.reason)
                 row = find_hold(connection, number)
                 assert row is not None
             return Hold(**row)
@@ -162,8 +170,17 @@ class Holds:
         return store
 
     def stopping(self, body: StopRequest, by: str) -> Callable[[sa.Connection], StoredStop]:
-        """What stops orders."""
-        return lambda connection: StoredStop(**add_stop(connection, body.location_id, body.category, body.reason, by))
+        """What stops orders; a name that no series has is an error, for nothing would be stopped."""
+
+        def store(connection: sa.Connection) -> StoredStop:
+            scope = {"location_id": body.location_id, "category": body.category}
+            named = {name: value for name, value in scope.items() if value}
+            if not count_series(connection, named):
+                said = ", ".join(f"{name} {value!r}" for name, value in named.items()) or "an empty dataset"
+                raise ProblemError(404, "scope-unknown", "The stop covers nothing", f"scope: no series has {said}")
+            return StoredStop(**add_stop(connection, body.location_id, body.category, body.reason, by))
+
+        return store
 
     def ending(self, number: int, by: str) -> Callable[[sa.Connection], StoredStop]:
         """What lets them go on."""
@@ -200,13 +217,6 @@ def stopped(stop: Stop) -> Problem:
 
 def _covers(scope: Scope, location_id: str, category: str) -> bool:
     return scope[0] in ("", location_id) and scope[1] in ("", category)
-
-
-def _no_worse(finding: Finding, released: Finding) -> bool:
-    slack = CLOSE * (1 + abs(released.value))
-    if finding.measure == ORDER_FALL:
-        return finding.value >= released.value - slack
-    return finding.value <= released.value + slack
 
 
 def _problem(findings: list[Finding], number: int | None) -> Problem:

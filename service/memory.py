@@ -13,10 +13,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.asked import Arrivals, Asked
-from service.database import UNANSWERED
+from service.database import UNANSWERED, within
 from service.decide import Override, Span
 from service.decision_store import OPEN, ORDERED, SEEN, SUPERSEDED, Advised, add_decisions, advised_after, mark_seen
 from service.features import pack
@@ -34,8 +33,7 @@ from service.store import Series, Store
 from service.view import View
 from simulator.ordering import OrderRules
 
-WRITERS = 8
-STORED_WITHIN_S = 10.0  # else the decisions are spooled; should they be stored after all, that changes nothing
+STORED_WITHIN_S = 10.0  # else the decisions are spooled
 
 
 class Outstanding(NamedTuple):
@@ -59,8 +57,6 @@ class Memory:
 
     def __init__(self, store: Store, view: View, spool: Spool, expiry_days: int) -> None:
         self._store, self._view, self._spool, self._expiry_days = store, view, spool, expiry_days
-        # In threads of their own, for a driver waits without end for a server that is frozen.
-        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="decisions")
 
     def advised(self, series: Sequence[Series], day: date) -> dict[Series, list[Advised]]:
         """Decisions on some series that count for an order at the end of `day`, oldest first."""
@@ -108,18 +104,22 @@ class Memory:
         return {n: row["id"] for n, row in rows.items()}
 
     def _keep(self, rows: list[dict[str, Any]], seen: list[str]) -> None:
-        try:
-            self._writers.submit(self._store_now, rows, seen).result(STORED_WITHIN_S)
-        except (*UNANSWERED, FutureTimeout):
-            self._spool.put(rows, seen)
-        else:
-            return
-        self._view.expect({(row["item_id"], row["location_id"]): _advised(row) for row in rows})
+        given_up = threading.Event()
 
-    def _store_now(self, rows: list[dict[str, Any]], seen: list[str]) -> None:
-        with self._store.database.writing() as connection:
-            add_decisions(connection, rows)
-            mark_seen(connection, seen)
+        def store() -> bool:
+            with self._store.database.writing() as connection:
+                if not given_up.is_set():  # else they are spooled, and a newer answer may have taken their place
+                    add_decisions(connection, rows)
+                    mark_seen(connection, seen)
+            return True
+
+        try:
+            self._store.database.check_up()
+            within(STORED_WITHIN_S, store)
+        except UNANSWERED:
+            given_up.set()
+            self._spool.put(rows, seen)
+            self._view.expect({(row["item_id"], row["location_id"]): _advised(row) for row in rows})
 
 
 def _advised(row: dict[str, Any]) -> Advised:

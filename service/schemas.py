@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.problems import Problem
 
+PRINTED = r"^[^\x00-\x1f\x7f]*$"  # no control characters, which databases refuse and logs should not hold
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -52,7 +53,9 @@ class RecommendationRequest(Body):
     counterfactuals: bool = Field(
         default=False, description="Whether to say what another lead time or no promotion would change; takes longer."
     )
-    client_ref: str = Field("", max_length=200, description="Your own name of this run.", examples=["night-2019-04-30"])
+    client_ref: str = Field(
+        "", max_length=200, pattern=PRINTED, description="Your own name of this run.", examples=["night-2019-04-30"]
+    )
 
 
 class AppliedOverride(BaseModel):

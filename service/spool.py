@@ -16,7 +16,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from service.database import Database
+from sqlalchemy.exc import DBAPIError
+
+from service.database import UNANSWERED, Database
 from service.decision_store import SUPERSEDED, add_decisions, mark_seen
 from service.problems import ProblemError
 
@@ -30,13 +32,25 @@ class Spool:
     """Rows of decisions, oldest first; safe to share between threads and processes."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it when the first row comes."""
+        """The file is made when the first row comes."""
         self._path = path
         self._lock = threading.Lock()
         self.waiting = 0
-        if path.exists():
+
+    def look(self) -> int:
+        """How many rows wait; another process on this machine may have left some."""
+        if self._path.exists():
             with self._lock, self._open() as file:
                 self.waiting = self._count(file)
+        return self.waiting
+
+    def has(self, decision_id: str) -> bool:
+        """Whether a decision waits here."""
+        if not self.waiting:
+            return False
+        with self._lock, self._open() as file:
+            told = file.execute("SELECT decision FROM spooled WHERE decision IS NOT NULL").fetchall()
+        return any(json.loads(one)["id"] == decision_id for (one,) in told)
 
     def put(self, rows: Sequence[Row], seen: Sequence[str]) -> None:
         """Keep some rows of `decisions`, and numbers of those that were seen among the open orders; on disk when it returns.
@@ -70,9 +84,15 @@ class Spool:
                 self.waiting = 0
                 break
             rows = _newest_open([_row(told) for _, told, _ in part if told is not None])
-            with database.writing() as connection:
-                add_decisions(connection, list(rows.values()), late=True)
-                mark_seen(connection, [number for *_, told in part if told is not None for number in json.loads(told)])
+            seen = [number for *_, told in part if told is not None for number in json.loads(told)]
+            try:
+                _store(database, list(rows.values()), seen)
+            except UNANSWERED:
+                raise
+            except DBAPIError:  # one of them cannot be stored: the others can
+                for row in rows.values():
+                    self._store_alone(database, row)
+                _store(database, [], seen)
             with self._lock, self._open() as file:
                 file.execute("DELETE FROM spooled WHERE number <= ?", (part[-1][0],))
                 self.waiting = self._count(file)
@@ -81,8 +101,19 @@ class Spool:
             LOG.warning("%d decisions that were answered without the database are stored", stored)
         return stored
 
+    def _store_alone(self, database: Database, row: Row) -> None:
+        try:
+            _store(database, [row], [])
+        except UNANSWERED:
+            raise
+        except DBAPIError as error:
+            LOG.error("decision %s cannot be stored (%s); it stays in %s", row["id"], type(error).__name__, self._path)
+            with self._lock, self._open() as file:
+                file.execute("INSERT INTO refused (decision) VALUES (?)", (json.dumps(_plain(row)),))
+
     def _open(self) -> _File:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch(mode=0o600)
         return _File(self._path)
 
     def _count(self, file: sqlite3.Connection) -> int:
@@ -100,6 +131,7 @@ class _File:
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS spooled (number INTEGER PRIMARY KEY AUTOINCREMENT, decision TEXT, seen TEXT)"
         )
+        self._connection.execute("CREATE TABLE IF NOT EXISTS refused (decision TEXT)")
         return self._connection
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -108,6 +140,12 @@ class _File:
                 self._connection.commit()
         finally:
             self._connection.close()
+
+
+def _store(database: Database, rows: list[Row], seen: list[str]) -> None:
+    with database.writing() as connection:
+        add_decisions(connection, rows, late=True)
+        mark_seen(connection, seen)
 
 
 def _newest_open(rows: list[Row]) -> dict[str, Row]:

@@ -115,6 +115,7 @@ holds = Table(
     "holds", metadata, Column("id", Integer, primary_key=True), Column("order_date", Date, nullable=False),
     Column("location_id", String, nullable=False), Column("category", String, nullable=False),
     Column("findings", String, nullable=False),  # JSON list
+    Column("version", Integer, nullable=False),  # a release names the one that was seen
     Column("state", String, nullable=False),  # held | released
     Column("made_for", String, nullable=False), Column("created_at", Moment(), nullable=False),
     Column("released_at", Moment()), Column("released_by", String, nullable=False),

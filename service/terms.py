@@ -56,7 +56,7 @@ class TermsByPlace:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._held: OrderedDict[tuple[str, date], Place] = OrderedDict()
+        self._held: OrderedDict[tuple[str, date, str], Place] = OrderedDict()
         self._lock = threading.Lock()
         self._forgotten = 0
 
@@ -90,14 +90,14 @@ class TermsByPlace:
 
     def _place(self, place: str, dataset: Dataset, day: date) -> Place:
         with self._lock:
-            held, forgotten = self._held.get((place, day)), self._forgotten
+            held, forgotten = self._held.get((place, day, dataset.fingerprint)), self._forgotten
         if held is not None:
             return held
         panel = items_panel(self._store, dataset, self._store.items_at([place]), day)
         fresh = Place(*_terms(panel, day))
         with self._lock:
             if forgotten == self._forgotten:  # else something has changed since it was read
-                self._held[place, day] = fresh
+                self._held[place, day, dataset.fingerprint] = fresh
                 while len(self._held) > MOST_HELD:
                     self._held.popitem(last=False)
         return fresh

@@ -33,7 +33,7 @@ from service.changes import (
     last_number,
 )  # fmt: skip
 from service.decide import Override
-from service.decision_store import Advised, advised_after
+from service.decision_store import OPEN, SUPERSEDED, Advised, advised_after
 from service.hold_store import Release, Stop, active_stops, releases_from
 from service.keys import Key, keys_of
 from service.override_store import active_overrides
@@ -74,6 +74,7 @@ class View:
         self._stock: dict[Series, StockCount] = {}
         self._orders: dict[Series, list[tuple[date, float]]] = {}
         self._decisions: dict[Series, list[Advised]] = {}
+        self._expected: dict[Series, list[Advised]] = {}  # on disk until the database is back
         self._overrides: dict[int, Override] = {}
         self._by_scope: dict[Scope, list[Override]] = {}
         self._keys: dict[str, Key] = {}
@@ -98,27 +99,28 @@ class View:
     def try_refresh(self) -> bool:
         """Bring it up to date; whether that was possible."""
         try:
-            self.refresh()
+            done = self.refresh()
         except SQLAlchemyError as error:
             if not self._away:
                 LOG.warning("the database does not answer (%s); answers rest on %s", type(error).__name__, self.as_of)
             self._away = True
             return False
-        self._away = False
-        return True
+        self._away = self._away and not done
+        return done
 
-    def refresh(self) -> None:
-        """Bring it up to date.
+    def refresh(self) -> bool:
+        """Bring it up to date; False where another thread has been at it for long.
 
         Raises:
             SQLAlchemyError: where the database does not answer.
         """
         if not self._lock.acquire(timeout=WAIT_S):
-            return  # another thread is at it, and waits for the database
+            return False  # it waits for the database, or reads everything anew
         try:
             now, writes = datetime.now(UTC), self._store.database.writes
             with self._store.database.probing() as connection:
                 news = changes_since(connection, self._number) if self._number >= 0 else None
+                self._store.database.answered()
                 if news is None or any(change.kind == DATASET for change in news):
                     self._read_everything(connection)
                 else:
@@ -126,22 +128,23 @@ class View:
             self._writes, self.as_of, self._read_at = writes, now, time.monotonic()
         finally:
             self._lock.release()
+        return True
 
     def _read_everything(self, connection: sa.Connection) -> None:
-        number = last_number(connection)
-        self._dataset = dataset_of(connection)
-        self._stock = {key: StockCount(*row) for key, row in stock_of(connection).items()}
-        self._orders = open_orders_of(connection)
-        self._keys = keys_of(connection)
-        self._stops = active_stops(connection)
-        self._overrides = {one.id: one for one in active_overrides(connection)}
-        self._by_scope = {}
-        self._sort_overrides({_scope(one) for one in self._overrides.values()})
-        self.decisions_after = (self._dataset and self._dataset.last_recorded) or date.max
-        self._decisions = advised_after(connection, self.decisions_after)
-        self._read_releases(connection)
+        number, dataset = last_number(connection), dataset_of(connection)
+        stock = {key: StockCount(*row) for key, row in stock_of(connection).items()}
+        orders, keys, stopped = open_orders_of(connection), keys_of(connection), active_stops(connection)
+        after = (dataset and dataset.last_recorded) or date.max
+        decided, released = advised_after(connection, after), _releases(connection, dataset)
+        overrides = {one.id: one for one in active_overrides(connection)}
+        by_scope: dict[Scope, list[Override]] = {}
+        for one in overrides.values():
+            by_scope.setdefault(_scope(one), []).append(one)
+        # All at once, so that nobody reads a half of it.
+        self._overrides, self._by_scope, self._stops, self._releases = overrides, by_scope, stopped, released
+        self._stock, self._orders, self._decisions, self.decisions_after = stock, orders, decided, after
+        self._keys, self._dataset, self._number = keys, dataset, number
         self._forget_terms(None)
-        self._number = number
 
     def _apply(self, connection: sa.Connection, news: list[Change]) -> None:
         for kind in dict.fromkeys(change.kind for change in news):
@@ -154,7 +157,7 @@ class View:
 
     def _apply_kind(self, connection: sa.Connection, kind: str, keys: frozenset[Any] | None) -> None:
         if kind == HISTORY:
-            self._dataset = dataset_of(connection)
+            self._read_dataset(connection)
         elif kind == TERMS:
             self._dataset = dataset_of(connection)
             self._forget_terms(keys)
@@ -170,13 +173,22 @@ class View:
         elif kind == KEYS:
             self._keys = keys_of(connection)
         elif kind == HOLDS:
-            self._read_releases(connection)
+            self._releases = _releases(connection, self._dataset)
         elif kind == STOPS:
             self._stops = active_stops(connection)
 
-    def _read_releases(self, connection: sa.Connection) -> None:
-        last = self._dataset.last_recorded if self._dataset is not None else None
-        self._releases = [] if last is None else releases_from(connection, last - RELEASES_BACK)
+    def _read_dataset(self, connection: sa.Connection) -> None:
+        """The last recorded day may have moved: decisions whose goods have come by then count no more."""
+        dataset = dataset_of(connection)
+        after = (dataset and dataset.last_recorded) or date.max
+        if after < self.decisions_after:
+            self._decisions = advised_after(connection, after)
+        elif after > self.decisions_after:
+            late = {
+                k: [one for one in found if one.expected_receipt_date > after] for k, found in self._decisions.items()
+            }
+            self._decisions = {key: found for key, found in late.items() if found}
+        self._dataset, self.decisions_after = dataset, after
 
     def _read_overrides(self, connection: sa.Connection, numbers: frozenset[int] | None) -> None:
         found = {one.id: one for one in active_overrides(connection, None if numbers is None else sorted(numbers))}
@@ -208,14 +220,28 @@ class View:
         return self._orders.get(key, [])
 
     def decisions(self, key: Series) -> list[Advised]:
-        """Decisions on one series whose goods are to arrive after `decisions_after`, oldest first."""
-        return self._decisions.get(key, [])
+        """Decisions on one series whose goods are to arrive after `decisions_after`, oldest first; those that wait on disk
+        included."""
+        known, waiting = self._decisions.get(key, []), self._expected.get(key)
+        if not waiting:
+            return known
+        ids, days = {one.id for one in waiting}, {one.order_date for one in waiting}
+        others = [
+            one._replace(status=SUPERSEDED) if one.order_date in days and one.status == OPEN else one
+            for one in known
+            if one.id not in ids
+        ]
+        return sorted([*others, *waiting], key=lambda one: one.order_date)
 
     def expect(self, decisions: dict[Series, Advised]) -> None:
         """Count decisions that are not in the database yet."""
         for key, one in decisions.items():
-            others = [other for other in self._decisions.get(key, ()) if other.order_date != one.order_date]
-            self._decisions[key] = [*others, one]
+            others = [other for other in self._expected.get(key, ()) if other.order_date != one.order_date]
+            self._expected[key] = [*others, one]
+
+    def expect_no_more(self) -> None:
+        """What waited is in the database, and has been read from there."""
+        self._expected = {}
 
     def overrides(self, item_id: str, location_id: str, category: str) -> list[Override]:
         """Every override in effect that covers a series."""
@@ -234,6 +260,11 @@ class View:
         """The key of that hash, where it is good now."""
         found = self._keys.get(digest)
         return found if found is not None and found.is_good else None
+
+
+def _releases(connection: sa.Connection, dataset: Dataset | None) -> list[Release]:
+    last = dataset.last_recorded if dataset is not None else None
+    return [] if last is None else releases_from(connection, last - RELEASES_BACK)
 
 
 def _scope(override: Override) -> Scope:

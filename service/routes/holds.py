@@ -37,13 +37,13 @@ def list_holds(
     return _holds(request).page(state, cursor, limit)
 
 
-@router.post("/holds/{hold_id}/release", response_model=Hold, responses=problem_responses(401, 403, 404, 422, 503))
+@router.post("/holds/{hold_id}/release", response_model=Hold, responses=problem_responses(401, 403, 404, 409, 422, 503))
 def release_hold(hold_id: Number, body: ReleaseRequest, request: Request, write: OpsWrite) -> JSONResponse:
     """Let pass what is held: the same question then has its answer. What is more abnormal than this is held anew."""
     holds = _holds(request)
 
     def prepare() -> Act:
-        store = holds.releasing(hold_id, body.reason, write.caller)
+        store = holds.releasing(hold_id, body, write.caller)
         return lambda connection: Answered(200, store(connection).model_dump(mode="json"))
 
     return write.once(request.app.state.store.database, prepare)
@@ -62,7 +62,7 @@ def list_stops(
     return _holds(request).stops(cursor, limit, ended=ended)
 
 
-@router.post("/stops", status_code=201, response_model=StoredStop, responses=problem_responses(401, 403, 422, 503))
+@router.post("/stops", status_code=201, response_model=StoredStop, responses=problem_responses(401, 403, 404, 422, 503))
 def stop_orders(body: StopRequest, request: Request, write: OpsWrite) -> JSONResponse:
     """Give out no orders for a location, a category, a category at a location, or for anything, from the next answer on."""
     holds = _holds(request)

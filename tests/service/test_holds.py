@@ -56,7 +56,9 @@ async def test_a_night_with_no_stock_anywhere_is_held_until_it_is_released(
     again = await ask(client, batch(chain, on_hand=0))
     assert again == held
     for entry in (await client.get("/v1/holds", params={"state": "held"})).json()["items"]:
-        told = await client.post(f"/v1/holds/{entry['id']}/release", json={"reason": "all sold out on purpose"})
+        told = await client.post(
+            f"/v1/holds/{entry['id']}/release", json={"version": entry["version"], "reason": "all sold out on purpose"}
+        )
         assert told.json() | {"released_at": None} == entry | {
             "state": "released", "released_by": "test", "reason": "all sold out on purpose",
         }  # fmt: skip
@@ -103,7 +105,9 @@ async def test_a_release_lets_pass_what_it_has_seen_and_no_more(small: FastAPI, 
             found = await ask(client, {"as_of": DAY.isoformat(), "items": [item | {"on_hand": 1, "open_orders": []}]})
             assert kinds(found) == {expected}
             for hold in (await client.get("/v1/holds", params={"state": "held"})).json()["items"]:
-                await client.post(f"/v1/holds/{hold['id']}/release", json={"reason": "fair"})
+                await client.post(
+                    f"/v1/holds/{hold['id']}/release", json={"version": hold["version"], "reason": "fair"}
+                )
 
 
 async def test_orders_that_grow_beyond_the_last_ones_are_held(client: httpx.AsyncClient, chain: Panel) -> None:
@@ -153,14 +157,15 @@ async def test_a_stop_keeps_orders_of_a_location_or_category_back_until_it_ends(
 async def test_stopping_and_releasing_take_the_scope_ops(app: FastAPI) -> None:
     async with client_of(app, "erp", [ERP]) as client:
         assert (await client.post("/v1/stops", json={"reason": "r"})).status_code == 403
-        assert (await client.post("/v1/holds/1/release", json={"reason": "r"})).status_code == 403
+        assert (await client.post("/v1/holds/1/release", json={"version": 1, "reason": "r"})).status_code == 403
         assert (await client.get("/v1/stops")).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
-        ("POST", "/v1/holds/77/release", {"reason": "r"}, 404),
+        ("POST", "/v1/holds/77/release", {"version": 1, "reason": "r"}, 404),
+        ("POST", "/v1/stops", {"location_id": "S-none", "reason": "r"}, 404),
         ("POST", "/v1/holds/77/release", {"reason": ""}, 422),
         ("DELETE", "/v1/stops/77", None, 404),
         ("POST", "/v1/stops", {"location": "S1", "reason": "r"}, 422),
@@ -168,7 +173,7 @@ async def test_stopping_and_releasing_take_the_scope_ops(app: FastAPI) -> None:
     ],
 )
 async def test_a_bad_request_is_a_problem_document(
-    client: httpx.AsyncClient, method: str, path: str, body: dict[str, str] | None, status: int
+    client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None, status: int
 ) -> None:
     answer = await client.request(method, path, json=body)
     assert answer.status_code == status

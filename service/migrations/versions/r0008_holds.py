@@ -15,7 +15,7 @@ def upgrade() -> None:
     op.create_table(
         "holds", sa.Column("id", sa.Integer(), primary_key=True), sa.Column("order_date", sa.Date(), nullable=False),
         sa.Column("location_id", text, nullable=False), sa.Column("category", text, nullable=False),
-        sa.Column("findings", text, nullable=False), sa.Column("state", text, nullable=False),
+        sa.Column("findings", text, nullable=False), sa.Column("version", sa.Integer(), nullable=False), sa.Column("state", text, nullable=False),
         sa.Column("made_for", text, nullable=False), sa.Column("created_at", moment, nullable=False),
         sa.Column("released_at", moment), sa.Column("released_by", text, nullable=False),
         sa.Column("reason", text, nullable=False), sa.Index("ix_holds_order_date", "order_date"),

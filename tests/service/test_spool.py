@@ -1,0 +1,119 @@
+"""Decisions that wait on disk: stored once, in order, and none keeps the others back."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.decision_store import Advised, decisions_page
+from service.keys import ERP
+from service.spool import Spool
+from service.store import Store
+from simulator.panel import Panel
+from tests.databases import Postgres
+from tests.service.conftest import client_of
+
+NOW = datetime(2019, 4, 30, 20, tzinfo=UTC)
+DAY = date(2019, 4, 30)
+
+
+def row(number: str, minute: int = 0, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": number, "item_id": "B101", "location_id": "S17", "order_date": DAY,
+        "expected_receipt_date": DAY + timedelta(days=3), "order_quantity": 5.0, "review_due": True, "status": "open",
+        "policy_version": "p", "client_ref": "", "made_for": "k", "created_at": NOW + timedelta(minutes=minute),
+        "inputs": '{"open_orders": []}', "answer": "{}", "observation": b"\x00\xff",
+    } | fields  # fmt: skip
+
+
+@pytest.fixture
+def store(database_url: str) -> Any:
+    opened = Store(database_url)
+    yield opened
+    opened.close()
+
+
+def stored(store: Store) -> dict[str, str]:
+    with store.database.reading() as connection:
+        return {one["id"]: one["status"] for one in decisions_page(connection, {}, None, 100)}
+
+
+def test_of_answers_for_one_order_the_last_counts_however_they_are_drained(store: Store, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    for minute, number in enumerate(("a", "b", "c")):
+        spool.put([row(number, minute)], [])
+    assert spool.drain(store.database) == 3
+    assert stored(store) == {"a": "superseded", "b": "superseded", "c": "open"}
+    spool.put([row("late", 1)], [])
+    spool.drain(store.database)
+    assert stored(store)["late"] == "superseded"
+    assert stored(store)["c"] == "open"
+
+
+def test_draining_what_was_stored_already_changes_nothing(store: Store, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    for _ in range(2):
+        spool.put([row("a")], [])
+        spool.drain(store.database)
+    assert stored(store) == {"a": "open"}
+
+
+def test_another_process_stores_what_one_left_behind(store: Store, tmp_path: Path) -> None:
+    other = Spool(tmp_path / "spool.db")
+    Spool(tmp_path / "spool.db").put([row("a")], [])
+    assert other.look() > 0
+    assert other.has("a")
+    assert not other.has("b")
+    other.drain(store.database)
+    assert other.look() == 0
+    assert stored(store) == {"a": "open"}
+
+
+def test_a_decision_that_cannot_be_stored_keeps_no_other_back(
+    postgres: Postgres, loaded_database: str, tmp_path: Path
+) -> None:
+    store, spool = Store(postgres.new(loaded_database)), Spool(tmp_path / "spool.db")
+    spool.put([row("good"), row("bad", item_id="B102", client_ref="\x00")], [])
+    spool.put([row("next", item_id="B103")], [])
+    spool.drain(store.database)
+    assert stored(store) == {"good": "open", "next": "open"}
+    assert spool.look() == 0
+    store.close()
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "folder" / "spool.db")
+    spool.put([row("a")], [])
+    assert stat.S_IMODE((tmp_path / "folder" / "spool.db").stat().st_mode) == 0o600
+
+
+async def test_what_was_ordered_before_the_outage_still_counts_beside_what_waits(app: FastAPI, chain: Panel) -> None:
+    key = chain.items.item_id[0], chain.items.location_id[0]
+    async with client_of(app, "erp", [ERP]) as client:
+        body = {
+            "as_of": DAY.isoformat(),
+            "items": [{"item_id": key[0], "location_id": key[1], "on_hand": 0, "open_orders": []}],
+        }
+        told = (await client.post("/v1/recommendations", json=body)).json()["items"][0]["result"]
+        await client.post(f"/v1/decisions/{told['decision_id']}/outcome", json={"status": "ordered"})
+        app.state.view.refresh()
+        waiting = Advised("d-x", DAY, DAY + timedelta(days=2), 0.0, "open", [])
+        app.state.view.expect({key: waiting})
+        assert [(one.id, one.status) for one in app.state.view.decisions(key)] == [
+            (told["decision_id"], "ordered"), ("d-x", "open"),
+        ]  # fmt: skip
+        app.state.view.expect_no_more()
+        assert [one.id for one in app.state.view.decisions(key)] == [told["decision_id"]]
+
+
+async def test_a_control_character_in_the_callers_reference_is_refused(client: httpx.AsyncClient, chain: Panel) -> None:
+    item = {"item_id": chain.items.item_id[0], "location_id": chain.items.location_id[0], "on_hand": 1}
+    answer = await client.post("/v1/recommendations", json={"items": [item], "client_ref": "night\x00"})
+    assert answer.status_code == 422
+    assert "client_ref" in answer.json()["detail"]
