@@ -52,6 +52,7 @@ def served(app: FastAPI) -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the service has not started; its log says why"
         time.sleep(0.02)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
@@ -65,7 +66,7 @@ def behind(postgres: Postgres, loaded_database: str, tmp_path: Path) -> Iterator
     """A service with a database of its own."""
     url = postgres.new(loaded_database)
     with running_proxy(socket_of(url)) as proxy:
-        app = create_app(Settings(database_url=through(url, proxy), spool=tmp_path / "spool.db"))
+        app = create_app(Settings(database_url=through(url, proxy), spool=tmp_path / "spool.db", planner=False))
         key = app.state.keys.add("test")
         with served(app) as url, httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False) as http:
             http.timeout = httpx.Timeout(60)
@@ -80,7 +81,9 @@ def cached(loaded_file: Path, redis_url: str, tmp_path: Path) -> Iterator[Behind
     parts = urlsplit(redis_url)
     with running_proxy((parts.hostname or "127.0.0.1", parts.port or 6379)) as proxy:
         behind = f"redis://127.0.0.1:{proxy.port}/0"
-        settings = Settings(database_url=f"sqlite:///{path}", redis_url=behind, spool=tmp_path / "spool.db")
+        settings = Settings(
+            database_url=f"sqlite:///{path}", redis_url=behind, spool=tmp_path / "spool.db", planner=False
+        )
         app = create_app(settings)
         key = app.state.keys.add("test")
         with served(app) as url, httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False) as http:

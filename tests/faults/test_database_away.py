@@ -123,7 +123,7 @@ def test_a_process_that_starts_without_the_database_is_not_ready_until_it_answer
     store.close()
     with running_proxy(socket_of(url)) as proxy:
         proxy.set(Mode.CLOSED)
-        app = create_app(Settings(database_url=through(url, proxy), spool=tmp_path / "spool.db"))
+        app = create_app(Settings(database_url=through(url, proxy), spool=tmp_path / "spool.db", planner=False))
         with served(app) as base, httpx.Client(base_url=base, headers={"X-API-Key": key}, trust_env=False) as http:
             early = Behind(app, http, proxy)
             refused = http.get("/readyz")
