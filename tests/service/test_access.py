@@ -36,8 +36,13 @@ WRITES = [
     ("POST", "/v1/policies/nobody/shadow", {"reason": "to see"}, "ops"),
     ("POST", "/v1/policies/rollback", {"reason": "worse"}, "ops"),
     ("DELETE", "/v1/policies/shadow", None, "ops"),
+    ("POST", "/v1/holds/7/release", {"version": 1, "reason": "right"}, "ops"),
+    ("POST", "/v1/stops", {"reason": "stock take"}, "ops"),
+    ("DELETE", "/v1/stops/8", None, "ops"),
 ]
-NAMES = {"1": "/{override_id}", "none": "/{decision_id}", "nobody": "/{version}"}
+NAMES = {
+    "1": "/{override_id}", "7": "/{hold_id}", "8": "/{stop_id}", "none": "/{decision_id}", "nobody": "/{version}",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("method", "path", "body", "scope"), WRITES)
@@ -54,7 +59,7 @@ async def test_a_write_takes_a_key_with_its_scope(
 
 def test_every_write_of_the_api_is_in_the_list_above(app: FastAPI) -> None:
     listed = {
-        (method, re.sub("/(1|none|nobody)(?=/|$)", lambda found: NAMES[found[1]], path)) for method, path, *_ in WRITES
+        (method, re.sub("/(1|7|8|none|nobody)(?=/|$)", lambda found: NAMES[found[1]], path)) for method, path, *_ in WRITES
     }
     paths = app.openapi()["paths"]
     writes = {

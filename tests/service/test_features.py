@@ -91,7 +91,7 @@ def test_rows_come_without_redis_while_it_is_down_and_with_it_when_it_is_back(st
     assert cache.errors == 1
     again = ValkeyServer(port=port)
     again.start()
-    cache._rest_until = 0.0
+    cache.rest_until = 0.0
     rows.observe(series, DAY)
     hits = rows.hits
     rows.observe(series, DAY)
