@@ -59,7 +59,8 @@ async def test_a_write_takes_a_key_with_its_scope(
 
 def test_every_write_of_the_api_is_in_the_list_above(app: FastAPI) -> None:
     listed = {
-        (method, re.sub("/(1|7|8|none|nobody)(?=/|$)", lambda found: NAMES[found[1]], path)) for method, path, *_ in WRITES
+        (method, re.sub("/(1|7|8|none|nobody)(?=/|$)", lambda found: NAMES[found[1]], path))
+        for method, path, *_ in WRITES
     }
     paths = app.openapi()["paths"]
     writes = {
