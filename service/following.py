@@ -48,8 +48,12 @@ class Following:
             SQLAlchemyError: where the database does not answer.
         """
         self._store.prepare()
-        if not self._view.try_refresh() or not self._spool.look():
+        waiting = self._spool.look()
+        if not self._view.try_refresh():  # before anything else: it finds out whether the database answers
             return
-        self._spool.drain(self._store.database)
-        if self._view.try_refresh() and not self._spool.waiting:
+        if waiting:
+            self._spool.drain(self._store.database)
+            if not self._view.try_refresh():
+                return
+        if not self._spool.waiting:  # all that waited is stored, and was read from there
             self._view.expect_no_more()

@@ -86,13 +86,14 @@ class Spool:
             rows = _newest_open([_row(told) for _, told, _ in part if told is not None])
             seen = [number for *_, told in part if told is not None for number in json.loads(told)]
             try:
-                _store(database, list(rows.values()), seen)
+                _store(database, list(rows.values()))
             except UNANSWERED:
                 raise
             except DBAPIError:  # one of them cannot be stored: the others can
                 for row in rows.values():
                     self._store_alone(database, row)
-                _store(database, [], seen)
+            with database.writing() as connection:  # on its own: it locks other series than those of the rows
+                mark_seen(connection, seen)
             with self._lock, self._open() as file:
                 file.execute("DELETE FROM spooled WHERE number <= ?", (part[-1][0],))
                 self.waiting = self._count(file)
@@ -103,7 +104,7 @@ class Spool:
 
     def _store_alone(self, database: Database, row: Row) -> None:
         try:
-            _store(database, [row], [])
+            _store(database, [row])
         except UNANSWERED:
             raise
         except DBAPIError as error:
@@ -142,10 +143,9 @@ class _File:
             self._connection.close()
 
 
-def _store(database: Database, rows: list[Row], seen: list[str]) -> None:
+def _store(database: Database, rows: list[Row]) -> None:
     with database.writing() as connection:
         add_decisions(connection, rows, late=True)
-        mark_seen(connection, seen)
 
 
 def _newest_open(rows: list[Row]) -> dict[str, Row]:
