@@ -93,7 +93,7 @@ class Memory:
         rows: dict[int, dict[str, Any]] = {}
         now = datetime.now(UTC)
         for n, answer in answers.items():
-            said = json.dumps(answer.model_dump(mode="json"), sort_keys=True)
+            said = answer.model_dump_json()
             inputs = json.dumps(_inputs(asked, n, overrides[n], spans[n]), sort_keys=True)
             rows[n] = {
                 "id": _number(series[n], said, inputs, blobs[n]), "item_id": series[n][0], "location_id": series[n][1],
