@@ -51,6 +51,7 @@ class ItemRow(BaseModel):
     status: Literal["active", "phase_out", "new"] | None = None
     order_weekdays: Text = None
     delivery_weekdays: Text = None
+    uom: Text = None
     order_cutoff_days: float | None = Field(None, ge=0, le=3650)
 
 

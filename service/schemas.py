@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -46,6 +46,15 @@ class RecommendationRequest(Body):
         examples=["2019-04-30"],
     )  # fmt: skip
     items: list[RecommendationItem] = Field(min_length=1, max_length=5000)
+    inventory_as_of: datetime | None = Field(
+        None, description="When the stock in this request was counted, by the location's clock, on as_of or in its period: what is "
+        "expected to sell in what is left of it is deducted. At the end of as_of where absent.",
+        examples=["2019-04-30T14:00:00"],
+    )  # fmt: skip
+    uom: str | None = Field(
+        None, min_length=1, max_length=20, pattern=PRINTED, description="Unit of measure that the request's quantities are "
+        "counted in; an item that is kept in another is a problem, not a guess.", examples=["EA"],
+    )  # fmt: skip
     record: bool = Field(
         default=True,
         description="Whether the answers are remembered as decisions, and count as on order until an outcome is told.",
@@ -83,6 +92,16 @@ class CounterfactualLine(BaseModel):
     target_units: float = Field(description="Change of the target, units.", examples=[25])
 
 
+class UsedRules(BaseModel):
+    """The item's rules as they counted; null where there is none."""
+
+    min_order_qty: float | None = Field(description="Smallest order, units.", examples=[12])
+    order_multiple: float | None = Field(description="Orders are multiples of this, units.", examples=[6])
+    max_order_qty: float | None = Field(description="Largest order, units.", examples=[600])
+    min_stock: float | None = Field(description="Display minimum, units.", examples=[4])
+    max_stock: float | None = Field(description="Shelf capacity, units.", examples=[900])
+
+
 class Recommendation(BaseModel):
     """How many days of stock to hold, and the order that follows."""
 
@@ -99,6 +118,14 @@ class Recommendation(BaseModel):
     on_hand: float = Field(description="Units in stock that the answer rests on.", examples=[640])
     on_order: float = Field(description="Units on order that the answer rests on.", examples=[120])
     stock_source: Literal["request", "store", "store (drawn)"] = Field(description="Where on_hand comes from.")
+    sold_since_count: float = Field(
+        description="Units that were counted but are expected to sell before the order is placed; not in on_hand.",
+        examples=[80],
+    )
+    open_orders_source: Literal["request", "store"] = Field(description="Where on_order comes from.")
+    lead_time_days: int = Field(description="From order_date to expected_receipt_date, days.", examples=[2])
+    review_period_days: int = Field(description="Selling days that the order is responsible for.", examples=[1])
+    order_rules: UsedRules = Field(description="The stored item's rules that the order obeys.")
     reserved: float = Field(
         description="Units advised on earlier days that have neither an outcome nor shown up on order.", examples=[0]
     )
@@ -134,6 +161,10 @@ class ItemAnswer(BaseModel):
     location_id: str
     result: Recommendation | None = None
     problem: Problem | None = None
+    feature_age_s: float | None = Field(
+        None, description="How long ago what the policy saw of the history was read, seconds; null beside a problem.",
+        examples=[310.5],
+    )  # fmt: skip
 
 
 class RecommendationResponse(BaseModel):
@@ -141,6 +172,11 @@ class RecommendationResponse(BaseModel):
 
     as_of: date
     policy_version: str = Field(examples=["daily-5"])
+    policy_alias: str | None = Field(
+        description="By which name it was in charge; null where the process is pinned to this version.",
+        examples=["champion"],
+    )
+    uom: str | None = Field(description="The request's unit of measure.", examples=["EA"])
     overrides_as_of: str = Field(
         description="When overrides, stock, orders and decisions were known in full, ISO 8601; a moment ago, unless the database "
         "does not answer."

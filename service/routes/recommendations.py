@@ -35,7 +35,8 @@ def recommend(body: RecommendationRequest, request: Request, caller: Caller) -> 
     if body.record:
         check_scope(caller, ERP)
     recording = Recording(caller.name, body.client_ref) if body.record else None
-    return _json(_answer(request, body.items, body.as_of, How(recording, body.counterfactuals)))
+    how = How(recording, body.counterfactuals, body.inventory_as_of, body.uom)
+    return _json(_answer(request, body.items, body.as_of, how))
 
 
 @router.get(

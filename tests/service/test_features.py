@@ -36,7 +36,7 @@ def series_of(chain: Panel) -> list[tuple[str, str]]:
 
 
 def observed(rows: FeatureRows, series: list[tuple[str, str]]) -> tuple[Observation, list[str]]:
-    blobs = rows.rows(series, DAY)
+    blobs = rows.rows(series, DAY).blobs
     return Seen(blobs, ObservationSpec(1), None).whole, [source_of(blob) for blob in blobs]
 
 
@@ -159,7 +159,7 @@ def test_a_crowd_that_asks_for_the_same_rows_builds_them_once(
     monkeypatch.setattr(store, "frames", counted)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: rows.rows(series_of(chain)[:2], DAY), range(8)))
-    assert all(one == found[0] for one in found)
+    assert all(one.blobs == found[0].blobs for one in found)
     assert len(built) == 1
 
 
