@@ -28,6 +28,7 @@ from service.schemas import (
 from service.settings import Settings
 from service.shadow import Remembered
 from service.store import Dataset, Series, Store
+from service.telemetry import Laps
 from service.terms import Terms, TermsByPlace
 from service.view import View
 from simulator.observation import ObservationSpec, with_state
@@ -65,9 +66,10 @@ class Recommender:
     def __init__(
         self, settings: Settings, store: Store, view: View, terms: TermsByPlace, features: FeatureRows,
         memory: Memory, holds: Holds, policy: Callable[[], Policy], watch: Callable[[Remembered], None],
+        laps: Callable[[], Laps],
     ) -> None:  # fmt: skip
         self._settings, self._store, self._view, self._terms, self._features = settings, store, view, terms, features
-        self._memory, self._holds, self.policy, self._watch = memory, holds, policy, watch
+        self._memory, self._holds, self.policy, self._watch, self._laps = memory, holds, policy, watch, laps
 
     def answer(
         self, requested: Sequence[RecommendationItem], as_of: date | None, how: How = PLAIN
@@ -82,6 +84,7 @@ class Recommender:
         Raises:
             ProblemError: when nothing can be answered at all.
         """
+        laps = self._laps()
         policy = self.policy()
         day = self.as_of(as_of)
         keys = [(item.item_id, item.location_id) for item in requested]
@@ -102,6 +105,7 @@ class Recommender:
             results.append(problem)
             if problem is None:
                 good.append(n)
+        laps.mark("known")
         if good:
             chosen = terms.take([row for row in (index[n] for n in good) if row is not None])
             held = [s for s in (stock[n] for n in good) if isinstance(s, Stock)]
@@ -185,6 +189,7 @@ class Recommender:
             asked = self.ask(policy, terms.series, terms.rules, stock, day)
         except RowsUnread as unread:
             return self._decide_the_rest(policy, terms, stock, day, how, set(unread.missing))
+        laps = self._laps()
         overrides = [
             matching_override(self._view.overrides(*series, category), span)
             for series, category, span in zip(terms.series, terms.category, terms.spans, strict=True)
@@ -196,14 +201,17 @@ class Recommender:
             if source != "none":
                 lines = None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]]
                 answers[n] = _recommendation(asked, n, decisions, terms, lines)
+        laps.mark("orders")
         held: dict[int, Problem] = {}
         if how.recording is not None:
             held = self._holds.held(asked, terms, answers, how.recording.caller)
+            laps.mark("breaker")
             answers = {n: answer for n, answer in answers.items() if n not in held}
             numbers = self._memory.record(how.recording, asked, terms.series, overrides, terms.spans, answers)
             for n, answer in answers.items():
                 answer.decision_id = numbers[n]
-            self._watch(Remembered(asked, overrides, terms.spans, answers))
+            self._watch(Remembered(asked, overrides, terms.spans, answers, terms.series))
+            laps.mark("remember")
         return [answers.get(n) or held.get(n) or _no_demand(key) for n, key in enumerate(terms.series)]
 
     def _decide_the_rest(
@@ -222,9 +230,13 @@ class Recommender:
 
     def ask(self, policy: Policy, series: list[Series], rules: OrderRules, stock: list[Stock], day: date) -> Asked:
         """What the policy says of some known series, before overrides and rules."""
+        laps = self._laps()
         observation, sources = self._features.observe(series, day)
         observation = with_state(observation, policy.spec, state_of(stock, day, policy.spec))
-        return Asked(policy, day, observation, policy.answer(observation), sources, stock, rules)
+        laps.mark("features")
+        answer = policy.answer(observation)
+        laps.mark("network")
+        return Asked(policy, day, observation, answer, sources, stock, rules)
 
 
 def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
