@@ -100,7 +100,7 @@ class Drift:
             self._count_of(same[0].policy, same)
 
     def _count_of(self, policy: Policy, waiting: list[Waiting]) -> None:
-        ages = np.concatenate([_ages(one.observation["units_sold"][one.answered]) for one in waiting])
+        ages = np.concatenate([_ages(_rows(one.observation["units_sold"], one.answered)) for one in waiting])
         self._telemetry.feature_age.add(ages[np.isfinite(ages)] * policy.period_days)
         self._telemetry.inventory_days.add(np.concatenate([one.days for one in waiting]))
         if policy.histograms is None:
@@ -108,8 +108,10 @@ class Drift:
         if policy.version != self._version:
             self._version, self._counts = policy.version, {}
         today = self._today()
-        seen = {name: np.concatenate([one.observation[name][one.due] for one in waiting]) for name in NEEDED}
-        said = {name: np.concatenate([getattr(one.answer, name)[one.due] for one in waiting]) for name in _ANSWERED}
+        seen = {name: np.concatenate([_rows(one.observation[name], one.due) for one in waiting]) for name in NEEDED}
+        said = {
+            name: np.concatenate([_rows(getattr(one.answer, name), one.due) for one in waiting]) for name in _ANSWERED
+        }
         values = watched_values(seen, policy.spec, **said)
         before = self._counts.setdefault(today, _nothing(policy.histograms))
         for name, edges in policy.histograms.edges.items():
@@ -120,6 +122,10 @@ class Drift:
 
 def _nothing(frozen: Histograms) -> dict[str, I64]:
     return {name: np.zeros(len(counts), dtype=np.int64) for name, counts in frozen.counts.items()}
+
+
+def _rows(column: np.ndarray, places: I64) -> np.ndarray:
+    return column if len(places) == len(column) else column[places]
 
 
 def _ages(units_sold: np.ndarray) -> F64:

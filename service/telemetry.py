@@ -27,6 +27,7 @@ BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.11, 0.2, 0.5, 1, 2, 5, 10, 20)
 STAGE_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 PROPAGATION_BUCKETS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60)
 AGE_BUCKETS = (0, 1, 2, 3, 7, 14, 28)
+OUTCOMES = ("ordered", "changed", "rejected")
 STAGES = ("known", "features", "network", "orders", "breaker", "remember", "json")
 
 
@@ -94,6 +95,8 @@ class Telemetry:
             "orpr_input_sources", "Where inputs of answers came from.", ["input", "source"], registry=r
         )
         self.outcomes = Counter("orpr_outcomes", "Outcomes told of decisions.", ["outcome"], registry=r)
+        for outcome in OUTCOMES:  # from 0 on, so that Prometheus sees the first one rise
+            self.outcomes.labels(outcome)
         self.overrides = Counter("orpr_overrides_written", "Overrides stored.", registry=r)
         self.propagation = Histogram(
             "orpr_override_propagation_seconds", "From the commit of an override until this process knows it.",

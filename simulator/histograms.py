@@ -70,7 +70,7 @@ def watched_values(
         forecast: (B, H, Q) units a period, the same.
     """
     recent, period = max(RECENT_DAYS // spec.period_days, 1), spec.period_days
-    sold = observation["units_sold"].astype(np.float64)
+    sold = observation["units_sold"]
     lately, weeks = _mean(sold[:, -recent:]) / period, sold[:, -spec.recent :]
     lost, review = observation["lost_sale_cost"].astype(np.float64), observation["review_period_days"]
     rate = daily_rate.astype(np.float64)
@@ -78,7 +78,7 @@ def watched_values(
     return {
         "daily_sales": lately,
         "sales_change": _ratio(lately, _mean(sold) / period),
-        "zero_share": _mean(np.where(np.isnan(weeks), np.nan, weeks <= 0)),
+        "zero_share": _ratio((weeks <= 0).sum(axis=1), (~np.isnan(weeks)).sum(axis=1)),
         "in_stock_share": _mean(observation["in_stock"][:, -recent:]),
         "promotion_share": _mean(observation["promotion"][:, spec.history :]),
         "critical_ratio": _ratio(lost, lost + observation["holding_cost_per_day"] * review),
@@ -90,15 +90,15 @@ def watched_values(
     }
 
 
-def _mean(values: F32 | F64) -> F64:
+def _mean(values: F32) -> F64:
     """(B,) of the known ones of each row."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=1)
-    total = np.where(known, values, 0.0).sum(axis=1, dtype=np.float64)
+    unknown = np.isnan(values)
+    count = values.shape[1] - unknown.sum(axis=1)
+    total = np.where(unknown, np.float32(0), values).sum(axis=1, dtype=np.float64)
     return np.asarray(np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0))
 
 
-def _ratio(above: F64, below: F64) -> F64:
+def _ratio(above: F64 | I64, below: F64 | I64) -> F64:
     return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0))
 
 
