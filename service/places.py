@@ -18,15 +18,17 @@ def places_of(connection: sa.Connection) -> frozenset[str]:
 def feeds_before(connection: sa.Connection) -> list[Change]:
     """The loading of the dataset and the feeds since, newest first, as far back as the log of changes reaches and is not
     too long to read."""
-    feeds = changes.c.kind.in_((HISTORY, INVENTORY, ORDERS))
     found: list[Change] = []
     loaded_at = connection.scalar(sa.select(datasets.c.loaded_at))
     if loaded_at is not None:
         found.append(Change(0, DATASET, None, loaded_at))
-    text = 0
-    for row in connection.execute(sa.select(changes).where(feeds).order_by(changes.c.number.desc())):
-        text += len(row.named or "")
+    feeds, number = changes.c.kind.in_((HISTORY, INVENTORY, ORDERS)), changes.c.number
+    sizes = sa.select(number, sa.func.coalesce(sa.func.length(changes.c.named), 0)).where(feeds)
+    text, oldest = 0, 0
+    for one, size in connection.execute(sizes.order_by(number.desc())):
+        text += size
         if text > MOST_TEXT:
+            oldest = one + 1
             break
-        found.append(Change(row.number, row.kind, keys_told(row.named), row.at))
-    return found
+    rows = connection.execute(sa.select(changes).where(feeds, number >= oldest).order_by(number.desc()))
+    return found + [Change(row.number, row.kind, keys_told(row.named), row.at) for row in rows]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from orpr.cli import app
 from orpr.learning import Learned, run_training
 from orpr.provenance import folder_hash
 from service.policy import Policy
@@ -85,6 +87,21 @@ def test_what_it_learned_from_is_frozen_in_histograms_that_a_command_makes_again
         freeze(again, panels, hashes | {"other": "0"})
     with pytest.raises(ValueError, match="file by file"):
         freeze(again, panels[:1], hashes)
+
+
+def test_the_command_needs_every_dataset_of_the_bundle(
+    learned: Path, small_dataset: Path, other: Path, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(learned, tmp_path / learned.name))
+    (bundle / "histograms.json").write_text("{}")
+    words = ["histograms", str(bundle), "--data", str(small_dataset)]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, ValueError)
+    assert (bundle / "histograms.json").read_text() == "{}"
+    done = CliRunner().invoke(app, [*words, "--data", str(other)])
+    assert done.exit_code == 0, done.output
+    assert "6000 decisions" in done.output
+    assert Policy(bundle).histograms is not None
 
 
 def test_histograms_do_not_read_behind_the_cut_off(learned: Path, small_dataset: Path) -> None:

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.changes import DATASET, INVENTORY, Change
+from service.places import feeds_before
 from service.punctuality import Punctuality, last_cut_off
 from service.settings import Settings
 from service.tables import changes, datasets, decisions
@@ -136,6 +137,21 @@ async def test_feeds_grow_old_by_location_in_every_process(
         found = await from_outside(again)
     assert found.of(AGE, location=place, feed="history") < 3600
     assert found.of(AGE, location=chain.items.location_id[1], feed="history") > 86400
+
+
+async def test_of_a_long_log_the_newest_feeds_are_read(
+    app: FastAPI, client: httpx.AsyncClient, chain: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = list(zip(chain.items.item_id, chain.items.location_id, strict=True))
+    for item, place in keys[:3]:
+        row = {"item_id": item, "location_id": place, "date": DAY, "on_hand": 3}
+        (await client.put("/v1/inventory", json=[row])).raise_for_status()
+    monkeypatch.setattr("service.places.MOST_TEXT", 2 * len('[["B101", "S17"]]'))
+    with app.state.store.database.reading() as connection:
+        found = feeds_before(connection)
+    assert [(one.kind, one.keys) for one in found] == [
+        (DATASET, None), (INVENTORY, frozenset({keys[2]})), (INVENTORY, frozenset({keys[1]})),
+    ]  # fmt: skip
 
 
 async def test_of_many_locations_those_furthest_behind_have_series_of_their_own(
