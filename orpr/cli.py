@@ -236,6 +236,26 @@ def export(
 
 
 @app.command()
+def histograms(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    data: Annotated[list[Path], typer.Option(help="A dataset it was trained on; repeat for all of them.")],
+) -> None:
+    """Freeze histograms of what a policy learned from into its bundle; a service measures drift against them.
+
+    `orpr train` and `orpr export` do so by themselves; this is for bundles that were made before. Nothing behind a
+    dataset's cut-off is read, and the policy stays as it is.
+    """
+    from orpr.provenance import folder_hash
+    from simulator.canonical import read_panel
+    from training.histograms import freeze
+
+    panels = {folder: read_panel(folder) for folder in data}
+    hashes = {panel.name: folder_hash(folder) for folder, panel in panels.items()}
+    decisions = freeze(bundle, list(panels.values()), hashes)
+    typer.echo(f"{bundle}: histograms of {decisions} decisions before {', '.join(hashes)} were cut off")
+
+
+@app.command()
 def backtest(
     data: Data = SAMPLE,
     policy: Annotated[

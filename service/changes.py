@@ -29,6 +29,7 @@ class Change(NamedTuple):
     number: int
     kind: str
     keys: frozenset[Any] | None  # (item, location), location or number, by kind; None: all
+    at: datetime  # just before it was committed
 
 
 def note_change(connection: sa.Connection, kind: str, keys: Iterable[Any] | None = None) -> None:
@@ -68,14 +69,15 @@ def last_number(connection: sa.Connection) -> int:
 
 def changes_since(connection: sa.Connection, number: int) -> list[Change] | None:
     """What was changed after a number, oldest first; None where the log no longer reaches back to it."""
-    query = sa.select(changes.c.number, changes.c.kind, changes.c.named).where(changes.c.number >= number)
+    query = sa.select(changes).where(changes.c.number >= number)
     rows = connection.execute(query.order_by(changes.c.number)).all()
     if number and (not rows or rows[0].number != number):
         return None
-    return [Change(row.number, row.kind, _keys(row.named)) for row in rows if row.number > number]
+    return [Change(row.number, row.kind, keys_told(row.named), row.at) for row in rows if row.number > number]
 
 
-def _keys(listed: str | None) -> frozenset[Any] | None:
+def keys_told(listed: str | None) -> frozenset[Any] | None:
+    """The keys of a change as they are stored; None: all."""
     if listed is None:
         return None
     return frozenset(tuple(key) if isinstance(key, list) else key for key in json.loads(listed))

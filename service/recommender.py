@@ -29,6 +29,7 @@ from service.schemas import (
 from service.settings import Settings
 from service.shadow import Remembered
 from service.store import Series, Store
+from service.telemetry import Laps
 from service.terms import Terms, TermsByPlace
 from service.view import View
 from simulator.observation import ObservationSpec
@@ -68,9 +69,10 @@ class Recommender:
     def __init__(
         self, settings: Settings, store: Store, view: View, terms: TermsByPlace, features: FeatureRows,
         memory: Memory, holds: Holds, policy: Callable[[], Policy], watch: Callable[[Remembered], None],
+        laps: Callable[[], Laps],
     ) -> None:  # fmt: skip
         self._settings, self._store, self._view, self._terms, self._features = settings, store, view, terms, features
-        self._memory, self._holds, self.policy, self._watch = memory, holds, policy, watch
+        self._memory, self._holds, self.policy, self._watch, self._laps = memory, holds, policy, watch, laps
         self._alias = CHAMPION if settings.policy == CHAMPION else None
 
     def answer(
@@ -86,6 +88,7 @@ class Recommender:
         Raises:
             ProblemError: when nothing can be answered at all.
         """
+        laps = self._laps()
         policy = self.policy()
         day = self.as_of(as_of)
         keys = [(item.item_id, item.location_id) for item in requested]
@@ -108,6 +111,7 @@ class Recommender:
             items.append(_item_answer(key, problem=problem))
             if problem is None:
                 good.append(n)
+        laps.mark("known")
         if good:
             chosen = terms.take([row for row in (index[n] for n in good) if row is not None])
             held = [s for s in (stock[n] for n in good) if isinstance(s, Stock)]
@@ -194,6 +198,7 @@ class Recommender:
             asked = self.ask(policy, terms.series, terms.rules, stock, day)
         except RowsUnread as unread:
             return self._decide_the_rest(policy, terms, stock, day, how, set(unread.missing))
+        laps = self._laps()
         overrides = [
             matching_override(self._view.overrides(*series, category), span)
             for series, category, span in zip(terms.series, terms.category, terms.spans, strict=True)
@@ -201,14 +206,17 @@ class Recommender:
         decisions = asked.order(overrides, terms.spans)
         others = asked.counterfactuals() if how.counterfactuals else None
         answers = recommendations(asked, decisions, terms, others)
+        laps.mark("orders")
         held: dict[int, Problem] = {}
         if how.recording is not None:
             held = self._holds.held(asked, terms, answers, how.recording.caller)
+            laps.mark("breaker")
             answers = {n: answer for n, answer in answers.items() if n not in held}
             numbers = self._memory.record(how.recording, asked, terms.series, overrides, terms.spans, answers)
             for n, answer in answers.items():
                 answer.decision_id = numbers[n]
-            self._watch(Remembered(asked, overrides, terms.spans, answers))
+            self._watch(Remembered(asked, overrides, terms.spans, answers, terms.series))
+            laps.mark("remember")
         return [
             _item_answer(key, answers[n], age_s=asked.ages_s[n])
             if n in answers
@@ -234,10 +242,14 @@ class Recommender:
 
     def ask(self, policy: Policy, series: list[Series], rules: OrderRules, stock: list[Stock], day: date) -> Asked:
         """What the policy says of some known series, before overrides and rules."""
+        laps = self._laps()
         blobs, ages = self._features.rows(series, day)
         held = less_sales(stock, Seen(blobs, policy.spec, None), policy.period_days)
         seen = Seen(blobs, policy.spec, state_of(held, day, policy.spec))
-        return Asked(policy, day, seen, policy.answer_to(seen), list(map(source_of, blobs)), held, rules, ages)
+        laps.mark("features")
+        answer = policy.answer_to(seen)
+        laps.mark("network")
+        return Asked(policy, day, seen, answer, list(map(source_of, blobs)), held, rules, ages)
 
 
 def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:

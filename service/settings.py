@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -111,6 +112,13 @@ class Settings(BaseSettings):
         None, ge=0, description="Overrides whose orders change by more than this wait for a second person's approval; "
         "in the dataset's currency, empty: none has to.",
     )  # fmt: skip
+
+    cut_off: time | None = Field(
+        None, description="By when each location has to be answered every day, as 03:30 (UTC) or 03:30+01:00."
+    )
+    metric_locations: int = Field(
+        300, ge=0, description="Locations that have time series of their own: those that are furthest behind."
+    )
 
     def prepare(self) -> None:
         """Make the folder and the file of a SQLite database, for its owner only; a file that others may read is closed to

@@ -35,13 +35,14 @@ class Spool:
         """The file is made when the first row comes."""
         self._path = path
         self._lock = threading.Lock()
-        self.waiting = 0
+        self.waiting = self.refused = 0
 
     def look(self) -> int:
         """How many rows wait; another process on this machine may have left some."""
         if self._path.exists():
             with self._lock, self._open() as file:
                 self.waiting = self._count(file)
+                self.refused = int(file.execute("SELECT count(*) FROM refused").fetchone()[0])
         return self.waiting
 
     def has(self, decision_id: str) -> bool:

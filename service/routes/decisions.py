@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from service.auth import Caller, ErpWrite
 from service.decision_schemas import DecisionPage, OutcomeRequest, Status, StoredDecision
 from service.decisions import Decisions
-from service.idempotency import Act, Answered
+from service.idempotency import REPLAYED, Act, Answered
 from service.problems import problem_responses
 
 router = APIRouter(prefix="/v1", tags=["decisions"])
@@ -63,4 +63,7 @@ def tell_outcome(decision_id: Id, body: OutcomeRequest, request: Request, write:
         store = decisions.settling(decision_id, body, write.caller)
         return lambda connection: Answered(200, store(connection).model_dump(mode="json"))
 
-    return write.once(request.app.state.store.database, prepare)
+    told = write.once(request.app.state.store.database, prepare)
+    if REPLAYED not in told.headers:
+        request.app.state.telemetry.outcomes.labels(body.status).inc()
+    return told

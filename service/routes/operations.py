@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 router = APIRouter(tags=["operations"])
 
@@ -38,8 +38,4 @@ def readyz(request: Request) -> JSONResponse:
 @router.get("/metrics")
 def metrics(request: Request) -> Response:
     """Prometheus exposition."""
-    state = request.app.state
-    state.telemetry.cache_hits.set(state.features.hits)
-    state.telemetry.cache_misses.set(state.features.misses)
-    state.telemetry.cache_errors.set(getattr(state.features_cache, "errors", 0))
-    return Response(generate_latest(state.telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(request.app.state.gauges.exposition(), media_type=CONTENT_TYPE_LATEST)

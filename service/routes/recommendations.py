@@ -36,7 +36,7 @@ def recommend(body: RecommendationRequest, request: Request, caller: Caller) -> 
         check_scope(caller, ERP)
     recording = Recording(caller.name, body.client_ref) if body.record else None
     how = How(recording, body.counterfactuals, body.inventory_as_of, body.uom)
-    return _json(_answer(request, body.items, body.as_of, how))
+    return _json(request, _answer(request, body.items, body.as_of, how))
 
 
 @router.get(
@@ -57,20 +57,24 @@ def recommend_one(
     problem = response.items[0].problem
     if problem is not None:
         raise ProblemError(problem.status, problem.type, problem.title, problem.detail)
-    return _json(response)
+    return _json(request, response)
 
 
-def _json(response: RecommendationResponse) -> Response:
+def _json(request: Request, response: RecommendationResponse) -> Response:
     """As it is: FastAPI would check every field of up to 5,000 answers a second time."""
-    return Response(response.model_dump_json(), media_type="application/json")
+    telemetry: Telemetry = request.app.state.telemetry
+    laps = telemetry.laps()
+    written = response.model_dump_json()
+    laps.mark("json")
+    return Response(written, media_type="application/json")
 
 
 def _answer(
     request: Request, items: list[RecommendationItem], as_of: date | None, how: How = PLAIN
 ) -> RecommendationResponse:
-    recommender: Recommender = request.app.state.recommender
-    telemetry: Telemetry = request.app.state.telemetry
+    state = request.app.state
+    recommender: Recommender = state.recommender
+    telemetry: Telemetry = state.telemetry
     response = recommender.answer(items, as_of, how)
-    for answer in response.items:
-        telemetry.decisions.labels("decided" if answer.problem is None else answer.problem.type).inc()
+    telemetry.count_answers(response.items, store_down=state.store.database.down)
     return response
