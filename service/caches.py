@@ -112,5 +112,17 @@ class RedisCache:
         self.rest_until = time.monotonic() + BREAK_S
         LOG.warning("redis does not answer (%s); serving without it for %s s", error, BREAK_S)
 
+    @property
+    def resting(self) -> bool:
+        """Whether Redis did not answer a moment ago and is left alone."""
+        return time.monotonic() < self.rest_until
+
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """Connections in use, idle, and at most."""
+        pool = self._client.connection_pool
+        idle, used = (count for count, _ in pool.get_connection_count())
+        return used, idle, pool.max_connections
+
     def close(self) -> None:
         self._client.close()
