@@ -80,9 +80,9 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
         refuse_without_keys(app.state.keys, host)
     _decide(app.state, settings)
     _admit(app.state, settings)
-    app.include_router(operations.router)
+    app.include_router(operations.router, responses=problem_responses(400, 500))
     for module in (recommendations, what_if, decisions, feeds, overrides, holds, policies):
-        app.include_router(module.router, responses=problem_responses(400, 403, 429, 500, 503))
+        app.include_router(module.router, responses=problem_responses(400, 401, 403, 429, 500, 503))
     if settings.planner:
         app.include_router(pages.router)
         mount_planner(app)
