@@ -9,7 +9,12 @@ from pydantic import Field
 
 Item = Annotated[str, Field(description="The SKU.", examples=["B101"])]
 Place = Annotated[str, Field(description="The DC or store.", examples=["S17"])]
-AsOf = Annotated[date, Field(description="The day at whose end orders are placed.", examples=["2019-04-30"])]
+AsOf = Annotated[
+    date,
+    Field(
+        description="The day at whose end orders are placed; of a longer period its first day.", examples=["2019-04-30"]
+    ),
+]
 Day = Annotated[date, Field(description="The day; of a longer period its first.", examples=["2019-05-03"])]
 ReceiptDate = Annotated[date, Field(description="Sold from the start of this day.", examples=["2019-05-03"])]
 Moment = Annotated[datetime, Field(description="When, UTC.", examples=["2019-04-30T21:04:11Z"])]
