@@ -116,7 +116,7 @@ def _decide(state: State, settings: Settings) -> None:
     state.promotions = Promotions(store, held, aliases, pinned=pinned)
     state.shadow = Shadow(store.database, state.telemetry, held.shadow)
     state.memory = Memory(store, view, state.spool, settings.decision_expiry_days)
-    state.holds = Holds(store, view, settings)
+    state.holds = Holds(store, view, state.terms, settings)
     state.recommender = Recommender(
         settings, store, view, state.terms, state.features, state.memory, state.holds, held.current, state.shadow.watch
     )
