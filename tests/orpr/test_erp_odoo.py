@@ -18,6 +18,7 @@ from orpr.client import Client, ServiceProblem
 from orpr.erp.odoo import Odoo, odoo_at
 from orpr.erp.records import ErpError
 from orpr.erp.sync import Assumed, Synced, synchronise
+from service.schemas import RecommendationResponse
 from tests.odoo_site import OdooSite
 from tests.serving import Service, running_service
 
@@ -135,6 +136,25 @@ def test_what_is_advised_stands_in_odoo_as_rfqs_and_is_told_as_ordered(chain: Ch
             days=2
         )  # the vendor's two days, not the dataset's three
     assert not told
+
+
+def test_a_run_that_another_overtakes_writes_none_of_its_orders_again(
+    chain: Chain, service: Service, client: Client, day: date
+) -> None:
+    """The other reads, asks and writes all of its drafts between this one's answers and its first draft."""
+
+    class Overtaken(Client):
+        def recommend(self, *asked: Any, **how: Any) -> RecommendationResponse:
+            answers = super().recommend(*asked, **how)
+            others.append(sync(chain, client, day))
+            return answers
+
+    others: list[Synced] = []
+    with Overtaken(service.url, service.key, waits_s=()) as slower:
+        done = sync(chain, slower, day)
+    assert (others[0].orders, done.orders, done.withheld) == (3, 0, 0)
+    assert len(chain.lines) == 3
+    assert [status for status, _ in decisions_of(client, day).values()] == ["ordered"] * 3
 
 
 def test_a_second_run_on_the_same_day_writes_nothing_twice(chain: Chain, client: Client, day: date) -> None:
