@@ -39,17 +39,6 @@ def service(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield running
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    with Client(service.url, service.key, waits_s=()) as made:
-        yield made
-
-
 @pytest.fixture
 def rows(client: Client) -> list[ItemRow]:
     return list(client.items())

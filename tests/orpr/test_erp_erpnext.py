@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,33 +17,10 @@ from orpr.erp.records import ErpError
 from orpr.erp.sync import Assumed, Synced, synchronise
 from service.schemas import RecommendationResponse
 from tests.erpnext_site import FrappeSite
-from tests.serving import Service, running_service
+from tests.serving import Service
 
 KEY, SECRET = "0123456789abcde", "fedcba987654321"
 SERIES = [("B101", "S17"), ("B101", "S47"), ("B109", "S71")]  # those that may order every day
-DAYS = (date(2019, 5, 1) + timedelta(days=n) for n in count())  # each test has a day of its own
-
-
-@pytest.fixture(scope="module")
-def service(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service"), small_dataset) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    with Client(service.url, service.key, waits_s=()) as made:
-        yield made
-
-
-@pytest.fixture
-def day() -> date:
-    return next(DAYS)
 
 
 def stocked(site: FrappeSite, day: date) -> FrappeSite:

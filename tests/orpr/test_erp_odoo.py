@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from itertools import count
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,33 +18,10 @@ from orpr.erp.records import ErpError
 from orpr.erp.sync import Assumed, Synced, synchronise
 from service.schemas import RecommendationResponse
 from tests.odoo_site import OdooSite
-from tests.serving import Service, running_service
+from tests.serving import Service
 
 KEY, DATABASE = "0123456789abcdef", "chain"
 SERIES = [("B101", "S17"), ("B101", "S47"), ("B109", "S71")]  # those that may order every day
-DAYS = (date(2019, 5, 1) + timedelta(days=n) for n in count())  # each test has a day of its own
-
-
-@pytest.fixture(scope="module")
-def service(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service"), small_dataset) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    with Client(service.url, service.key, waits_s=()) as made:
-        yield made
-
-
-@pytest.fixture
-def day() -> date:
-    return next(DAYS)
 
 
 class Chain:
@@ -199,12 +174,14 @@ def test_what_buyers_change_or_cancel_is_told_and_not_proposed_again_that_day(
     assert all(order["picking_type_id"] != chain.orders[0]["picking_type_id"] for order in alive)
 
 
-def test_a_confirmed_order_counts_as_open_and_not_besides(chain: Chain, client: Client, day: date) -> None:
+def test_a_confirmed_order_counts_as_open_and_not_besides(
+    chain: Chain, client: Client, day: date, days: Iterator[date]
+) -> None:
     sync(chain, client, day)
     for order in chain.orders:
         order |= {"state": "purchase", "receipt_status": "pending"}
     units = chain.lines[0]["product_uom_qty"]
-    tomorrow = next(DAYS)
+    tomorrow = next(days)
     sync(chain, client, tomorrow)
     item, place = SERIES[0]
     coming = list(client.open_orders(item_id=item, location_id=place))
