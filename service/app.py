@@ -88,9 +88,9 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     _decide(app.state, settings)
     _admit(app.state, settings)
     app.state.gauges = Gauges(app.state)
-    app.include_router(operations.router)
+    app.include_router(operations.router, responses=problem_responses(400, 500))
     for module in (recommendations, what_if, decisions, feeds, overrides, holds, policies):
-        app.include_router(module.router, responses=problem_responses(400, 403, 429, 500, 503))
+        app.include_router(module.router, responses=problem_responses(400, 401, 403, 429, 500, 503))
     if settings.planner:
         app.include_router(pages.router)
         mount_planner(app)
@@ -126,7 +126,7 @@ def _decide(state: State, settings: Settings) -> None:
     state.promotions = Promotions(store, held, aliases, pinned=pinned)
     state.shadow = Shadow(store.database, state.telemetry, held.shadow)
     state.memory = Memory(store, view, state.spool, settings.decision_expiry_days)
-    state.holds = Holds(store, view, settings)
+    state.holds = Holds(store, view, state.terms, settings)
     state.drift = Drift(state.telemetry)
     watching = (state.shadow, state.punctuality, state.drift)
 

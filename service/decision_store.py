@@ -146,8 +146,8 @@ def decisions_page(
     for column, value in matching.items():
         query = query.where(decisions.c[column] == value)
     if after is not None:
-        moment, last = decisions.c.created_at, after[0]
-        query = query.where(sa.or_(moment > last, sa.and_(moment == last, decisions.c.id > after[1])))
+        place = sa.tuple_(decisions.c.created_at, decisions.c.id)
+        query = query.where(place > sa.tuple_(*map(sa.literal, after, [column.type for column in place.clauses])))
     query = query.order_by(decisions.c.created_at, decisions.c.id).limit(limit)
     return [dict(row) for row in connection.execute(query).mappings()]
 

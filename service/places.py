@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from service.changes import DATASET, HISTORY, INVENTORY, ORDERS, Change, keys_told
+from service.changes import DATASET, HISTORY, INVENTORY, ORDERS, Change, Mark, keys_told
 from service.tables import changes, datasets, items
 
 MOST_TEXT = 4_000_000  # characters of keys that are read back
@@ -21,7 +21,7 @@ def feeds_before(connection: sa.Connection) -> list[Change]:
     found: list[Change] = []
     loaded_at = connection.scalar(sa.select(datasets.c.loaded_at))
     if loaded_at is not None:
-        found.append(Change(0, DATASET, None, loaded_at))
+        found.append(Change(Mark(0, loaded_at), DATASET, None))
     feeds, number = changes.c.kind.in_((HISTORY, INVENTORY, ORDERS)), changes.c.number
     sizes = sa.select(number, sa.func.coalesce(sa.func.length(changes.c.named), 0)).where(feeds)
     text, oldest = 0, 0
@@ -31,4 +31,4 @@ def feeds_before(connection: sa.Connection) -> list[Change]:
             oldest = one + 1
             break
     rows = connection.execute(sa.select(changes).where(feeds, number >= oldest).order_by(number.desc()))
-    return found + [Change(row.number, row.kind, keys_told(row.named), row.at) for row in rows]
+    return found + [Change(Mark(row.number, row.at), row.kind, keys_told(row.named)) for row in rows]

@@ -23,9 +23,11 @@ MOST_ERRORS = 100
 class RowError(BaseModel):
     """What is wrong with one row or field of a request."""
 
-    row: int | None = Field(None, description="Its place in the request's list, from 0.", examples=[3])
-    field: str = Field(examples=["value"])
-    detail: str
+    row: int | None = Field(None, description="Number of its place in the request's list, from 0.", examples=[3])
+    field: str = Field(description="Its name in the request.", examples=["value"])
+    detail: str = Field(
+        description="What is wrong, and what was received.", examples=["must be a number of at least 0, got -3"]
+    )
 
 
 class Problem(BaseModel):
@@ -33,8 +35,11 @@ class Problem(BaseModel):
 
     type: str = Field(description="Stable name of the kind of problem.", examples=["stock-missing"])
     title: str = Field(description="The kind in words.", examples=["No stock is known"])
-    status: int = Field(description="HTTP status.", examples=[422])
-    detail: str = Field(description="This case: the field, its value, what would be right.")
+    status: int = Field(description="Number of the HTTP status.", examples=[422])
+    detail: str = Field(
+        description="This case: the field, its value, what would be right.",
+        examples=["on_hand: no stock of 2019-04-30 is stored; send it in the request"],
+    )
     errors: list[RowError] | None = Field(None, description="Every part that is wrong, at most 100.")
 
 
@@ -131,7 +136,5 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries of the errors a route may answer with."""
-    return {
-        status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {}}}
-        for status in statuses
-    }
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}

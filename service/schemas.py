@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.fields import AsOf, Item, Place, PolicyVersion
 from service.problems import Problem
 
 PRINTED = r"^[^\x00-\x1f\x7f]*$"  # no control characters, which databases refuse and logs should not hold
@@ -45,7 +46,7 @@ class RecommendationRequest(Body):
         None, description="The day at whose end the orders are placed; the last recorded day where absent.",
         examples=["2019-04-30"],
     )  # fmt: skip
-    items: list[RecommendationItem] = Field(min_length=1, max_length=5000)
+    items: list[RecommendationItem] = Field(min_length=1, max_length=5000, description="Each series once.")
     inventory_as_of: datetime | None = Field(
         None, description="When the stock in this request was counted, by the location's clock, on as_of or in its period: what is "
         "expected to sell in what is left of it is deducted. At the end of as_of where absent.",
@@ -58,9 +59,12 @@ class RecommendationRequest(Body):
     record: bool = Field(
         default=True,
         description="Whether the answers are remembered as decisions, and count as on order until an outcome is told.",
+        examples=[True],
     )
     counterfactuals: bool = Field(
-        default=False, description="Whether to say what another lead time or no promotion would change; takes longer."
+        default=False,
+        description="Whether to say what another lead time or no promotion would change; takes longer.",
+        examples=[False],
     )
     client_ref: str = Field(
         "", max_length=200, pattern=PRINTED, description="Your own name of this run.", examples=["night-2019-04-30"]
@@ -70,25 +74,25 @@ class RecommendationRequest(Body):
 class AppliedOverride(BaseModel):
     """The planner's decision that counted."""
 
-    id: int
-    mode: str = Field(examples=["at_least"])
+    id: int = Field(description="Number of the override.", examples=[17])
+    mode: str = Field(description="set, at_least, add_units or uplift.", examples=["at_least"])
     value: float = Field(description="Days for set and at_least, units for add_units, % for uplift.", examples=[6])
     units: float = Field(description="Units that add_units or uplift put on the target.", examples=[0])
-    reason: str
-    author: str
+    reason: str = Field(description="As its author gave it.", examples=["May Day promotion"])
+    author: str = Field(description="Whose decision it is.", examples=["planner@example.com"])
 
 
 class ReceiptLine(BaseModel):
     """One step from days to order."""
 
-    what: str = Field(examples=["4.75 days at 212.4 units"])
-    units: float = Field(examples=[1008.9])
+    what: str = Field(description="The step in words.", examples=["4.75 days at 212.4 units"])
+    units: float = Field(description="What it adds, units.", examples=[1008.9])
 
 
 class CounterfactualLine(BaseModel):
     """What another circumstance would change of the policy's target."""
 
-    change: str = Field(examples=["2 days more lead time"])
+    change: str = Field(description="The other circumstance.", examples=["2 days more lead time"])
     target_units: float = Field(description="Change of the target, units.", examples=[25])
 
 
@@ -114,15 +118,21 @@ class Recommendation(BaseModel):
     inventory_days_p90: float = Field(description="90 % point of the policy's distribution, days.", examples=[5.5])
     daily_rate: float = Field(description="What a day stands for, units.", examples=[212.4])
     rate_source: str = Field(description="Where the rate comes from.", examples=["history"])
-    target_stock: float = Field(description="inventory_days x daily_rate plus added units.", examples=[1008.9])
+    target_stock: float = Field(
+        description="inventory_days x daily_rate plus what an override adds, units.", examples=[1008.9]
+    )
     on_hand: float = Field(description="Units in stock that the answer rests on.", examples=[640])
     on_order: float = Field(description="Units on order that the answer rests on.", examples=[120])
-    stock_source: Literal["request", "store", "store (drawn)"] = Field(description="Where on_hand comes from.")
+    stock_source: Literal["request", "store", "store (drawn)"] = Field(
+        description="Where on_hand comes from.", examples=["store"]
+    )
     sold_since_count: float = Field(
         description="Units that were counted but are expected to sell before the order is placed; not in on_hand.",
         examples=[80],
     )
-    open_orders_source: Literal["request", "store"] = Field(description="Where on_order comes from.")
+    open_orders_source: Literal["request", "store"] = Field(
+        description="Where on_order comes from.", examples=["store"]
+    )
     lead_time_days: int = Field(description="From order_date to expected_receipt_date, days.", examples=[2])
     review_period_days: int = Field(description="Selling days that the order is responsible for.", examples=[1])
     order_rules: UsedRules = Field(description="The stored item's rules that the order obeys.")
@@ -135,11 +145,13 @@ class Recommendation(BaseModel):
         description="What to order: after minimum, multiple, maximum and shelf, units; 0 where no order is due.",
         examples=[249],
     )
-    order_quantity_if_due: float = Field(description="The same if an order were due.", examples=[249])
+    order_quantity_if_due: float = Field(description="The same if an order were due, units.", examples=[249])
     constraints_applied: list[str] = Field(
         description="Item rules that changed the quantity.", examples=[["order_multiple"]]
     )
-    review_due: bool = Field(description="Whether an order may be placed at the end of as_of by the item's calendar.")
+    review_due: bool = Field(
+        description="Whether an order may be placed at the end of as_of by the item's calendar.", examples=[True]
+    )
     order_date: date = Field(description="The order is placed at the end of this day.", examples=["2019-04-30"])
     next_order_date: date | None = Field(
         description="The first order day after as_of; null where none lies within 90 days.", examples=["2019-05-01"]
@@ -148,19 +160,21 @@ class Recommendation(BaseModel):
     covers_until: date = Field(description="Last selling date this order is responsible for.", examples=["2019-05-03"])
     override: AppliedOverride | None = Field(None, description="The planner's decision that counted, if any.")
     policy_days: float = Field(description="Days without the override.", examples=[4.75])
-    source: Literal["policy", "baseline"] = Field(description="Who decided.")
+    source: Literal["policy", "baseline"] = Field(description="Who decided.", examples=["policy"])
     receipt: list[ReceiptLine] = Field(description="Lines that add up to order_quantity.")
-    reasons: list[str] = Field(description="The same in sentences.")
+    reasons: list[str] = Field(
+        description="The same in sentences.", examples=[["The target is 4.75 days of stock at 212.4 units a day."]]
+    )
     counterfactuals: list[CounterfactualLine] | None = Field(None, description="Where the request asks for them.")
 
 
 class ItemAnswer(BaseModel):
     """The answer for one requested series: a result or a problem, never both."""
 
-    item_id: str
-    location_id: str
-    result: Recommendation | None = None
-    problem: Problem | None = None
+    item_id: Item
+    location_id: Place
+    result: Recommendation | None = Field(None, description="The answer; null where there is a problem.")
+    problem: Problem | None = Field(None, description="Why there is none; null where there is.")
     feature_age_s: float | None = Field(
         None, description="How long ago what the policy saw of the history was read, seconds; null beside a problem.",
         examples=[310.5],
@@ -170,8 +184,8 @@ class ItemAnswer(BaseModel):
 class RecommendationResponse(BaseModel):
     """Answers in the order of the request."""
 
-    as_of: date
-    policy_version: str = Field(examples=["daily-5"])
+    as_of: AsOf
+    policy_version: PolicyVersion
     policy_alias: str | None = Field(
         description="By which name it was in charge; null where the process is pinned to this version.",
         examples=["champion"],
@@ -179,6 +193,7 @@ class RecommendationResponse(BaseModel):
     uom: str | None = Field(description="The request's unit of measure.", examples=["EA"])
     overrides_as_of: str = Field(
         description="When overrides, stock, orders and decisions were known in full, ISO 8601; a moment ago, unless the database "
-        "does not answer."
+        "does not answer.",
+        examples=["2019-05-01T02:00:00.123456+00:00"],
     )
-    items: list[ItemAnswer]
+    items: list[ItemAnswer] = Field(description="One for each series of the request.")

@@ -119,7 +119,9 @@ class Spool:
         return _File(self._path)
 
     def _count(self, file: sqlite3.Connection) -> int:
-        return int(file.execute("SELECT count(*) FROM spooled").fetchone()[0])
+        """By the ends: rows leave in the order in which they came, and counting them one by one would read all that waits."""
+        query = "SELECT (SELECT max(number) FROM spooled) - (SELECT min(number) FROM spooled) + 1"
+        return int(file.execute(query).fetchone()[0] or 0)
 
 
 class _File:

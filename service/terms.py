@@ -94,6 +94,14 @@ class TermsByPlace:
             return next(iter(places.values())).terms.take([row for _, row in found]), index, unread
         return _join(found) if found else NOTHING, index, unread
 
+    def at(self, place: str, dataset: Dataset, day: date) -> Terms:
+        """Terms of every series of a location.
+
+        Raises:
+            SQLAlchemyError: where they are not known yet and the database does not answer.
+        """
+        return self._place(place, dataset, day).terms
+
     def _place(self, place: str, dataset: Dataset, day: date) -> Place:
         with self._lock:
             held, forgotten = self._held.get((place, day, dataset.fingerprint)), self._forgotten

@@ -29,8 +29,9 @@ from service.changes import (
     STOPS,
     TERMS,
     Change,
+    Mark,
     changes_since,
-    last_number,
+    last_mark,
 )  # fmt: skip
 from service.datasets import Dataset, dataset_of
 from service.decide import Override
@@ -72,7 +73,7 @@ class View:
         """
         self._store, self._forget_terms, self._punctuality = store, forget_terms, punctuality
         self._lock = threading.Lock()
-        self._number = -1  # of the newest change that it knows; -1: it knows nothing yet
+        self._mark: Mark | None = None  # of the newest change that it knows; None: it knows nothing yet
         self._writes = -1  # of this process, that it knows
         self._read_at = 0.0
         self._away = False
@@ -127,7 +128,7 @@ class View:
         try:
             now, writes = datetime.now(UTC), self._store.database.writes
             with self._store.database.probing() as connection:
-                news = changes_since(connection, self._number) if self._number >= 0 else None
+                news = None if self._mark is None else changes_since(connection, self._mark)
                 self._store.database.answered()
                 if news is None or any(change.kind == DATASET for change in news):
                     self._read_everything(connection)
@@ -140,7 +141,7 @@ class View:
         return True
 
     def _read_everything(self, connection: sa.Connection) -> None:
-        number, dataset = last_number(connection), dataset_of(connection)
+        mark, dataset = last_mark(connection), dataset_of(connection)
         stock = {key: StockCount(*row) for key, row in stock_of(connection).items()}
         orders, keys, stopped = open_orders_of(connection), keys_of(connection), active_stops(connection)
         after = (dataset and dataset.last_recorded) or date.max
@@ -155,7 +156,7 @@ class View:
         # All at once, so that nobody reads a half of it.
         self._overrides, self._by_scope, self._stops, self._releases = overrides, by_scope, stopped, released
         self._stock, self._orders, self._decisions, self.decisions_after = stock, orders, decided, after
-        self._keys, self._dataset, self._number = keys, dataset, number
+        self._keys, self._dataset, self._mark = keys, dataset, mark
         self._forget_terms(None)
 
     def _apply(self, connection: sa.Connection, news: list[Change]) -> None:
@@ -165,7 +166,7 @@ class View:
             keys = frozenset().union(*known) if len(known) == len(named) else None
             self._apply_kind(connection, kind, keys)
         if news:
-            self._number = news[-1].number
+            self._mark = news[-1].mark
 
     def _apply_kind(self, connection: sa.Connection, kind: str, keys: frozenset[Any] | None) -> None:
         if kind == HISTORY:

@@ -5,8 +5,9 @@
 3. Items, sales, stock and open orders go into the service.
 4. All series are asked for; what is due is written into the ERP as drafts, and told as ordered document by document.
 
-A run that broke off is made good by the next: step 2 finds its drafts by the decision numbers that they carry. Two runs at
-the same time would not see each other's drafts.
+A run that broke off is made good by the next: step 2 finds its drafts by the decision numbers that they carry. Two runs that
+read the same ERP are given the same decisions, so what the other has drafted meanwhile is recognised and left out before step 4
+writes; only runs that write in the same moment, each before the other's first draft is there, would draft an order twice.
 """
 
 from __future__ import annotations
@@ -85,12 +86,17 @@ def synchronise(erp: Erp, client: Client, day: date, days: int, assumed: Assumed
         unanswered["without price and cost"] = unpriced
     orders = _asked(client, series, day, reference, unanswered) if series else []
     wanted = [order for order in orders if (order.item_id, order.location_id) not in refused]
+    withheld = len(orders) - len(wanted)
+    if wanted:
+        there = {number for draft in erp.drafts(day - timedelta(days=SLACK_DAYS)) for number in draft.decisions}
+        wanted = [
+            order for order in wanted if order.decision_id not in there
+        ]  # else another run has drafted it meanwhile
     documents = []
     for name, held in erp.propose(wanted, day):
         documents.append(name)
         for order in held:
             client.tell_outcome(order.decision_id, OutcomeRequest(status="ordered", note=f"{erp.name} {name}"))
-    withheld = len(orders) - len(wanted)
     return Synced(len(series), told, documents, len(wanted), withheld, dict(unanswered))
 
 

@@ -23,9 +23,7 @@ from service.telemetry import Telemetry
 router = APIRouter(prefix="/v1", tags=["recommendations"])
 
 
-@router.post(
-    "/recommendations", response_model=RecommendationResponse, responses=problem_responses(401, 403, 413, 422, 503)
-)
+@router.post("/recommendations", response_model=RecommendationResponse, responses=problem_responses(408, 413, 422))
 def recommend(body: RecommendationRequest, request: Request, caller: Caller) -> Response:
     """Decide 1 to 5,000 series at once. Answers keep the order of the request; each is a result or a problem.
 
@@ -41,15 +39,19 @@ def recommend(body: RecommendationRequest, request: Request, caller: Caller) -> 
 
 @router.get(
     "/recommendations/{location_id}/{item_id}", response_model=RecommendationResponse,
-    responses=problem_responses(401, 404, 422, 503),
+    responses=problem_responses(404, 409, 422),
 )  # fmt: skip
 def recommend_one(
     location_id: Annotated[Name, Path(description="The DC or store.", examples=["S17"])],
     item_id: Annotated[Name, Path(description="The SKU.", examples=["B101"])],
     request: Request,
     _caller: Caller,
-    as_of: Annotated[date | None, Query(description="The day at whose end the order is placed.")] = None,
-    on_hand: Annotated[float | None, Query(ge=0, le=1e12, description="Units in stock.", allow_inf_nan=False)] = None,
+    as_of: Annotated[
+        date | None, Query(description="The day at whose end the order is placed.", examples=["2019-04-30"])
+    ] = None,
+    on_hand: Annotated[
+        float | None, Query(ge=0, le=1e12, description="Units in stock.", allow_inf_nan=False, examples=[640])
+    ] = None,
 ) -> Response:
     """Decide one series from stored history and stock; nothing is remembered."""
     item = RecommendationItem(item_id=item_id, location_id=location_id, on_hand=on_hand)

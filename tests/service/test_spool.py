@@ -75,6 +75,17 @@ def test_another_process_stores_what_one_left_behind(store: Store, tmp_path: Pat
     assert stored(store) == {"a": "open"}
 
 
+def test_what_waits_is_counted_as_it_comes_and_goes(store: Store, tmp_path: Path) -> None:
+    spool, other = Spool(tmp_path / "spool.db"), Spool(tmp_path / "spool.db")
+    for n in range(3):
+        spool.put([row(f"a{n}"), row(f"b{n}", item_id="B102")], ["d-seen"])
+        assert spool.waiting == other.look() == 3 * (n + 1)
+    other.put([row("c", item_id="B103")], [])
+    assert spool.look() == 11
+    spool.drain(store.database)
+    assert (spool.waiting, other.look()) == (0, 0)
+
+
 def test_a_decision_that_cannot_be_stored_keeps_no_other_back(
     postgres: Postgres, loaded_database: str, tmp_path: Path
 ) -> None:
