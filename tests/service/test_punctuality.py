@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.changes import DATASET, INVENTORY, Change
+from service.changes import DATASET, INVENTORY, Change, Mark
 from service.places import feeds_before
 from service.punctuality import Punctuality, last_cut_off
 from service.settings import Settings
@@ -211,8 +211,8 @@ def test_what_was_never_fed_is_infinitely_old_and_the_newest_feed_counts() -> No
     assert telemetry.registry.get_sample_value(AGE, {"location": "a", "feed": "inventory"}) == inf
     keys = frozenset({("x", "a")})
     punctuality.noticed([
-        Change(9, INVENTORY, keys, now - timedelta(hours=1)), Change(8, INVENTORY, keys, now - timedelta(hours=3)),
-        Change(7, INVENTORY, None, now - timedelta(hours=2)), Change(1, DATASET, None, now - timedelta(hours=5)),
+        Change(Mark(9, now - timedelta(hours=1)), INVENTORY, keys), Change(Mark(8, now - timedelta(hours=3)), INVENTORY, keys),
+        Change(Mark(7, now - timedelta(hours=2)), INVENTORY, None), Change(Mark(1, now - timedelta(hours=5)), DATASET, None),
     ])  # fmt: skip
     punctuality.show({"a", "b"})
     ages = {

@@ -94,7 +94,7 @@ async def test_without_the_database_answers_go_on_and_say_how_old_they_are(
         before = await answer(client, item(chain))
         cut(app, monkeypatch)
         after = await answer(client, item(chain))
-        assert after["items"] == before["items"]
+        assert after["items"][0]["result"] == before["items"][0]["result"]
         assert after["items"][0]["result"]["override"]["value"] == 33
         again = await answer(client, item(chain))
         assert again["overrides_as_of"] == after["overrides_as_of"] >= before["overrides_as_of"]
