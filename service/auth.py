@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -20,6 +21,7 @@ from service.view import View
 
 COOKIE = "orpr_session"
 SESSION_S = 12 * 3600
+CLOCKS_DIFFER_S = 300  # a cookie may come from a process whose clock is so much ahead
 
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key of this installation.")
 _bearer = HTTPBearer(auto_error=False, description="The same key as a bearer token, or a JWT of the OIDC issuer.")
@@ -133,9 +135,11 @@ class Sessions:
         if not cookie:
             return None
         try:
-            digest = self._signer.unsign(cookie, max_age=SESSION_S).decode()
+            digest, issued = self._signer.unsign(cookie, return_timestamp=True)
         except (BadSignature, ValueError):
             return None
+        if not -CLOCKS_DIFFER_S <= (datetime.now(UTC) - issued).total_seconds() <= SESSION_S:
+            return None
         self._view.catch_up()
-        found = self._view.key(digest)
+        found = self._view.key(digest.decode())
         return found if found is not None and PLANNER in found.scopes else None

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from service.problems import Problem
-from service.schemas import Body
+from service.schemas import Body, Day
 
 MOST_DAYS = 365
 MOST_BULK = 5000
 Mode = Literal["set", "at_least", "add_units", "uplift"]
-SellingFrom = Annotated[date, Field(description="First selling date it is for.", examples=["2019-05-03"])]
-SellingTo = Annotated[date, Field(description="Last selling date it is for.", examples=["2019-05-05"])]
+SellingFrom = Annotated[Day, Field(description="First selling date it is for.", examples=["2019-05-03"])]
+SellingTo = Annotated[Day, Field(description="Last selling date it is for.", examples=["2019-05-05"])]
 Value = Annotated[
     float,
     Field(

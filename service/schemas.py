@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.problems import Problem
 
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _day(given: object) -> object:
+    """A text as a date; left to itself pydantic takes 0 for the first of January 1970, and a moment for its day."""
+    if not isinstance(given, str):
+        return given
+    try:
+        if _DAY.fullmatch(given):
+            return date.fromisoformat(given)
+    except ValueError:
+        pass
+    raise ValueError("must be a date, YYYY-MM-DD")
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 PRINTED = r"^[^\x00-\x1f\x7f]*$"  # no control characters, which databases refuse and logs should not hold
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    """Of a request. A value of another type than it should have is refused: true is no number, and "no" no truth value."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class OpenOrder(Body):
     """Goods ordered and not yet received."""
 
-    arrival_date: date = Field(description="Sold from the start of this date.", examples=["2019-05-02"])
+    arrival_date: Day = Field(description="Sold from the start of this date.", examples=["2019-05-02"])
     quantity: float = Field(ge=0, le=1e12, description="Units.", examples=[120])
 
 
@@ -41,7 +60,7 @@ class RecommendationItem(Body):
 class RecommendationRequest(Body):
     """1 to 5,000 series at one as-of day."""
 
-    as_of: date | None = Field(
+    as_of: Day | None = Field(
         None, description="The day at whose end the orders are placed; the last recorded day where absent.",
         examples=["2019-04-30"],
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, model_validator
 
-from service.schemas import Body, RecommendationItem
+from service.schemas import Body, Day, RecommendationItem
 
 MOST_DAYS = 365
 Days = Annotated[float, Field(ge=0, le=MOST_DAYS)]
@@ -16,8 +16,8 @@ Days = Annotated[float, Field(ge=0, le=MOST_DAYS)]
 class DemandChange(Body):
     """Demand that differs from the forecast on some selling dates."""
 
-    selling_from: date = Field(description="First selling date.", examples=["2019-05-03"])
-    selling_to: date = Field(description="Last selling date.", examples=["2019-05-05"])
+    selling_from: Day = Field(description="First selling date.", examples=["2019-05-03"])
+    selling_to: Day = Field(description="Last selling date.", examples=["2019-05-05"])
     per_cent: float = Field(
         ge=-100, le=1000, description="By how much demand differs from the forecast, %.", examples=[50]
     )
@@ -44,7 +44,7 @@ class Assumptions(Body):
 class WhatIfRequest(RecommendationItem):
     """One series, some numbers of days, and what is to be assumed."""
 
-    as_of: date | None = Field(
+    as_of: Day | None = Field(
         None, description="The day at whose end the order is placed; the last recorded day where absent.",
         examples=["2019-04-30"],
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -13,6 +12,7 @@ from service.decision_schemas import DecisionPage, OutcomeRequest, Status, Store
 from service.decisions import Decisions
 from service.idempotency import Act, Answered
 from service.problems import problem_responses
+from service.schemas import Day
 
 router = APIRouter(prefix="/v1", tags=["decisions"])
 
@@ -30,7 +30,7 @@ def list_decisions(
     _caller: Caller,
     item_id: Annotated[str | None, Query(max_length=200)] = None,
     location_id: Annotated[str | None, Query(max_length=200)] = None,
-    order_date: Annotated[date | None, Query()] = None,
+    order_date: Annotated[Day | None, Query()] = None,
     status: Annotated[Status | None, Query()] = None,
     client_ref: Annotated[str | None, Query(max_length=200)] = None,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,

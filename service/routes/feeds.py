@@ -28,6 +28,7 @@ from service.feed_schemas import (
 from service.feed_store import page
 from service.feeds import Feeds
 from service.problems import problem_responses
+from service.schemas import Day
 from service.tables import calendar, history, inventory, items, open_orders
 
 router = APIRouter(prefix="/v1", tags=["feeds"])
@@ -41,8 +42,8 @@ Bytes = Annotated[bytes, Depends(_body)]
 Form = Annotated[str, Header(alias="Content-Type", include_in_schema=False)]
 Item = Annotated[str | None, Query(max_length=200, description="Only this SKU.")]
 Place = Annotated[str | None, Query(max_length=200, description="Only this DC or store.")]
-First = Annotated[date | None, Query(alias="from", description="From this date on.")]
-Last = Annotated[date | None, Query(alias="to", description="Up to this date.")]
+First = Annotated[Day | None, Query(alias="from", description="From this date on.")]
+Last = Annotated[Day | None, Query(alias="to", description="Up to this date.")]
 Cursor = Annotated[str | None, Query(max_length=1000, description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=5000)]
 

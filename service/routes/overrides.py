@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -23,6 +22,7 @@ from service.override_schemas import (
 )  # fmt: skip
 from service.overrides import Overrides, answered, answered_bulk, etag
 from service.problems import problem_responses
+from service.schemas import Day
 
 router = APIRouter(prefix="/v1", tags=["overrides"])
 
@@ -87,7 +87,7 @@ def list_overrides(
     category: Annotated[str | None, Query(max_length=200)] = None,
     promotion_id: Annotated[str | None, Query(max_length=200)] = None,
     state: Annotated[Literal["active", "pending", "deleted"] | None, Query()] = None,
-    selling_on: Annotated[date | None, Query(description="A selling date that they cover.")] = None,
+    selling_on: Annotated[Day | None, Query(description="A selling date that they cover.")] = None,
     cursor: Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> OverridePage:
@@ -98,7 +98,7 @@ def list_overrides(
     return _overrides(request).page(matching, selling_on, cursor, limit)
 
 
-@router.get("/overrides/{override_id}", responses=problem_responses(401, 404, 422, 503))
+@router.get("/overrides/{override_id:int}", responses=problem_responses(401, 404, 422, 503))
 def get_override(override_id: Id, request: Request, response: Response, _caller: Caller) -> StoredOverride:
     """One override, withdrawn ones too; its ETag is what `If-Match` wants."""
     found = _overrides(request).get(override_id)
@@ -106,14 +106,14 @@ def get_override(override_id: Id, request: Request, response: Response, _caller:
     return found
 
 
-@router.get("/overrides/{override_id}/history", responses=problem_responses(401, 404, 422, 503))
+@router.get("/overrides/{override_id:int}/history", responses=problem_responses(401, 404, 422, 503))
 def get_history(override_id: Id, request: Request, _caller: Caller) -> list[OverrideVersion]:
     """Every version, oldest first, with who made it."""
     return _overrides(request).history(override_id)
 
 
 @router.patch(
-    "/overrides/{override_id}",
+    "/overrides/{override_id:int}",
     response_model=StoredOverride,
     responses=problem_responses(401, 403, 404, 409, 412, 413, 422, 428, 503),
 )
@@ -131,7 +131,7 @@ def change_override(
 
 
 @router.post(
-    "/overrides/{override_id}/approval",
+    "/overrides/{override_id:int}/approval",
     response_model=StoredOverride,
     responses=problem_responses(401, 403, 404, 409, 412, 422, 428, 503),
 )
@@ -142,7 +142,7 @@ def approve_override(override_id: Id, request: Request, write: PlannerWrite, if_
 
 
 @router.delete(
-    "/overrides/{override_id}",
+    "/overrides/{override_id:int}",
     response_model=StoredOverride,
     responses=problem_responses(401, 403, 404, 409, 412, 422, 428, 503),
 )

@@ -13,6 +13,7 @@ from service.memory import Recording
 from service.problems import ProblemError, problem_responses
 from service.recommender import PLAIN, How, Recommender
 from service.schemas import (
+    Day,
     Name,
     RecommendationItem,
     RecommendationRequest,
@@ -40,14 +41,14 @@ def recommend(body: RecommendationRequest, request: Request, caller: Caller) -> 
 
 @router.get(
     "/recommendations/{location_id}/{item_id}", response_model=RecommendationResponse,
-    responses=problem_responses(401, 404, 422, 503),
+    responses=problem_responses(401, 404, 409, 422, 503),
 )  # fmt: skip
 def recommend_one(
     location_id: Annotated[Name, Path(description="The DC or store.", examples=["S17"])],
     item_id: Annotated[Name, Path(description="The SKU.", examples=["B101"])],
     request: Request,
     _caller: Caller,
-    as_of: Annotated[date | None, Query(description="The day at whose end the order is placed.")] = None,
+    as_of: Annotated[Day | None, Query(description="The day at whose end the order is placed.")] = None,
     on_hand: Annotated[float | None, Query(ge=0, le=1e12, description="Units in stock.", allow_inf_nan=False)] = None,
 ) -> Response:
     """Decide one series from stored history and stock; nothing is remembered."""
