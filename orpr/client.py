@@ -255,9 +255,11 @@ class Client:
         while True:
             page = self._read(_Page, "GET", path, params=given | ({"cursor": cursor} if cursor else {}))
             yield from _parsed(rows, f"GET {path}", page.items)
-            cursor = page.next_cursor
-            if cursor is None:
+            if page.next_cursor is None:
                 return
+            if not page.items or page.next_cursor == cursor:
+                raise ValueError(f"GET {path}: the answer is none of this service: its pages have no end")
+            cursor = page.next_cursor
 
     def _ask(self, method: str, path: str, **parts: Any) -> Any:
         response = self._sender.send(method, path, **parts)

@@ -166,7 +166,9 @@ class FeatureRows:
         keys = ["\x1f".join(("orpr", version, dataset.state, as_of.isoformat(), *key)) for key in series]
         blobs = self._cache.get_many(keys)
         size = row_size(spec)
-        missing = [n for n, blob in enumerate(blobs) if blob is None or len(blob) != size]
+        missing = [
+            n for n, blob in enumerate(blobs) if blob is None or len(blob) != size or blob[0] >= len(RATE_SOURCES)
+        ]
         self.hits, self.misses = self.hits + len(series) - len(missing), self.misses + len(missing)
         if missing:
             fresh = self._built([series[n] for n in missing], as_of, dataset, missing)

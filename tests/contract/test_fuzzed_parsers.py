@@ -1,0 +1,340 @@
+"""Every parser of what comes from outside, under anything: a value, or the parser's own error; never another exception.
+
+Dataset files are fuzzed in tests/simulator/test_canonical.py, sales lines in tests/orpr/test_importing.py, bundles in
+test_fuzzed_bundles.py, bodies and parameters of requests in test_fuzzed_api.py. `ORPR_FUZZ_CASES=5000` tries so many cases a parser.
+"""
+
+# ruff: noqa: PT017 - a property of either a value or an error; neither has to come
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
+
+import jwt
+import polars as pl
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from sqlalchemy.exc import DataError
+
+from orpr.import_settings import ColumnMap
+from orpr.sending import Sender
+from service.cursors import cursor_of, place_of
+from service.decision_schemas import OutcomeRequest
+from service.feed_forms import JSON, NDJSON, PARQUET, table_of
+from service.feeds import Feeds
+from service.hold_schemas import ReleaseRequest, StopRequest
+from service.hosts import host_name, origin_of
+from service.keys import Key
+from service.override_schemas import BulkRequest, OverrideChange, OverrideRequest
+from service.policy_schemas import RegisterRequest
+from service.problems import ProblemError
+from service.quotas import address_of
+from service.safety import UnsafeSettings, is_loopback, refuse_unsafe
+from service.schemas import RecommendationRequest
+from service.settings import Settings
+from service.store import Store
+from service.tokens import Tokens, _Signer, _usable
+from service.tracing import trace_of
+from service.what_if_schemas import WhatIfRequest
+from tests.service.conftest import chain, loaded_file
+
+__all__ = ["chain", "loaded_file"]
+CASES = int(os.environ.get("ORPR_FUZZ_CASES", "150"))
+many = settings(
+    max_examples=CASES, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+)  # fmt: skip
+texts = st.text(max_size=30)
+plain = st.none() | st.booleans() | st.integers() | st.floats() | texts
+values = st.recursive(plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4))
+days = st.dates().map(str) | st.just("2019-04-30")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _recorded(
+    record_testsuite_property: Callable[[str, object], None], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    failed = request.session.testsfailed
+    yield
+    mine = [item for item in request.session.items if item.path == request.path]
+    record_testsuite_property(
+        "fault: hypothesis on every parser",
+        f"{len(mine)} properties, up to {CASES} cases each; {request.session.testsfailed - failed} with another exception than their own",
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- feeds
+
+
+@many
+@given(st.sampled_from([JSON, NDJSON, PARQUET, f"{JSON}; charset=utf-8", ""]), st.binary(max_size=200), st.booleans())
+def test_any_bytes_are_a_table_or_a_problem(form: str, body: bytes, whole: bool) -> None:
+    try:
+        assert table_of(body, form, whole=whole).height > 0
+    except ProblemError as error:
+        assert error.problem.status in (415, 422)
+
+
+@many
+@given(st.sampled_from([JSON, NDJSON]), values | st.lists(st.dictionaries(texts, plain, max_size=3), max_size=4))
+def test_any_json_is_a_table_or_a_problem(form: str, body: Any) -> None:
+    sent = json.dumps(body) if form == JSON else "\n".join(map(json.dumps, body if isinstance(body, list) else [body]))
+    try:
+        table_of(sent.encode("utf-8", "surrogatepass"), form)
+    except ProblemError as error:
+        assert error.problem.status == 422
+
+
+@many
+@given(st.data())
+def test_a_parquet_file_with_any_damage_is_a_table_or_a_problem(data: st.DataObject) -> None:
+    kept = io.BytesIO()
+    pl.DataFrame({"item_id": ["a", "b"], "on_hand": [1.0, None], "date": [date(2019, 4, 30)] * 2}).write_parquet(kept)
+    body = bytearray(kept.getvalue())
+    for place, byte in data.draw(st.lists(st.tuples(st.integers(0, len(body) - 1), st.integers(0, 255)), max_size=4)):
+        body[place] = byte
+    try:
+        table_of(
+            bytes(body[: data.draw(st.integers(0, len(body)))]) if data.draw(st.booleans()) else bytes(body), PARQUET
+        )
+    except ProblemError as error:
+        assert error.problem.status == 422
+
+
+COLUMNS = {
+    "items": ["category", "unit_price", "lost_sale_cost", "holding_cost_per_day", "lead_time_days", "review_period_days",
+              "review_offset_days", "orderable_until", "shelf_life_days", "status", "order_weekdays", "order_multiple"],
+    "history": ["date", "units_sold", "in_stock", "price", "promotion"],
+    "inventory": ["date", "on_hand"],
+    "open_orders": ["arrival_date", "quantity"],
+    "calendar": ["date", "open", "holiday", "order_open"],
+}  # fmt: skip
+cells = (
+    plain
+    | days
+    | st.sampled_from([0, 1, 3, 7, "1", "1,3,5", "active", 0.5, 1e300, "2019-04-30T00:00:00Z", "nan", "0x10"])
+)
+
+
+@pytest.fixture(scope="module")
+def store(loaded_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    path = tmp_path_factory.mktemp("parsers") / "orpr.db"
+    path.write_bytes(loaded_file.read_bytes())
+    opened = Store(f"sqlite:///{path}")
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("feed", COLUMNS)
+@many
+@given(data=st.data())
+def test_any_row_of_a_feed_is_stored_or_a_problem(store: Store, feed: str, data: st.DataObject) -> None:
+    """What the checks let through can be stored, but for texts that no database takes."""
+    known = {"item_id": "B101", "location_id": "S17"}
+    rows = [
+        {**known, **{name: data.draw(cells, name) for name in COLUMNS[feed]}, **data.draw(st.dictionaries(texts, plain, max_size=1))}
+        for _ in range(data.draw(st.integers(1, 2)))
+    ]  # fmt: skip
+    body = json.dumps(rows).encode("utf-8", "surrogatepass")
+    try:
+        act = getattr(Feeds(store), feed)(body, JSON)
+    except ProblemError as error:
+        assert error.problem.status == 422
+        return
+    with store.database.engine.connect() as connection:  # never committed
+        try:
+            act(connection)
+        except DataError:
+            pass
+        finally:
+            connection.rollback()
+
+
+# ------------------------------------------------------------------------------------------------- cursors and bodies
+
+
+@many
+@given(st.lists(st.text(max_size=20) | st.integers(-(2**63) + 1, 2**63 - 1), min_size=1, max_size=4))
+def test_a_cursor_gives_back_the_place_that_it_was_made_of(place: list[str | int]) -> None:
+    try:
+        text = cursor_of(*place)
+    except UnicodeEncodeError:  # half a surrogate pair, which no stored text has
+        return
+    assert place_of(text, tuple(type(part) for part in place)) == place
+
+
+@many
+@given(
+    texts | st.binary(max_size=30).map(lambda b: b.decode("latin-1")),
+    st.sampled_from([(int,), (str, str), (str, str, str)]),
+)
+def test_any_text_is_a_cursor_or_a_problem(text: str, kinds: tuple[type, ...]) -> None:
+    try:
+        place = place_of(text, kinds)
+    except ProblemError as error:
+        assert error.problem.type == "cursor-unknown"
+    else:
+        assert tuple(type(part) for part in place) == kinds
+
+
+BODIES = [RecommendationRequest, WhatIfRequest, OverrideRequest, OverrideChange, BulkRequest, OutcomeRequest, ReleaseRequest,
+          StopRequest, RegisterRequest]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", BODIES)
+@many
+@given(data=st.data())
+def test_any_body_is_valid_or_refused(model: type[Any], data: st.DataObject) -> None:
+    fields = st.fixed_dictionaries({}, optional=dict.fromkeys(model.model_fields, values | days))
+    body = data.draw(fields | values)
+    try:
+        found = model.model_validate(body)
+    except ValidationError:
+        return
+    assert model.model_validate_json(found.model_dump_json()) == found
+
+
+# ------------------------------------------------------------------------------------------------------------- headers
+
+
+@many
+@given(texts)
+def test_any_header_text_has_its_meaning_or_none(text: str) -> None:
+    trace = trace_of(text)
+    assert len(trace.trace_id) == 32
+    origin = origin_of(text)
+    assert origin is None or origin.scheme in ("http", "https")
+    for client in (None, SimpleNamespace(host=text)):
+        assert isinstance(address_of(SimpleNamespace(client=client)), str)  # type: ignore[arg-type]
+    assert isinstance(is_loopback(host_name(text)), bool)
+
+
+@pytest.fixture(scope="module")
+def tokens() -> tuple[Tokens, ec.EllipticCurvePrivateKey]:
+    """Of an issuer whose key is known and who is not asked again."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    made = Tokens("https://issuer.example", "orpr", "realm.roles")
+    made._keys = {None: _Signer(private.public_key(), ["ES256"])}
+    made._fetched = made._tried = monotonic() + 3600
+    return made, private
+
+
+@many
+@given(claims=st.dictionaries(st.sampled_from(["exp", "iss", "aud", "sub", "nbf", "iat", "realm", "jti"]), values), text=texts,
+       header=st.dictionaries(st.sampled_from(["kid", "typ", "crit", "b64", "x"]), values, max_size=2), sound=st.booleans())  # fmt: skip
+def test_any_token_has_a_holder_or_a_reason(
+    tokens: tuple[Tokens, ec.EllipticCurvePrivateKey],
+    claims: dict[str, Any],
+    text: str,
+    header: dict[str, Any],
+    sound: bool,
+) -> None:
+    known, private = tokens
+    good = {"exp": 2**32, "iss": "https://issuer.example", "aud": "orpr", "sub": "s"} if sound else {}
+    sent = [text, f"{text}.{text}.{text}"]
+    with suppress(TypeError, ValueError, jwt.PyJWTError):  # no issuer could make such a one
+        sent.append(jwt.encode(claims | good, private, "ES256", header))
+    for one in sent:
+        found = known.holder(one)
+        assert isinstance(found, Key | str)
+
+
+GOOD_KEY: dict[str, Any] = json.loads(
+    jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
+)
+key_parts = st.dictionaries(
+    st.sampled_from(["kty", "alg", "use", "kid", "n", "e", "crv", "x", "y", "k"]),
+    values | st.sampled_from(["RSA", "EC", "OKP", "ES256", "P-256", "Ed25519", "AQAB", "sig"]),
+    max_size=3,
+)
+
+
+@many
+@given(st.lists(key_parts | key_parts.map(lambda parts: GOOD_KEY | parts), max_size=4))
+@example([GOOD_KEY | {"kid": ["x"]}])
+def test_any_key_set_has_keys_that_can_be_used_or_none(listed: list[dict[str, Any]]) -> None:
+    assert isinstance(_usable(listed), dict)
+
+
+# ------------------------------------------------------------------------------------------------------------ settings
+
+
+@many
+@given(st.dictionaries(
+    st.sampled_from(sorted(Settings.model_fields)),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
+    | st.sampled_from(["http://[", "https://x", "0", "-1", "nan", "inf", "tls", "true", "10.0.0.0/8", "*", "a,b", "1e400"]),
+    max_size=4,
+), st.sampled_from(["127.0.0.1", "0.0.0.0", "::1", "x"]))  # fmt: skip
+@example({"oidc_issuer": "http://[", "oidc_audience": "a"}, "127.0.0.1")
+def test_any_environment_has_settings_or_a_reason(given_: dict[str, str], host: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in given_.items():
+            patch.setenv(f"ORPR_{name.upper()}", value)
+        try:
+            refuse_unsafe(Settings(), host)
+        except (ValidationError, UnsafeSettings) as error:
+            assert str(error)
+
+
+@many
+@given(
+    st.lists(texts | st.tuples(texts, st.sampled_from(["item_id", "date", "quantity"])).map("=".join), max_size=3),
+    st.binary(max_size=60),
+)
+def test_any_column_map_is_one_or_is_refused(pairs: list[str], content: bytes) -> None:
+    try:
+        ColumnMap.from_pairs(pairs)
+    except ValueError as error:
+        assert str(error).startswith("map:")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "map.toml"
+        path.write_bytes(content)
+        try:
+            ColumnMap.from_toml(path)
+        except ValueError as error:
+            assert str(error).startswith("map:")
+
+
+@many
+@given(texts | texts.map("http://{}".format), st.dictionaries(st.just("X-API-Key"), texts))
+@example("http://[", {})
+@example("http://a:99999", {})
+def test_any_address_can_be_asked_or_is_refused(url: str, headers: dict[str, str]) -> None:
+    try:
+        Sender(url, headers).close()
+    except ValueError as error:
+        assert str(error)
+
+
+def test_moments_of_cursors_are_moments_or_a_problem(store: Store) -> None:
+    """Pages of decisions are by time and number."""
+    from service.decisions import Decisions
+    from service.spool import Spool
+
+    decisions = Decisions(store, Spool(Path("none")))
+    for moment in (
+        "",
+        "x",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        datetime.now(UTC).isoformat(),
+        "\0",
+    ):
+        try:
+            decisions.page({}, cursor_of(moment, "d"), 5)
+        except ProblemError as error:
+            assert error.problem.type == "cursor-unknown"
