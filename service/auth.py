@@ -90,6 +90,11 @@ async def find_key(request: Request, given: str | None) -> Key | None:
                 "No key is known yet; send the request again in a moment.",
             )  # fmt: skip
         _count_failure(request)
+        if given and request.app.state.store.database.down:  # it may have been made a moment ago
+            raise ProblemError(
+                503, "store-unavailable", "The database does not answer",
+                "The key is not known, and whether it is new cannot be found out; send the request again in a moment.",
+            )  # fmt: skip
         return None
     quotas.remember(found.digest)
     return found

@@ -5,7 +5,6 @@ own error in one line; never another exception."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orpr.client import Client, ServiceProblem
@@ -26,15 +25,14 @@ from service.schemas import RecommendationItem
 from simulator.observation import ObservationSpec, Observer
 from simulator.panel import Panel
 from simulator.step import State
+from tests.contract.fuzzing import CASES, many, recording
 from tests.service.conftest import chain
 from tests.sites import Refusal, Site
 
 __all__ = ["chain"]
-CASES = int(os.environ.get("ORPR_FUZZ_CASES", "60"))
-many = settings(
-    max_examples=CASES, deadline=None, derandomize=True, database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
-)  # fmt: skip
+FEW = max(1, CASES // 4)  # each of them is several requests
+few = settings(many, max_examples=FEW)
+recorded = recording("answers of other systems", FEW)
 DAY = date(2019, 4, 30)
 NAMES = ["id", "name", "data", "items", "result", "problem", "default_code", "product_id", "warehouse", "item_code", "uom_id", "next_cursor",
          "lot_stock_id", "in_type_id", "code", "partner_id", "quantity", "actual_qty", "location_id", "item_id", "as_of", "policy_version",
@@ -73,19 +71,6 @@ class Anything(Site):
         return False
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _recorded(
-    record_testsuite_property: Callable[[str, object], None], request: pytest.FixtureRequest
-) -> Iterator[None]:
-    failed = request.session.testsfailed
-    yield
-    record_testsuite_property(
-        "fault: hypothesis on answers of other systems",
-        f"Odoo, ERPNext, the client and policies behind HTTP, up to {CASES} cases each; "
-        f"{request.session.testsfailed - failed} with another exception than their own",
-    )
-
-
 @pytest.fixture(scope="module")
 def site() -> Iterator[Anything]:
     with Anything() as running:
@@ -97,7 +82,7 @@ def erps(url: str) -> list[Erp]:
     return [Odoo(sender, ["WH"], ZoneInfo("UTC")), Odoo(sender, [], ZoneInfo("UTC")), ErpNext(sender, [])]
 
 
-@many
+@few
 @given(told=answers, which=st.integers(0, 2))
 def test_whatever_an_erp_answers_is_understood_or_an_error_in_one_line(
     site: Anything, told: list[tuple[int, Any]], which: int
@@ -117,7 +102,7 @@ def test_whatever_an_erp_answers_is_understood_or_an_error_in_one_line(
             assert len(str(error).splitlines()) == 1
 
 
-@many
+@few
 @given(told=answers)
 def test_whatever_a_service_answers_the_client_understands_it_or_says_why_not(
     site: Anything, told: list[tuple[int, Any]]
@@ -137,7 +122,7 @@ def test_whatever_a_service_answers_the_client_understands_it_or_says_why_not(
                 assert len(str(error).splitlines()) == 1
 
 
-@many
+@few
 @given(told=answers)
 def test_whatever_a_policy_behind_http_answers_is_a_target_or_an_error(
     site: Anything, chain: Panel, told: list[tuple[int, Any]]

@@ -1,6 +1,7 @@
 """Every parser of what comes from outside, under anything: a value, or the parser's own error; never another exception.
 
-Dataset files are fuzzed in tests/simulator/test_canonical.py, sales lines in tests/orpr/test_importing.py, bundles in
+Feeds are fuzzed in test_fuzzed_feeds.py, answers of other systems in test_fuzzed_answers.py, dataset files in
+tests/simulator/test_canonical.py, sales lines in tests/orpr/test_importing.py, bundles in
 test_fuzzed_bundles.py, bodies and parameters of requests in test_fuzzed_api.py. `ORPR_FUZZ_CASES=5000` tries so many cases a parser.
 """
 
@@ -8,12 +9,9 @@ test_fuzzed_bundles.py, bodies and parameters of requests in test_fuzzed_api.py.
 
 from __future__ import annotations
 
-import io
 import json
-import os
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -21,20 +19,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import jwt
-import polars as pl
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from sqlalchemy.exc import DataError
 
 from orpr.import_settings import ColumnMap
 from orpr.sending import Sender
 from service.cursors import cursor_of, place_of
 from service.decision_schemas import OutcomeRequest
-from service.feed_forms import JSON, NDJSON, PARQUET, table_of
-from service.feeds import Feeds
+from service.decisions import Decisions
 from service.hold_schemas import ReleaseRequest, StopRequest
 from service.hosts import host_name, origin_of
 from service.keys import Key
@@ -45,122 +40,14 @@ from service.quotas import address_of
 from service.safety import UnsafeSettings, is_loopback, refuse_unsafe
 from service.schemas import RecommendationRequest
 from service.settings import Settings
+from service.spool import Spool
 from service.store import Store
 from service.tokens import Tokens, _Signer, _usable
 from service.tracing import trace_of
 from service.what_if_schemas import WhatIfRequest
-from tests.service.conftest import chain, loaded_file
+from tests.contract.fuzzing import days, many, recording, texts, values
 
-__all__ = ["chain", "loaded_file"]
-CASES = int(os.environ.get("ORPR_FUZZ_CASES", "150"))
-many = settings(
-    max_examples=CASES, deadline=None, derandomize=True, database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
-)  # fmt: skip
-texts = st.text(max_size=30)
-plain = st.none() | st.booleans() | st.integers() | st.floats() | texts
-values = st.recursive(plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4))
-days = st.dates().map(str) | st.just("2019-04-30")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _recorded(
-    record_testsuite_property: Callable[[str, object], None], request: pytest.FixtureRequest
-) -> Iterator[None]:
-    failed = request.session.testsfailed
-    yield
-    mine = [item for item in request.session.items if item.path == request.path]
-    record_testsuite_property(
-        "fault: hypothesis on every parser",
-        f"{len(mine)} properties, up to {CASES} cases each; {request.session.testsfailed - failed} with another exception than their own",
-    )
-
-
-# --------------------------------------------------------------------------------------------------------------- feeds
-
-
-@many
-@given(st.sampled_from([JSON, NDJSON, PARQUET, f"{JSON}; charset=utf-8", ""]), st.binary(max_size=200), st.booleans())
-def test_any_bytes_are_a_table_or_a_problem(form: str, body: bytes, whole: bool) -> None:
-    try:
-        assert table_of(body, form, whole=whole).height > 0
-    except ProblemError as error:
-        assert error.problem.status in (415, 422)
-
-
-@many
-@given(st.sampled_from([JSON, NDJSON]), values | st.lists(st.dictionaries(texts, plain, max_size=3), max_size=4))
-def test_any_json_is_a_table_or_a_problem(form: str, body: Any) -> None:
-    sent = json.dumps(body) if form == JSON else "\n".join(map(json.dumps, body if isinstance(body, list) else [body]))
-    try:
-        table_of(sent.encode("utf-8", "surrogatepass"), form)
-    except ProblemError as error:
-        assert error.problem.status == 422
-
-
-@many
-@given(st.data())
-def test_a_parquet_file_with_any_damage_is_a_table_or_a_problem(data: st.DataObject) -> None:
-    kept = io.BytesIO()
-    pl.DataFrame({"item_id": ["a", "b"], "on_hand": [1.0, None], "date": [date(2019, 4, 30)] * 2}).write_parquet(kept)
-    body = bytearray(kept.getvalue())
-    for place, byte in data.draw(st.lists(st.tuples(st.integers(0, len(body) - 1), st.integers(0, 255)), max_size=4)):
-        body[place] = byte
-    try:
-        table_of(
-            bytes(body[: data.draw(st.integers(0, len(body)))]) if data.draw(st.booleans()) else bytes(body), PARQUET
-        )
-    except ProblemError as error:
-        assert error.problem.status == 422
-
-
-COLUMNS = {
-    "items": ["category", "unit_price", "lost_sale_cost", "holding_cost_per_day", "lead_time_days", "review_period_days",
-              "review_offset_days", "orderable_until", "shelf_life_days", "status", "order_weekdays", "order_multiple"],
-    "history": ["date", "units_sold", "in_stock", "price", "promotion"],
-    "inventory": ["date", "on_hand"],
-    "open_orders": ["arrival_date", "quantity"],
-    "calendar": ["date", "open", "holiday", "order_open"],
-}  # fmt: skip
-cells = (
-    plain
-    | days
-    | st.sampled_from([0, 1, 3, 7, "1", "1,3,5", "active", 0.5, 1e300, "2019-04-30T00:00:00Z", "nan", "0x10"])
-)
-
-
-@pytest.fixture(scope="module")
-def store(loaded_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    path = tmp_path_factory.mktemp("parsers") / "orpr.db"
-    path.write_bytes(loaded_file.read_bytes())
-    opened = Store(f"sqlite:///{path}")
-    yield opened
-    opened.close()
-
-
-@pytest.mark.parametrize("feed", COLUMNS)
-@many
-@given(data=st.data())
-def test_any_row_of_a_feed_is_stored_or_a_problem(store: Store, feed: str, data: st.DataObject) -> None:
-    """What the checks let through can be stored, but for texts that no database takes."""
-    known = {"item_id": "B101", "location_id": "S17"}
-    rows = [
-        {**known, **{name: data.draw(cells, name) for name in COLUMNS[feed]}, **data.draw(st.dictionaries(texts, plain, max_size=1))}
-        for _ in range(data.draw(st.integers(1, 2)))
-    ]  # fmt: skip
-    body = json.dumps(rows).encode("utf-8", "surrogatepass")
-    try:
-        act = getattr(Feeds(store), feed)(body, JSON)
-    except ProblemError as error:
-        assert error.problem.status == 422
-        return
-    with store.database.engine.connect() as connection:  # never committed
-        try:
-            act(connection)
-        except DataError:
-            pass
-        finally:
-            connection.rollback()
+recorded = recording("every other parser")
 
 
 # ------------------------------------------------------------------------------------------------- cursors and bodies
@@ -320,12 +207,10 @@ def test_any_address_can_be_asked_or_is_refused(url: str, headers: dict[str, str
         assert str(error)
 
 
-def test_moments_of_cursors_are_moments_or_a_problem(store: Store) -> None:
+def test_moments_of_cursors_are_moments_or_a_problem(tmp_path: Path) -> None:
     """Pages of decisions are by time and number."""
-    from service.decisions import Decisions
-    from service.spool import Spool
-
-    decisions = Decisions(store, Spool(Path("none")))
+    store = Store(f"sqlite:///{tmp_path}/orpr.db")
+    decisions = Decisions(store, Spool(tmp_path / "spool.db"))
     for moment in (
         "",
         "x",
@@ -338,3 +223,4 @@ def test_moments_of_cursors_are_moments_or_a_problem(store: Store) -> None:
             decisions.page({}, cursor_of(moment, "d"), 5)
         except ProblemError as error:
             assert error.problem.type == "cursor-unknown"
+    store.close()
