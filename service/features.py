@@ -24,7 +24,7 @@ from simulator.contract import contract_id, interface
 from simulator.forecast_table import with_forecast_rows
 from simulator.observation import ObservationSpec, Observer
 from simulator.panel import I64
-from simulator.rates import rate_sources
+from simulator.rates import RATE_SOURCES, rate_sources
 
 MARK = 4  # bytes behind a cached row: the dataset's revision where it rests on other locations too, else zeros
 TIME = struct.Struct("<d")  # and behind them when it was built, seconds since 1970
@@ -83,7 +83,10 @@ class FeatureRows:
         missing = [
             n
             for n, value in enumerate(values)
-            if value is None or len(value) != size + MARK + TIME.size or value[size : size + MARK] not in good
+            if value is None
+            or len(value) != size + MARK + TIME.size
+            or value[size : size + MARK] not in good
+            or value[0] >= len(RATE_SOURCES)
         ]
         if asked:
             self.hits, self.misses = self.hits + len(series) - len(missing), self.misses + len(missing)

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _day(given: object) -> object:
+    """A text as a date; left to itself pydantic takes 0 for the first of January 1970, and a moment for its day."""
+    if not isinstance(given, str):
+        return given
+    try:
+        if _DAY.fullmatch(given):
+            return date.fromisoformat(given)
+    except ValueError:
+        pass
+    raise ValueError("must be a date, YYYY-MM-DD")
+
+
+GivenDay = Annotated[date, BeforeValidator(_day)]  # in a request
 Item = Annotated[str, Field(description="The SKU.", examples=["B101"])]
 Place = Annotated[str, Field(description="The DC or store.", examples=["S17"])]
 AsOf = Annotated[

@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from service.fields import AsOf, Currency, Item, KeyName, Moment, NextCursor, Place
+from service.fields import AsOf, Currency, GivenDay, Item, KeyName, Moment, NextCursor, Place
 from service.problems import Problem
 from service.schemas import Body
 
 MOST_DAYS = 365
 MOST_BULK = 5000
 Mode = Literal["set", "at_least", "add_units", "uplift"]
-SellingFrom = Annotated[date, Field(description="First selling date it is for.", examples=["2019-05-03"])]
-SellingTo = Annotated[date, Field(description="Last selling date it is for.", examples=["2019-05-05"])]
+SellingFrom = Annotated[GivenDay, Field(description="First selling date it is for.", examples=["2019-05-03"])]
+SellingTo = Annotated[GivenDay, Field(description="Last selling date it is for.", examples=["2019-05-05"])]
 Value = Annotated[
     float,
     Field(

@@ -12,12 +12,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service.database import UNANSWERED
 
 LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 100
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class RowError(BaseModel):
@@ -91,13 +93,23 @@ def _row_error(error: dict[str, Any]) -> RowError:
     return RowError(row=row, field=field, detail=f"{error['msg']}{value}")
 
 
-async def _on_http(_request: Request, error: Exception) -> JSONResponse:
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
     title = HTTPStatus(error.status_code).phrase
     problem = Problem(
         type=title.lower().replace(" ", "-"), title=title, status=error.status_code, detail=str(error.detail)
     )
-    return _response(problem, dict(error.headers) if error.headers else None)
+    return _response(problem, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that some route takes at the request's path; the router itself names those of the first one only."""
+    asked = [(method, {**request.scope, "method": method}) for method in METHODS]
+    routes = request.app.router.routes
+    return [method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def _on_unstorable(_request: Request, error: Exception) -> JSONResponse:

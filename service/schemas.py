@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.fields import AsOf, Item, Place, PolicyVersion
+from service.fields import AsOf, GivenDay, Item, Place, PolicyVersion
 from service.problems import Problem
 
 PRINTED = r"^[^\x00-\x1f\x7f]*$"  # no control characters, which databases refuse and logs should not hold
@@ -15,13 +15,15 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    """Of a request. A value of another type than it should have is refused: true is no number, and "no" no truth value."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class OpenOrder(Body):
     """Goods ordered and not yet received."""
 
-    arrival_date: date = Field(description="Sold from the start of this date.", examples=["2019-05-02"])
+    arrival_date: GivenDay = Field(description="Sold from the start of this date.", examples=["2019-05-02"])
     quantity: float = Field(ge=0, le=1e12, description="Units.", examples=[120])
 
 
@@ -42,7 +44,7 @@ class RecommendationItem(Body):
 class RecommendationRequest(Body):
     """1 to 5,000 series at one as-of day."""
 
-    as_of: date | None = Field(
+    as_of: GivenDay | None = Field(
         None, description="The day at whose end the orders are placed; the last recorded day where absent.",
         examples=["2019-04-30"],
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, model_validator
 
-from service.fields import AsOf, Currency, Day, PolicyVersion
+from service.fields import AsOf, Currency, Day, GivenDay, PolicyVersion
 from service.schemas import Body, RecommendationItem
 
 MOST_DAYS = 365
@@ -17,8 +17,8 @@ Days = Annotated[float, Field(ge=0, le=MOST_DAYS)]
 class DemandChange(Body):
     """Demand that differs from the forecast on some selling dates."""
 
-    selling_from: date = Field(description="First selling date.", examples=["2019-05-03"])
-    selling_to: date = Field(description="Last selling date.", examples=["2019-05-05"])
+    selling_from: GivenDay = Field(description="First selling date.", examples=["2019-05-03"])
+    selling_to: GivenDay = Field(description="Last selling date.", examples=["2019-05-05"])
     per_cent: float = Field(
         ge=-100, le=1000, description="By how much demand differs from the forecast, %.", examples=[50]
     )
@@ -45,7 +45,7 @@ class Assumptions(Body):
 class WhatIfRequest(RecommendationItem):
     """One series, some numbers of days, and what is to be assumed."""
 
-    as_of: date | None = Field(
+    as_of: GivenDay | None = Field(
         None, description="The day at whose end the order is placed; the last recorded day where absent.",
         examples=["2019-04-30"],
     )  # fmt: skip

@@ -58,9 +58,11 @@ class Calls:
             page = self._read(Page, "GET", path, params=given | ({"cursor": cursor} if cursor else {}))
             for one in page.items:
                 yield parsed(row, f"GET {path}", one)
-            cursor = page.next_cursor
-            if cursor is None:
+            if page.next_cursor is None:
                 return
+            if not page.items or page.next_cursor == cursor:
+                raise ValueError(f"GET {path}: the answer is none of this service: its pages have no end")
+            cursor = page.next_cursor
 
     def _ask(self, method: str, path: str, **parts: Any) -> Any:
         response = self._sender.send(method, path, **parts)

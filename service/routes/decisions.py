@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -11,6 +10,7 @@ from fastapi.responses import JSONResponse
 from service.auth import Caller, ErpWrite
 from service.decision_schemas import DecisionPage, OutcomeRequest, Status, StoredDecision
 from service.decisions import Decisions
+from service.fields import GivenDay
 from service.idempotency import REPLAYED, Act, Answered
 from service.problems import problem_responses
 from service.routes.parameters import Cursor, Limit, OnlyItem, OnlyPlace
@@ -31,7 +31,9 @@ def list_decisions(
     _caller: Caller,
     item_id: OnlyItem = None,
     location_id: OnlyPlace = None,
-    order_date: Annotated[date | None, Query(description="Only orders of this day.", examples=["2019-04-30"])] = None,
+    order_date: Annotated[
+        GivenDay | None, Query(description="Only orders of this day.", examples=["2019-04-30"])
+    ] = None,
     status: Annotated[Status | None, Query(description="Only those that stand so.", examples=["open"])] = None,
     client_ref: Annotated[
         str | None, Query(max_length=200, description="Only those of this run.", examples=["night-2019-04-30"])

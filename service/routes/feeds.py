@@ -31,6 +31,7 @@ from service.feed_schemas import (
 )  # fmt: skip
 from service.feed_store import page
 from service.feeds import Feeds
+from service.fields import GivenDay
 from service.problems import problem_responses
 from service.routes.parameters import Cursor, FeedLimit, OnlyItem, OnlyPlace
 from service.tables import calendar, history, inventory, items, open_orders
@@ -45,8 +46,8 @@ async def _body(request: Request) -> bytes:
 WRITING = problem_responses(408, 409, 413, 415, 422)
 Bytes = Annotated[bytes, Depends(_body)]
 Form = Annotated[str, Header(alias="Content-Type", include_in_schema=False)]
-First = Annotated[date | None, Query(alias="from", description="From this date on.", examples=["2019-04-01"])]
-Last = Annotated[date | None, Query(alias="to", description="Up to this date.", examples=["2019-04-30"])]
+First = Annotated[GivenDay | None, Query(alias="from", description="From this date on.", examples=["2019-04-01"])]
+Last = Annotated[GivenDay | None, Query(alias="to", description="Up to this date.", examples=["2019-04-30"])]
 
 
 def _feeds(request: Request) -> Feeds:

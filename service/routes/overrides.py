@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.auth import Caller, PlannerWrite
+from service.fields import GivenDay
 from service.idempotency import REPLAYED, Act, Answered, Write
 from service.override_schemas import (
     BulkRequest,
@@ -99,7 +99,7 @@ def list_overrides(
         Query(description="Only those that stand so.", examples=["active"]),
     ] = None,
     selling_on: Annotated[
-        date | None, Query(description="A selling date that they cover.", examples=["2019-05-03"])
+        GivenDay | None, Query(description="A selling date that they cover.", examples=["2019-05-03"])
     ] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
@@ -111,7 +111,7 @@ def list_overrides(
     return _overrides(request).page(matching, selling_on, cursor, limit)
 
 
-@router.get("/overrides/{override_id}", responses=problem_responses(404, 422))
+@router.get("/overrides/{override_id:int}", responses=problem_responses(404, 422))
 def get_override(override_id: Id, request: Request, response: Response, _caller: Caller) -> StoredOverride:
     """One override, withdrawn ones too; its ETag is what `If-Match` wants."""
     found = _overrides(request).get(override_id)
@@ -119,14 +119,14 @@ def get_override(override_id: Id, request: Request, response: Response, _caller:
     return found
 
 
-@router.get("/overrides/{override_id}/history", responses=problem_responses(404, 422))
+@router.get("/overrides/{override_id:int}/history", responses=problem_responses(404, 422))
 def get_history(override_id: Id, request: Request, _caller: Caller) -> list[OverrideVersion]:
     """Every version, oldest first, with who made it."""
     return _overrides(request).history(override_id)
 
 
 @router.patch(
-    "/overrides/{override_id}",
+    "/overrides/{override_id:int}",
     response_model=StoredOverride,
     responses=CHANGING,
 )
@@ -144,7 +144,7 @@ def change_override(
 
 
 @router.post(
-    "/overrides/{override_id}/approval",
+    "/overrides/{override_id:int}/approval",
     response_model=StoredOverride,
     responses=CHANGING,
 )
@@ -155,7 +155,7 @@ def approve_override(override_id: Id, request: Request, write: PlannerWrite, if_
 
 
 @router.delete(
-    "/overrides/{override_id}",
+    "/overrides/{override_id:int}",
     response_model=StoredOverride,
     responses=CHANGING,
 )

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.auth import Caller, check_scope
+from service.fields import GivenDay
 from service.keys import ERP
 from service.memory import Recording
 from service.problems import ProblemError, problem_responses
@@ -47,7 +48,7 @@ def recommend_one(
     request: Request,
     _caller: Caller,
     as_of: Annotated[
-        date | None, Query(description="The day at whose end the order is placed.", examples=["2019-04-30"])
+        GivenDay | None, Query(description="The day at whose end the order is placed.", examples=["2019-04-30"])
     ] = None,
     on_hand: Annotated[
         float | None, Query(ge=0, le=1e12, description="Units in stock.", allow_inf_nan=False, examples=[640])

@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -32,6 +34,20 @@ from simulator.observation import FIELDS, Observation
 from tests.bundles import make_bundle, rehash
 
 SHIPPED = resolve_bundle("champion", 1)
+OPENED: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _recorded(
+    record_testsuite_property: Callable[[str, object], None], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    failed = request.session.testsfailed
+    yield
+    record_testsuite_property(
+        "fault: a corrupt bundle",
+        f"{OPENED['tried']} times opened, broken at random and by intent; {OPENED['refused']} times refused with the reason, else as sound "
+        f"as before; {request.session.testsfailed - failed} tests that found it otherwise",
+    )
 
 
 @pytest.fixture
@@ -70,10 +86,12 @@ def broken(content: bytes, random: Random) -> bytes:
 
 def opened(bundle: Path, pinned: dict[str, str] | None = None) -> Policy | None:
     """The policy; None where it is refused. Anything else that is raised fails the test."""
+    OPENED["tried"] += 1
     try:
         return Policy(bundle, pinned)
     except BundleRefused as refused:
         told = refused
+        OPENED["refused"] += 1
     assert told.reason in ("hash", "contract", "parity", "missing")
     assert "\n" not in str(told)
     return None
