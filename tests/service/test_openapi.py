@@ -18,7 +18,8 @@ from service.settings import Settings
 Spec = dict[str, Any]
 NUMBERS = ("number", "integer")
 UNIT = re.compile(
-    r"%|\b(units?|days|seconds|currency|share|per cent|number|rows|series|paths|volume|1 yes, 0 no|0 to 1)\b", re.IGNORECASE
+    r"%|\b(units?|days|seconds|currency|share|per cent|number|rows|series|paths|volume|1 yes, 0 no|0 to 1)\b",
+    re.IGNORECASE,
 )
 ANY = {400, 401, 403, 429, 500, 503}  # of every route that takes a key: names, keys, scopes, quotas, bugs, overload
 
