@@ -31,8 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the results go")
     parser.add_argument("--quick", action="store_true", help="only see that everything runs")
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", help="only questions of so many series; all where none is named"
+    )
     asked = parser.parse_args(arguments)
     where, sizes = machine(LIBRARIES), QUICK if asked.quick else FULL
+    sizes = tuple(size for size in sizes if not asked.sizes or size.count in asked.sizes)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder, progress_bars() as report:
         chain = write_chain(Path(folder) / "chain", 2 if asked.quick else COPIES)

@@ -23,6 +23,7 @@ from tests.benchmarks.service.servers import NOOP, OURS, OURS_IN_PROCESS, Server
 BARE = "bare ONNX run"
 NEW, AGAIN, KEPT, KEPT_AGAIN, FRESH = "new", "again", "remembered", "remembered, again", "fresh"
 LOAD = 1 / 3  # of what the slowest of a group can do
+LEAST = 2  # requests in a round; where fewer would arrive, so many are asked once, one after the other
 GROUPS = {  # (who, how it is asked)
     "features ready": (
         (BARE, NEW), (OURS, NEW), (OURS_IN_PROCESS, NEW), (OURS, AGAIN), (OURS_IN_PROCESS, AGAIN),
@@ -46,13 +47,13 @@ class Size(NamedTuple):
     rounds: int
     seconds: float  # of arrivals in a round, once a group
     flood_s: float  # of throughput in a round
-    one_by_one: int = 0  # where it is not 0, so many fresh questions a round are asked one after the other
+    one_by_one: int = 0  # where it is not 0, so many fresh questions are asked, one after the other
 
 
 FULL = (
     Size(1, 200, (1, 2), 400, 8, 3, 3.5, 1.5),
     Size(100, 5, (2, 11), 36, 4, 3, 4.0, 2.0),
-    Size(5000, 1, (11, 15), 1, 2, 2, 9.0, 2.5, one_by_one=1),
+    Size(5000, 1, (11, 15), 1, 2, 2, 8.0, 2.0, one_by_one=1),
 )
 QUICK = (Size(1, 5, (1, 2), 40, 2, 1, 0.3, 0.1), Size(20, 2, (2, 15), 4, 2, 1, 0.3, 0.1, one_by_one=1))
 
@@ -126,6 +127,7 @@ class Measurement:
         found = []
         for name, members in GROUPS.items():
             there = [(who, how) for who, how in members if who == BARE or who in self._servers]
+            there = [(who, how) for who, how in there if who != NOOP or self._size.count == 1]
             found += self._group(name, there)
         return found
 
@@ -149,12 +151,15 @@ class Measurement:
         one_by_one = size.one_by_one if FRESH in [how for _, how in members] else 0
         flood = {} if one_by_one else self._flood(name, members)
         rate = 0.0 if one_by_one else rounded(LOAD * min(flood[who, how] for who, how in members if who != BARE))
+        if rate * size.seconds < LEAST:
+            rate, one_by_one = 0.0, one_by_one or LEAST
         times: dict[tuple[str, str], list[Heard]] = {member: [] for member in members}
-        for number in range(size.rounds):
-            arrivals = draw(rate, max(size.seconds, 4 / rate), seed=number) if rate else [0.0] * one_by_one
+        rounds = size.rounds if rate else 1
+        for number in range(rounds):
+            arrivals = draw(rate, size.seconds, seed=number) if rate else []
             for at, (who, how) in enumerate(members):
-                self._tell(name, number * len(members) + at, size.rounds * len(members), who)
-                times[who, how].append(self._timed(who, how, arrivals))
+                self._tell(name, number * len(members) + at, rounds * len(members), who)
+                times[who, how].append(self._timed(who, how, arrivals, one_by_one))
         return [row(size.count, name, member, rate, heard, flood.get(member)) for member, heard in times.items()]
 
     def _flood(self, name: str, members: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
@@ -177,24 +182,28 @@ class Measurement:
         """Bodies for more requests than can be answered in a round; of fresh ones there are fewer."""
         return self._size.fresh if how == FRESH else max(8, round(2000 / self._size.count * self._size.flood_s))
 
-    def _timed(self, who: str, how: str, arrivals: list[float]) -> Heard:
+    def _timed(self, who: str, how: str, arrivals: list[float], one_by_one: int) -> Heard:
         if who == BARE:
-            took = self._bare.run(self._questions.rows(), arrivals)
+            took = self._bare.run(self._questions.rows(), arrivals or [0.0] * one_by_one)
             return Heard(took, [0.0], sum(took), {})
         with self._servers[who].awake() as server:
-            return self._generator.run(self._plan(server, how, arrivals, len(arrivals)))
+            plan = self._plan(server, how, arrivals, len(arrivals) or one_by_one)
+            if not arrivals:
+                plan = plan._replace(seconds=float("inf"), connections=1, once=True)
+            return self._generator.run(plan)
 
     def _plan(self, server: Server, how: str, arrivals: list[float], bodies: int) -> Plan:
-        """Made ready: what has to be cached or remembered before is."""
-        for body in self._questions.pool(record=how == KEPT_AGAIN) if how != FRESH else []:
-            told = server.ask(body)
-            if server.who.startswith(OURS):
-                orders(told.json())
-        connections = 1 if len(set(arrivals)) == 1 else self._size.connections
-        made = self._questions.of(how, bodies)
+        """Made ready: what has to be cached or remembered before is, and others have woken up."""
+        pool = [] if how == FRESH else self._questions.pool(record=how == KEPT_AGAIN)
+        if server.who in (OURS, OURS_IN_PROCESS):
+            for body in pool:
+                orders(server.ask(body).json())
+        elif not self._size.one_by_one:
+            server.ask(pool[0])
+        made, size = self._questions.of(how, bodies), self._size
         return Plan(
-            server.port, server.path, server.headers, made, arrivals, self._size.flood_s, connections, how == FRESH
-        )
+            server.port, server.path, server.headers, made, arrivals, size.flood_s, size.connections, how == FRESH
+        )  # fmt: skip
 
     def _tell(self, stage: str, done: int, total: int, who: str) -> None:
         self._report(f"{self._size.count:,} series, {stage}", done, total, who)
@@ -216,8 +225,8 @@ def orders(told: dict[str, Any]) -> list[float]:
 
 
 def draw(rate: float, seconds: float, seed: int) -> list[float]:
-    """Poisson arrivals at a rate, as many as are expected in so many seconds; at least two."""
-    gaps = np.random.default_rng(seed).exponential(1 / rate, max(2, round(rate * seconds)))
+    """Poisson arrivals at a rate, as many as are expected in so many seconds."""
+    gaps = np.random.default_rng(seed).exponential(1 / rate, round(rate * seconds))
     found: list[float] = np.cumsum(gaps).tolist()
     return found
 
@@ -234,9 +243,10 @@ def row(
     """All rounds together; where requests came one after the other, that is the throughput too."""
     seconds = np.concatenate([one.seconds for one in heard])
     p50, p90, p99 = (float(one) for one in np.percentile(seconds, (50, 90, 99)))
-    late = float(np.percentile(np.concatenate([one.late for one in heard]), 99))
+    late = np.concatenate([one.late for one in heard])
     rounds = [float(np.median(one.seconds)) for one in heard]
     asked = len(seconds) / seconds.sum() if throughput is None else throughput
     return Row(
-        series, group, *member, rate, len(seconds), p50, p90, p99, float(seconds.max()), late, float(asked), rounds
-    )
+        series, group, *member, rate, len(seconds), p50, p90, p99, float(seconds.max()),
+        float(np.percentile(late, 99)) if len(late) else 0.0, float(asked), rounds,
+    )  # fmt: skip

@@ -70,12 +70,13 @@ def speed(part: dict[str, Any]) -> list[str]:
         "measured side by side in one run, are what to quote.", "",
         f"The dataset is the bakery sample {part['copies']} times over, {part['all_series']:,} series. Load, server and, where there is one, Valkey share the "
         "cores; each is a process of its own on loopback, and contestants that are not being asked are stopped. Requests arrive at random "
-        "(Poisson) at the stated rate, a third of what the slowest of the group can answer, the same moments for all. A time counts from when the request "
+        "(Poisson) at the stated rate, a third of what the slowest of the group can answer, the same moments for all; where hardly any would come "
+        "at that rate, one after the other. A time counts from when the request "
         "was due to the last byte of its answer, waiting for a connection included: no coordinated omission. The load generator and "
         f"the HTTP server are in every time but that of the bare run; what they take alone is the row `{NOOP}`{floor}.", "",
         "![times by contestant](service.png)", "",
         "## Against the bare ONNX run of the same rows", "",
-        "The bare run is the network alone, run as the service runs it (single-threaded runs of at most 64 rows) on features that lie ready in its memory; it wakes "
+        "The bare run is the network alone, run by the same code in the same chunks, on features that lie ready in its memory; it wakes "
         "for the same arrivals in turn with the others, and only the run is timed. `nothing cached`: no answer about these series and this day was given before. "
         f"With fewer than {ENOUGH} answers there is no 99th percentile.", "",
         *ratios(rows), "",

@@ -27,6 +27,7 @@ from tests.benchmarks.service.peers import PATH
 from tests.serving import PROGRAM, free_port
 
 START_S = 120
+END_S = 8  # LitServe ignores a SIGTERM
 NOOP = "no-op"
 PEERS = {  # who: framework, where its features come from
     "LitServe, features in memory": ("litserve", "memory"),
@@ -115,7 +116,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, signal.SIGCONT)
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
+            process.wait(END_S)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
