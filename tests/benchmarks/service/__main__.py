@@ -16,9 +16,9 @@ from orpr.progress import progress_bars
 from orpr.provenance import code_commit
 from tests.benchmarks.rows import machine
 from tests.benchmarks.service.bare import Bare
-from tests.benchmarks.service.chain import COPIES, write_chain
+from tests.benchmarks.service.chain import PRODUCTS, SHOPS, write_chain
 from tests.benchmarks.service.load import Generator
-from tests.benchmarks.service.measure import FULL, QUICK, Measurement, Row
+from tests.benchmarks.service.measure import FULL, QUICK, Measurement
 from tests.benchmarks.service.page import PARTS, write_page
 from tests.benchmarks.service.picture import draw
 from tests.benchmarks.service.servers import contestants
@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     where, sizes = machine(LIBRARIES), QUICK if asked.quick else FULL
     sizes = tuple(size for size in sizes if not asked.sizes or size.count in asked.sizes)
-    rows: list[Row] = []
+    times, rows = (1, 2) if asked.quick else (SHOPS, PRODUCTS), []
     with tempfile.TemporaryDirectory() as folder, progress_bars() as report:
-        chain = write_chain(Path(folder) / "chain", 2 if asked.quick else COPIES)
+        chain = write_chain(Path(folder) / "chain", *times)
         with (
             contestants(Path(folder), chain, report) as servers,
             Bare(chain.folder) as bare,
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows += Measurement(size, chain, servers, bare, generator, report).rows()
     asked.folder.mkdir(parents=True, exist_ok=True)
     found = {
-        "command": "make bench-service", "commit": code_commit(), "machine": where, "copies": 2 if asked.quick else COPIES,
+        "command": "make bench-service", "commit": code_commit(), "machine": where, "shops": times[0], "products": times[1],
         "all_series": len(chain.series), "sizes": [size._asdict() for size in sizes], "rows": [row._asdict() for row in rows],
     }  # fmt: skip
     (asked.folder / PARTS["speed"]).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ import polars as pl
 from simulator.panel import I64
 from tests.serving import SAMPLE
 
-COPIES = 60  # 5,040 series in 1,680 shops
+SHOPS, PRODUCTS = 6, 10  # times the sample's 28 and 3: 168 shops with 30 products each, 5,040 series
 DAYS = 400  # of history: what a policy sees, and a month
 ON_HAND = 9.0  # units; a new question has a few thousandths more
 Series = tuple[str, str]
@@ -27,23 +27,28 @@ class Chain(NamedTuple):
     last: date  # recorded
 
 
-def write_chain(folder: Path, copies: int = COPIES) -> Chain:
-    """The sample's last days, every shop `copies` times under other names; a canonical dataset."""
+def write_chain(folder: Path, shops: int = SHOPS, products: int = PRODUCTS) -> Chain:
+    """The sample's last days, every shop and every product so many times under other names; a canonical dataset."""
     folder.mkdir(parents=True)
     (folder / "dataset.json").write_bytes((SAMPLE / "dataset.json").read_bytes())
     tables = {name: pl.read_parquet(SAMPLE / f"{name}.parquet") for name in ("items", "demand", "calendar")}
     last = tables["demand"]["date"].max()
     assert isinstance(last, date)
-    recent = pl.col("date") > last - timedelta(days=DAYS)
-    tables |= {name: tables[name].filter(recent) for name in ("demand", "calendar")}
     for name, table in tables.items():
-        many = pl.concat([
-            table.with_columns(pl.format("{}-{}", pl.col("location_id"), pl.lit(f"{n:02}")).alias("location_id"))
-            for n in range(copies)
-        ])  # fmt: skip
+        kept = table if name == "items" else table.filter(pl.col("date") > last - timedelta(days=DAYS))
+        many = again(kept, "location_id", shops)
+        many = many if name == "calendar" else again(many, "item_id", products)
+        many = many.sort("location_id", "item_id") if name == "items" else many  # shop by shop, as a night's requests
         many.write_parquet(folder / f"{name}.parquet")
     keys = pl.read_parquet(folder / "items.parquet", columns=["item_id", "location_id"])
     return Chain(folder, [(item, place) for item, place in keys.rows()], last)
+
+
+def again(table: pl.DataFrame, column: str, times: int) -> pl.DataFrame:
+    """The table so many times, each with another number behind the names in a column."""
+    return pl.concat(
+        table.with_columns(pl.format("{}-{}", pl.col(column), pl.lit(f"{n:02}")).alias(column)) for n in range(times)
+    )
 
 
 def question(

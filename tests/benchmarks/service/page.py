@@ -68,7 +68,7 @@ def speed(part: dict[str, Any]) -> list[str]:
     return [
         made(part) + " Numbers in [service.json](service.json). Absolute times move with the machine; the ratios, "
         "measured side by side in one run, are what to quote.", "",
-        f"The dataset is the bakery sample {part['copies']} times over, {part['all_series']:,} series. Load, server and, where there is one, Valkey share the "
+        f"The dataset is the bakery sample with {part['shops']} times its shops and {part['products']} times its products, {part['all_series']:,} series. Load, server and, where there is one, Valkey share the "
         "cores; each is a process of its own on loopback, and contestants that are not being asked are stopped. Requests arrive at random "
         "(Poisson) at the stated rate, a third of what the slowest of the group can answer, the same moments for all; where hardly any would come "
         "at that rate, one after the other. A time counts from when the request "

