@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,8 +39,11 @@ def load_dataset(settings: Settings, data: Path, *, draw_stock: bool) -> None:
 def run_server(settings: Settings, host: str, port: int) -> None:
     """Serve until stopped."""
     configure_logs(settings.log_level)
+    app = create_app(settings, host)
+    gc.collect()
+    gc.freeze()  # what is there now stays: looking through it again and again makes single requests wait
     uvicorn.run(
-        create_app(settings, host), host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5,
+        app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5,
         forwarded_allow_ips=list(settings.proxies),
     )  # fmt: skip
 

@@ -14,8 +14,9 @@ from starlette.middleware import Middleware
 from service.aliases import Aliases
 from service.auth import Sessions
 from service.bundle_folders import bundle_folders
+from service.caches import Cache, MemoryCache, RedisCache
 from service.decisions import Decisions
-from service.features import Cache, FeatureRows, MemoryCache, RedisCache
+from service.features import FeatureRows
 from service.feeds import Feeds
 from service.following import Following
 from service.holds import Holds
@@ -26,6 +27,7 @@ from service.middleware import Requests
 from service.overrides import Overrides
 from service.planner.mount import mount_planner, planner_running
 from service.policy import CHAMPION
+from service.prebuilding import Prebuilding
 from service.problems import install_problem_handlers, problem_responses
 from service.promotions import Promotions
 from service.quotas import Counts, Quotas
@@ -101,6 +103,7 @@ def _know(state: State, settings: Settings) -> None:
     if settings.redis_url:
         cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
     state.features_cache, state.features = cache, FeatureRows(store, cache, view.dataset)
+    state.prebuilding = Prebuilding(state.features, cache, store, view.dataset)
     state.keys = Keys(store.database)
 
 
@@ -140,10 +143,12 @@ def _admit(state: State, settings: Settings) -> None:
 @asynccontextmanager
 async def _running(state: State, *, planner: bool) -> AsyncIterator[None]:
     state.following.start()
+    state.prebuilding.start()
     state.aliases.start()
     async with planner_running() if planner else nullcontext():
         yield
     state.aliases.stop()
+    state.prebuilding.stop()
     state.following.stop()
     state.shadow.close()
     await state.counts.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from service.decide import Decisions, Override, Span, answer_of, decide, uplift_units
 from service.policy import Policy, PolicyAnswer
-from simulator.observation import Observation
+from service.rows import Seen
 from simulator.ordering import OrderRules
 from simulator.panel import F32, F64, Bools
 
@@ -37,11 +38,11 @@ class Stock(NamedTuple):
 
     @property
     def on_order(self) -> float:
-        return sum(quantity for _, quantity in self.arrivals)
+        return sum([quantity for _, quantity in self.arrivals]) if self.arrivals else 0.0
 
     @property
     def on_reserve(self) -> float:
-        return sum(quantity for _, quantity in self.reserved) + self.placed
+        return sum([quantity for _, quantity in self.reserved]) + self.placed if self.reserved else self.placed
 
     @property
     def coming(self) -> Arrivals:
@@ -49,12 +50,13 @@ class Stock(NamedTuple):
         return [*self.arrivals, *self.reserved, *((day, -quantity) for day, quantity in self.shown)]
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True)
+class Asked:
     """B series and what the policy said of them; `order` makes orders of it."""
 
     policy: Policy
     day: date
-    observation: Observation
+    seen: Seen
     answer: PolicyAnswer
     rate_sources: list[str]
     stock: list[Stock]
@@ -82,38 +84,36 @@ class Asked(NamedTuple):
 
     def _without_promotions(self, rows: list[int]) -> F32:
         """(B, H, Q) the forecasts of some series if no promotion were known from here on."""
-        seen = {name: column[rows] for name, column in self.observation.items()}
         if not self.promoted[rows].any():
             return self.answer.forecast[rows]
-        return self.policy.answer(_unpromoted(seen, self.policy.spec.history)).forecast
+        return self.policy.answer_to(_unpromoted(self.seen.take(rows), self.policy.spec.history)).forecast
 
     @property
     def promoted(self) -> Bools:
         """(B,) whether a promotion is known ahead."""
-        return np.asarray((self.observation["promotion"][:, self.policy.spec.history :] > 0).any(axis=1))
+        return np.asarray((self.seen.field("promotion")[:, self.policy.spec.history :] > 0).any(axis=1))
 
     def counterfactuals(self) -> list[list[Counterfactual]]:
         """For each series by how much the policy's target would differ under other circumstances."""
-        days = self.observation["lead_time_days"]
-        longer = {"lead_time_days": (days + MORE_LEAD_DAYS).astype(days.dtype)}
-        change = self._change(self.observation | longer)
+        days = self.seen.field("lead_time_days")
+        change = self._change(self.seen.but(lead_time_days=(days + MORE_LEAD_DAYS).astype(days.dtype)))
         found = [[Counterfactual(f"{MORE_LEAD_DAYS} days more lead time", float(units))] for units in change]
         promoted = self.promoted
         if promoted.any():
-            change = self._change(_unpromoted(self.observation, self.policy.spec.history))
+            change = self._change(_unpromoted(self.seen, self.policy.spec.history))
             for n in np.flatnonzero(promoted):
                 found[n].append(Counterfactual("without the promotions known ahead", float(change[n])))
         return found
 
-    def _change(self, observation: Observation) -> F64:
-        other = self.policy.answer(observation)
+    def _change(self, seen: Seen) -> F64:
+        other = self.policy.answer_to(seen)
         then = other.inventory_days.astype(np.float64) * other.daily_rate
         return np.asarray(then - self.answer.inventory_days.astype(np.float64) * self.answer.daily_rate)
 
 
-def _unpromoted(observation: Observation, history: int) -> Observation:
+def _unpromoted(seen: Seen, history: int) -> Seen:
     """The same if no promotion were known after the as-of day."""
-    promotion = observation["promotion"].copy()
+    promotion = seen.field("promotion").copy()
     ahead = promotion[:, history:]
     ahead[ahead > 0] = 0.0
-    return {**observation, "promotion": promotion}
+    return seen.but(promotion=promotion)

@@ -98,6 +98,8 @@ def responsible_dates(panel: Panel, rows: I64, as_of: date) -> list[Span]:
 
 def matching_override(overrides: list[Override], span: Span) -> Override | None:
     """Of those that cover a series the most specific one for the dates that its order covers; among equals the newest."""
+    if not overrides:
+        return None
     first, last = span
     found = [o for o in overrides if o.selling_from <= last and first <= o.selling_to]
     return max(found, key=lambda o: (o.specificity, o.id), default=None)
@@ -163,6 +165,10 @@ def uplift_units(
     return units
 
 
-def constraints_applied(order: Order, row: int) -> list[str]:
-    """Names of the item rules that changed the quantity."""
-    return [name for flag, name in CONSTRAINTS.items() if bool(getattr(order, flag)[row])]
+def constraints_applied(order: Order) -> list[list[str]]:
+    """For each of B orders the names of the item rules that changed its quantity."""
+    names: list[list[str]] = [[] for _ in range(len(order.order_quantity))]
+    for flag, name in CONSTRAINTS.items():
+        for row in np.flatnonzero(getattr(order, flag)):
+            names[row].append(name)
+    return names

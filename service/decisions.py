@@ -17,13 +17,12 @@ from service.decide import Decisions as Orders
 from service.decide import Override
 from service.decision_schemas import DecisionBrief, DecisionPage, Outcome, OutcomeRequest, StoredDecision
 from service.decision_store import Row, add_outcome, decisions_page, find_decision, lock_decision, outcomes_of
-from service.features import unpack
 from service.policy import Policy
 from service.problems import ProblemError
 from service.recommender import state_of
+from service.rows import Seen, source_of
 from service.spool import Spool
 from service.store import Store
-from simulator.observation import with_state
 from simulator.ordering import OrderRules
 
 COMPARED = ("inventory_days", "daily_rate", "target_stock", "inventory_position", "order_quantity_if_due")
@@ -106,13 +105,13 @@ def reproduce(row: Row, policy: Policy) -> tuple[dict[str, float], dict[str, flo
 
 
 def _ordered_again(row: Row, inputs: dict[str, Any], policy: Policy) -> Orders:
-    observation, sources = unpack([zlib.decompress(row["observation"])], policy.spec)
+    blob = zlib.decompress(row["observation"])
     reserved, shown = _arrivals(inputs["reserved"]), _arrivals(inputs["shown"])
     arrivals = _arrivals(inputs["open_orders"])
     stock = Stock(inputs["on_hand"], arrivals, "request", reserved, shown, inputs["placed"], [])
-    seen = with_state(observation, policy.spec, state_of([stock], row["order_date"], policy.spec))
+    seen = Seen([blob], policy.spec, state_of([stock], row["order_date"], policy.spec))
     rules = _rules(inputs["rules"])
-    asked = Asked(policy, row["order_date"], seen, policy.answer(seen), sources, [stock], rules)
+    asked = Asked(policy, row["order_date"], seen, policy.answer_to(seen), [source_of(blob)], [stock], rules)
     first, last = (date.fromisoformat(day) for day in inputs["span"])
     return asked.order([_override(inputs["override"])], [(first, last)])
 

@@ -1,124 +1,30 @@
-"""Feature rows: the observation of one series at one as-of day, cached as one packed blob.
-
-Redis is a cache and may vanish at any time; then, and on a miss, rows are built from SQL by the simulator's
-observation code. Without Redis an in-process cache of the same interface serves.
-"""
+"""Feature rows of stored series: from the cache, else built from SQL by the simulator's observation code."""
 
 from __future__ import annotations
 
-import logging
-import random
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import date, timedelta
 from functools import cache
-from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from service.caches import Cache
 from service.database import UNANSWERED
-from service.store import Dataset, Series, Store
+from service.datasets import Dataset
+from service.rows import pack, row_size
+from service.store import Series, Store
 from simulator.canonical import assemble
 from simulator.contract import contract_id, interface
 from simulator.forecast_table import with_forecast_rows
-from simulator.observation import (
-    HISTORY_FIELDS,
-    Observation,
-    ObservationSpec,
-    Observer,
-    field_shape,
-)
+from simulator.observation import ObservationSpec, Observer
 from simulator.panel import I64
-from simulator.rates import RATE_SOURCES, rate_sources
+from simulator.rates import rate_sources
 
-LOG = logging.getLogger(__name__)
-BREAK_S = 2.0  # how long Redis is left alone after an error
-
-
-class Cache(Protocol):
-    """Bytes by key; a miss is None, and so is every failure."""
-
-    name: str
-
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]: ...
-
-    def put_many(self, rows: dict[str, bytes]) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class MemoryCache:
-    """The latest rows of this process, oldest out first."""
-
-    name = "memory"
-
-    def __init__(self, most_rows: int = 20_000) -> None:
-        self._rows: OrderedDict[str, bytes] = OrderedDict()
-        self._most = most_rows
-        self._lock = threading.Lock()
-
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        with self._lock:
-            return [self._rows.get(key) for key in keys]
-
-    def put_many(self, rows: dict[str, bytes]) -> None:
-        with self._lock:
-            self._rows.update(rows)
-            while len(self._rows) > self._most:
-                self._rows.popitem(last=False)
-
-    def close(self) -> None:
-        self._rows.clear()
-
-
-class RedisCache:
-    """One MGET a request, no retries, a short timeout; after an error Redis is left alone for two seconds."""
-
-    name = "redis"
-
-    def __init__(self, url: str, timeout_s: float, ttl_s: int) -> None:
-        pool = redis.BlockingConnectionPool.from_url(
-            url, max_connections=16, timeout=timeout_s, socket_timeout=timeout_s, socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-        )  # fmt: skip
-        self._client = redis.Redis(connection_pool=pool)
-        self._ttl = ttl_s
-        self.rest_until = 0.0
-        self.errors = 0
-
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        if not keys or time.monotonic() < self.rest_until:
-            return [None] * len(keys)
-        try:
-            return [blob if isinstance(blob, bytes) else None for blob in self._client.mget(keys)]
-        except (redis.RedisError, OSError) as error:
-            self._trip(error)
-            return [None] * len(keys)
-
-    def put_many(self, rows: dict[str, bytes]) -> None:
-        if not rows or time.monotonic() < self.rest_until:
-            return
-        try:
-            with self._client.pipeline(transaction=False) as pipe:
-                for key, blob in rows.items():
-                    pipe.set(key, blob, ex=int(self._ttl * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads expiry
-                pipe.execute()
-        except (redis.RedisError, OSError) as error:
-            self._trip(error)
-
-    def _trip(self, error: Exception) -> None:
-        self.errors += 1
-        self.rest_until = time.monotonic() + BREAK_S
-        LOG.warning("redis does not answer (%s); serving without it for %s s", error, BREAK_S)
-
-    def close(self) -> None:
-        self._client.close()
+MARK = 4  # bytes behind a cached row: the dataset's revision where it rests on other locations too, else zeros
+WAIT_S = 30.0  # for a row that another request is building
 
 
 class RowsUnread(Exception):
@@ -130,7 +36,7 @@ class RowsUnread(Exception):
 
 
 class FeatureRows:
-    """Observations of stored series, through the cache."""
+    """Packed rows of stored series, through the cache."""
 
     def __init__(self, store: Store, cache: Cache, dataset: Callable[[], Dataset | None]) -> None:
         """The rows of a store.
@@ -141,10 +47,17 @@ class FeatureRows:
             dataset: what is loaded now.
         """
         self._store, self._cache, self._dataset = store, cache, dataset
+        self._building: dict[str, Future[bytes]] = {}
+        self._lock = threading.Lock()
         self.hits = self.misses = 0
 
-    def observe(self, series: Sequence[Series], as_of: date) -> tuple[Observation, list[str]]:
-        """Observations of `series` at the end of `as_of`, without stock, and where each one's rate comes from.
+    def rows(self, series: Sequence[Series], as_of: date, *, asked: bool = True) -> list[bytes]:
+        """What is seen of `series` at the end of `as_of` besides their stock, packed.
+
+        Args:
+            series: known ones.
+            as_of: the day.
+            asked: whether somebody waits for them; only then they count as hits and misses.
 
         Raises:
             RuntimeError: when no dataset is loaded.
@@ -153,28 +66,57 @@ class FeatureRows:
         dataset = self._dataset()
         if dataset is None:
             raise RuntimeError("no dataset is loaded")
-        spec = ObservationSpec(dataset.period_days)
-        version = _row_version(spec.period_days)
-        keys = ["\x1f".join(("orpr", version, dataset.state, as_of.isoformat(), *key)) for key in series]
-        blobs = self._cache.get_many(keys)
-        size = row_size(spec)
-        missing = [n for n, blob in enumerate(blobs) if blob is None or len(blob) != size]
-        self.hits, self.misses = self.hits + len(series) - len(missing), self.misses + len(missing)
+        keys = _keys(series, as_of, dataset)
+        size, good = row_size(ObservationSpec(dataset.period_days)), _marks(dataset)
+        found = [
+            value[:size] if value is not None and len(value) == size + MARK and value[size:] in good else b""
+            for value in self._cache.get_many(keys)
+        ]
+        missing = [n for n, blob in enumerate(found) if not blob]
+        if asked:
+            self.hits, self.misses = self.hits + len(series) - len(missing), self.misses + len(missing)
         if missing:
-            fresh = self._built([series[n] for n in missing], as_of, dataset, missing)
-            for n, blob in zip(missing, fresh, strict=True):
-                blobs[n] = blob
-            self._cache.put_many({keys[n]: blob for n, blob in zip(missing, fresh, strict=True)})
-        return unpack([blob for blob in blobs if blob is not None], spec)
+            fresh = self._filled({keys[n]: series[n] for n in missing}, as_of, dataset)
+            if unread := [n for n in missing if keys[n] not in fresh]:
+                raise RowsUnread(unread)
+            for n in missing:
+                found[n] = fresh[keys[n]]
+        return found
 
-    def _built(self, series: list[Series], as_of: date, dataset: Dataset, missing: list[int]) -> list[bytes]:
+    def _filled(self, missing: dict[str, Series], as_of: date, dataset: Dataset) -> dict[str, bytes]:
+        """Rows by key; a row that another request is building already is waited for, and without those that cannot be built.
+
+        So a crowd that asks for the same rows at once makes the work of one.
+        """
+        with self._lock:
+            theirs = {key: self._building[key] for key in missing if key in self._building}
+            mine = {key: series for key, series in missing.items() if key not in theirs}
+            self._building |= {key: Future() for key in mine}
+            promised = {key: self._building[key] for key in mine}
+        built: dict[str, bytes] = {}
         try:
-            return self._build(series, as_of, dataset)
-        except UNANSWERED as error:
-            raise RowsUnread(missing) from error
+            built = self._built(mine, as_of, dataset) if mine else {}
+        except UNANSWERED:
+            pass  # whoever waits finds that nothing came
+        finally:
+            with self._lock:
+                for key in mine:
+                    del self._building[key]
+            for key, future in promised.items():
+                future.set_result(built.get(key, b""))
+        waited = {key: future.result(WAIT_S) for key, future in theirs.items()}
+        return built | {key: blob for key, blob in waited.items() if blob}
 
-    def _build(self, series: list[Series], as_of: date, dataset: Dataset) -> list[bytes]:
-        """Rows from SQL: the series and the peers that their category means need, a year back.
+    def _built(self, missing: dict[str, Series], as_of: date, dataset: Dataset) -> dict[str, bytes]:
+        blobs, elsewhere = self._build(list(missing.values()), as_of, dataset)
+        near, far = _marks(dataset)
+        keys = list(missing)
+        self._cache.put_many({key: blobs[n] + (far if n in elsewhere else near) for n, key in enumerate(keys)})
+        return dict(zip(keys, blobs, strict=True))
+
+    def _build(self, series: list[Series], as_of: date, dataset: Dataset) -> tuple[list[bytes], set[int]]:
+        """Rows from SQL: the series and the peers that their category means need, a year back; and which of them rest on
+        other locations.
 
         Categories are read at the series' own locations, and everywhere where a series has no history of its own: then
         its rate may come from its category elsewhere.
@@ -185,7 +127,7 @@ class FeatureRows:
             observer, rows, t = self._observer(self._store.peers(series, everywhere=True), series, as_of, dataset)
         observation = observer.observe(rows, np.full(len(rows), t))
         sources = rate_sources(observer.panel, observer.rates, min(t, observer.panel.period_count - 1))
-        return pack(observation, [sources[n] for n in rows])
+        return pack(observation, [sources[n] for n in rows]), set(np.flatnonzero(~known).tolist())
 
     def _observer(
         self, peers: list[Series], series: list[Series], as_of: date, dataset: Dataset
@@ -202,6 +144,19 @@ class FeatureRows:
         return Observer(panel, spec), np.array([index[key] for key in series]), panel.period_of(as_of)
 
 
+def _keys(series: Sequence[Series], as_of: date, dataset: Dataset) -> list[str]:
+    """Cache keys: a feed for a location changes those of all its series, another dataset or contract those of all."""
+    version = _row_version(dataset.period_days)
+    first = "\x1f".join(("orpr", version, dataset.fingerprint, str(dataset.first_recorded), as_of.isoformat()))
+    state = {place: f"{first}\x1f{dataset.revision_of(place)}\x1f{place}" for place in {place for _, place in series}}
+    return [f"{state[place]}\x1f{item}" for item, place in series]
+
+
+def _marks(dataset: Dataset) -> tuple[bytes, bytes]:
+    """What stands behind a good row that rests on its own location, and behind one that rests on others too."""
+    return bytes(MARK), dataset.revision.to_bytes(MARK, "little")
+
+
 def _from_the_first_day(demand: pl.DataFrame, items: pl.DataFrame, day: date) -> pl.DataFrame:
     """The demand with a row on `day`, so that the calendar is read from there also for series that began later."""
     if not demand.filter(pl.col("date") == day).is_empty():
@@ -215,53 +170,7 @@ def _one_unknown_row(items: pl.DataFrame, as_of: date, schema: pl.Schema) -> pl.
     return pl.DataFrame([{name: row.get(name) for name in schema}], schema=schema)
 
 
-class Slot(NamedTuple):
-    """Where a field of the observation lies in a packed row."""
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    begin: int
-    end: int
-
-
-@cache
-def _layout(spec: ObservationSpec) -> list[Slot]:
-    slots: list[Slot] = []
-    at = 1
-    for field in HISTORY_FIELDS:
-        shape, dtype = field_shape(field, spec), np.dtype(field.dtype)
-        end = at + int(np.prod(shape, dtype=int)) * dtype.itemsize
-        slots.append(Slot(field.name, dtype, shape, at, end))
-        at = end
-    return slots
-
-
-def row_size(spec: ObservationSpec) -> int:
-    """Bytes of one packed row."""
-    return _layout(spec)[-1].end
-
-
 @cache
 def _row_version(period_days: int) -> str:
     """Changes with what is packed into a row."""
     return contract_id(interface(period_days))
-
-
-def pack(observation: Observation, sources: list[str]) -> list[bytes]:
-    """One blob per decision: the rate's source, then the fields in their order, little endian as in memory."""
-    return [
-        bytes([RATE_SOURCES.index(source)])
-        + b"".join(np.ascontiguousarray(observation[field.name][n]).tobytes() for field in HISTORY_FIELDS)
-        for n, source in enumerate(sources)
-    ]
-
-
-def unpack(blobs: list[bytes], spec: ObservationSpec) -> tuple[Observation, list[str]]:
-    """The inverse of `pack` for a batch."""
-    table = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), row_size(spec))
-    observation: Observation = {}
-    for name, dtype, shape, begin, end in _layout(spec):
-        column = np.ascontiguousarray(table[:, begin:end]).view(dtype)
-        observation[name] = column.reshape(len(blobs), *shape)
-    return observation, [RATE_SOURCES[code] for code in table[:, 0].tolist()]

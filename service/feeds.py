@@ -13,13 +13,14 @@ import polars as pl
 import sqlalchemy as sa
 
 from service.changes import HISTORY, INVENTORY, TERMS, note_change
+from service.datasets import Dataset, bump_revisions, note_history
 from service.feed_forms import Row, table_of
 from service.feed_schemas import FeedResult
 from service.feed_store import replace_open_orders, upsert, upsert_newer
 from service.idempotency import Answered
 from service.loading import item_rows
 from service.problems import ProblemError, RowError
-from service.store import Dataset, Store, bump_revision, note_history
+from service.store import Store
 from service.tables import calendar, history, inventory, items
 from simulator.canonical import check_calendar
 from simulator.demand_table import check_demand
@@ -161,8 +162,9 @@ def _noting(kind: str, rows: list[Row]) -> Callable[[sa.Connection], None]:
     """Says that what observations rest on has changed at the rows' locations."""
 
     def say(connection: sa.Connection) -> None:
-        bump_revision(connection)
-        note_change(connection, kind, {row["location_id"] for row in rows})
+        places = {row["location_id"] for row in rows}
+        bump_revisions(connection, places)
+        note_change(connection, kind, places)
 
     return say
 

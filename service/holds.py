@@ -103,7 +103,7 @@ class Holds:
         """(B,) whether sales were told once, but none of the last week that others have; the end of the recorded days is
         what counts, for a day whose sales nobody has sent yet says nothing of a series."""
         loaded, days, history = self._view.dataset(), asked.policy.period_days, asked.policy.spec.history
-        sold = np.isfinite(asked.observation["units_sold"][:, :history])
+        sold = np.isfinite(asked.seen.field("units_sold"))
         last = None if loaded is None else loaded.last_recorded
         end = history if last is None else history - max((asked.day - last).days // days, 0)
         week = sold[:, max(end - max(ENDS_EARLY_DAYS // days, 1), 0) : end]

@@ -8,10 +8,11 @@ from datetime import date
 import polars as pl
 
 from service.asked import Stock
+from service.datasets import Dataset
 from service.memory import Memory, outstanding
 from service.problems import Problem
 from service.schemas import RecommendationItem
-from service.store import Dataset, Series, Store
+from service.store import Series, Store
 from service.terms import items_panel
 from service.view import View
 from simulator.panel import Panel

@@ -26,7 +26,6 @@ from service.asked import Arrivals, Asked
 from service.database import UNANSWERED, within
 from service.decide import Override, Span
 from service.decision_store import OPEN, ORDERED, SEEN, SUPERSEDED, Advised, add_decisions, advised_after, mark_seen
-from service.features import pack
 from service.schemas import Recommendation
 from service.spool import Spool
 from service.store import Series, Store
@@ -43,6 +42,9 @@ class Outstanding(NamedTuple):
     shown: Arrivals  # open orders that are today's own
     placed: float  # units ordered today that are not among the open orders yet
     seen: list[str]  # decisions whose orders have shown up, by number
+
+
+NOTHING = Outstanding([], [], 0.0, [])
 
 
 class Recording(NamedTuple):
@@ -87,11 +89,11 @@ class Memory:
         """
         if not answers:
             return {}
-        blobs = pack(asked.observation, asked.rate_sources)
+        blobs = asked.seen.blobs
         rows: dict[int, dict[str, Any]] = {}
         now = datetime.now(UTC)
         for n, answer in answers.items():
-            said = json.dumps(answer.model_dump(mode="json"), sort_keys=True)
+            said = answer.model_dump_json()
             inputs = json.dumps(_inputs(asked, n, overrides[n], spans[n]), sort_keys=True)
             rows[n] = {
                 "id": _number(series[n], said, inputs, blobs[n]), "item_id": series[n][0], "location_id": series[n][1],
@@ -148,6 +150,8 @@ def outstanding(advised: list[Advised], arrivals: Arrivals, day: date) -> Outsta
         arrivals: open orders as they are known now.
         day: as-of day.
     """
+    if not advised:
+        return NOTHING
     today = [one for one in advised if one.order_date == day]
     earlier = [one for one in advised if one.order_date < day]
     shown = _appeared(arrivals, today[0].seen, day) if today else []

@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
 
+from service.rows import Seen
 from simulator.contract import OUTPUTS, contract_id, interface
 from simulator.observation import FIELDS, Observation, ObservationSpec
 from simulator.panel import F32
@@ -30,6 +33,7 @@ PARITY = 1e-4  # of 1 + the largest magnitude in the decision's output
 PARITY_OUTPUTS = ("daily_rate", "logits", "forecast")
 SAME_DAYS = 0.9  # share of golden cases; logits that are all but equal may tip over to the next value of the grid
 CHUNK = 64  # rows of one ONNX run: larger batches gain nothing and hold memory
+MOST_WORKERS = 4  # chunks of large batches that run at once; one request is not to take a large machine
 
 
 class PolicyNotFound(LookupError):
@@ -81,15 +85,24 @@ class Policy:
         self.period_days = int(self.contract["period_days"])
         self.ordering_mode = str(self.contract["ordering_mode"])
         self.spec = ObservationSpec(self.period_days)
+        self._workers = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_WORKERS), "policy")
         self.parity = self._check_parity(bundle, files[GOLDEN])
 
     def answer(self, observation: Observation) -> PolicyAnswer:
-        """Decide B series at once, in chunks."""
+        """Decide B series at once."""
         count = len(observation["as_of_day"])
-        parts = [
-            self._session.run(None, {field.name: observation[field.name][at : at + CHUNK] for field in FIELDS})
-            for at in range(0, count, CHUNK)
-        ]
+        return self._answered(count, lambda at, end: {field.name: observation[field.name][at:end] for field in FIELDS})
+
+    def answer_to(self, seen: Seen) -> PolicyAnswer:
+        """The same for packed rows."""
+        return self._answered(len(seen), seen.part)
+
+    def _answered(self, count: int, part: Callable[[int, int], Observation]) -> PolicyAnswer:
+        """Decide in chunks; those of a large batch side by side on the machine's cores."""
+        begins = range(0, count, CHUNK)
+        if len(begins) == 1:
+            return PolicyAnswer(*self._session.run(None, part(0, count)))
+        parts = list(self._workers.map(lambda at: self._session.run(None, part(at, min(at + CHUNK, count))), begins))
         return PolicyAnswer(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def _check_parity(self, bundle: Path, content: bytes) -> float:

@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from service.answers import no_demand, recommendations, too_far, unknown, unread
 from service.asked import Asked, Stock
-from service.decide import Decisions, Override, constraints_applied, matching_override
+from service.datasets import Dataset
+from service.decide import Override, matching_override
 from service.features import FeatureRows, RowsUnread
 from service.holds import Holds, stopped
 from service.known import known_items, known_stock
 from service.memory import Memory, Recording
 from service.policy import Policy
 from service.problems import Problem, ProblemError, RowError
-from service.receipt import reasons, receipt
+from service.rows import Seen, source_of
 from service.schemas import (
-    AppliedOverride,
-    CounterfactualLine,
     ItemAnswer,
     Recommendation,
     RecommendationItem,
@@ -27,10 +27,10 @@ from service.schemas import (
 )
 from service.settings import Settings
 from service.shadow import Remembered
-from service.store import Dataset, Series, Store
+from service.store import Series, Store
 from service.terms import Terms, TermsByPlace
 from service.view import View
-from simulator.observation import ObservationSpec, with_state
+from simulator.observation import ObservationSpec
 from simulator.ordering import OrderRules
 from simulator.panel import F32, Panel
 from simulator.schedule import lead_and_review
@@ -88,17 +88,17 @@ class Recommender:
         if how.recording is not None:
             _check_named_once(keys)
         known_at = self._view.as_of
-        terms, index, unread = self._terms.of(keys, self.dataset(), day)
+        terms, index, away = self._terms.of(keys, self.dataset(), day)
         stock = self.stock(requested, day)
         results: list[Recommendation | Problem | None] = []
         good: list[int] = []
         for n, (key, row, found) in enumerate(zip(keys, index, stock, strict=True)):
             problem = found if isinstance(found, Problem) else None
             if row is None:
-                problem = _unread(key) if key[1] in unread else _unknown(key)
+                problem = unread(key) if key[1] in away else unknown(key)
             if problem is None and row is not None:
                 stop = self._view.stop(key[1], terms.category[row])
-                problem = stopped(stop) if stop is not None else _too_far(key) if terms.far[row] else None
+                problem = stopped(stop) if stop is not None else too_far(key) if terms.far[row] else None
             results.append(problem)
             if problem is None:
                 good.append(n)
@@ -121,13 +121,13 @@ class Recommender:
         policy = self.policy()
         panel = self.items([series], day)
         assert panel is not None
-        observation, _ = self._features.observe([series], day)
         spec, t = policy.spec, panel.period_of(day)
+        seen = Seen(self._features.rows([series], day), spec, None)
         lead, _ = lead_and_review(panel, np.array([0]), np.array([t]))
         return Look(
             period_days=spec.period_days,
-            history={name: observation[name][0] for name in ("units_sold", "promotion", "holiday")},
-            forecast=policy.answer(with_state(observation, spec, None)).forecast[0],
+            history={name: seen.field(name)[0] for name in ("units_sold", "promotion", "holiday")},
+            forecast=policy.answer_to(seen).forecast[0],
             open_orders=self._view.orders(series),
             lead_periods=int(lead[0]),
             overrides=[one for one in self.overrides(panel, 0) if one.selling_to > day],
@@ -191,11 +191,7 @@ class Recommender:
         ]
         decisions = asked.order(overrides, terms.spans)
         others = asked.counterfactuals() if how.counterfactuals else None
-        answers: dict[int, Recommendation] = {}
-        for n, source in enumerate(asked.rate_sources):
-            if source != "none":
-                lines = None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]]
-                answers[n] = _recommendation(asked, n, decisions, terms, lines)
+        answers = recommendations(asked, decisions, terms, others)
         held: dict[int, Problem] = {}
         if how.recording is not None:
             held = self._holds.held(asked, terms, answers, how.recording.caller)
@@ -204,7 +200,7 @@ class Recommender:
             for n, answer in answers.items():
                 answer.decision_id = numbers[n]
             self._watch(Remembered(asked, overrides, terms.spans, answers))
-        return [answers.get(n) or held.get(n) or _no_demand(key) for n, key in enumerate(terms.series)]
+        return [answers.get(n) or held.get(n) or no_demand(key) for n, key in enumerate(terms.series)]
 
     def _decide_the_rest(
         self, policy: Policy, terms: Terms, stock: list[Stock], day: date, how: How, missing: set[int]
@@ -213,7 +209,7 @@ class Recommender:
         rows = [n for n in range(len(stock)) if n not in missing]
         decided = self._decide(policy, terms.take(rows), [stock[n] for n in rows], day, how) if rows else []
         found = dict(zip(rows, decided, strict=True))
-        return [found[n] if n in found else _unread(key) for n, key in enumerate(terms.series)]
+        return [found[n] if n in found else unread(key) for n, key in enumerate(terms.series)]
 
     def overrides(self, panel: Panel, row: int) -> list[Override]:
         """Every override in effect that covers a series of a panel."""
@@ -222,18 +218,18 @@ class Recommender:
 
     def ask(self, policy: Policy, series: list[Series], rules: OrderRules, stock: list[Stock], day: date) -> Asked:
         """What the policy says of some known series, before overrides and rules."""
-        observation, sources = self._features.observe(series, day)
-        observation = with_state(observation, policy.spec, state_of(stock, day, policy.spec))
-        return Asked(policy, day, observation, policy.answer(observation), sources, stock, rules)
+        blobs = self._features.rows(series, day)
+        seen = Seen(blobs, policy.spec, state_of(stock, day, policy.spec))
+        return Asked(policy, day, seen, policy.answer_to(seen), list(map(source_of, blobs)), stock, rules)
 
 
 def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
     """The stock as the simulator keeps it; arrivals beyond the horizon stand in one more column."""
     pipeline = np.zeros((len(stock), spec.horizon + 1))
-    for n, one in enumerate(stock):
-        days = np.array([(arrival - day).days for arrival, _ in one.coming], dtype=np.int64)
-        slots = np.minimum(arrival_slots(days, spec.period_days), spec.horizon)
-        np.add.at(pipeline[n], slots, [quantity for _, quantity in one.coming])
+    coming = [(n, (arrival - day).days, units) for n, one in enumerate(stock) for arrival, units in one.coming]
+    if coming:
+        rows, days, units = (np.array(column) for column in zip(*coming, strict=True))
+        np.add.at(pipeline, (rows, np.minimum(arrival_slots(days, spec.period_days), spec.horizon)), units)
     return State(np.array([one.on_hand for one in stock]), np.maximum(pipeline, 0.0))
 
 
@@ -250,69 +246,3 @@ def _check_named_once(keys: list[Series]) -> None:
         detail = f"items: {item!r} at {place!r} is named more than once; an answer that is remembered is one per series"
         errors = [RowError(row=row, field="items", detail="named before") for row in twice]
         raise ProblemError(422, "series-twice", "A series is named twice", detail, errors)
-
-
-def _unknown(key: Series) -> Problem:
-    detail = f"item_id, location_id: there is no item {key[0]!r} at {key[1]!r}"
-    return Problem(type="series-unknown", title="The series is not known", status=404, detail=detail)
-
-
-def _too_far(key: Series) -> Problem:
-    detail = f"lead_time_days: {key[0]} at {key[1]} has to be ordered longer ahead than the policy looks (91 days)"
-    return Problem(type="beyond-horizon", title="The lead time is too long", status=422, detail=detail)
-
-
-def _unread(key: Series) -> Problem:
-    detail = f"what is known of {key[0]} at {key[1]} is not cached, and the database does not answer; ask again soon"
-    return Problem(type="series-unavailable", title="The series cannot be read now", status=503, detail=detail)
-
-
-def _no_demand(key: Series) -> Problem:
-    detail = f"{key[0]} at {key[1]} has no sales, no reference item, no category mean and no expected_daily_demand"
-    return Problem(type="demand-unknown", title="Nothing says what it sells", status=422, detail=detail)
-
-
-def _recommendation(
-    asked: Asked, n: int, decisions: Decisions, terms: Terms, lines: list[CounterfactualLine] | None
-) -> Recommendation:
-    stock, override, quantity = asked.stock[n], decisions.overrides[n], float(decisions.order.order_quantity[n])
-    span, following, review_due = terms.spans[n], terms.following[n], terms.due[n]
-    rules, source = constraints_applied(decisions.order, n), asked.rate_sources[n]
-    held = stock.on_hand, stock.on_order, stock.on_reserve
-    applied = said = None
-    if override is not None:
-        said = f"Override {override.id} by {override.author} counts: {override.reason}"
-        applied = AppliedOverride(
-            id=override.id, mode=override.mode, value=override.value, units=decisions.added_units[n],
-            reason=override.reason, author=override.author,
-        )  # fmt: skip
-    return Recommendation(
-        inventory_days=decisions.inventory_days[n],
-        inventory_days_p10=decisions.p10[n],
-        inventory_days_p90=decisions.p90[n],
-        daily_rate=decisions.daily_rate[n],
-        rate_source=source,
-        target_stock=decisions.target_stock[n],
-        on_hand=stock.on_hand,
-        on_order=stock.on_order,
-        reserved=stock.on_reserve,
-        stock_source=stock.source,  # type: ignore[arg-type]
-        inventory_position=decisions.inventory_position[n],
-        raw_order_quantity=decisions.order.raw_order_quantity[n],
-        order_quantity=quantity if review_due else 0.0,
-        order_quantity_if_due=quantity,
-        constraints_applied=rules,
-        review_due=review_due,
-        order_date=asked.day,
-        next_order_date=following,
-        expected_receipt_date=span[0],
-        covers_until=span[1],
-        override=applied,
-        policy_days=decisions.policy_days[n],
-        source=decisions.source,  # type: ignore[arg-type]
-        receipt=receipt(decisions, n, *held, rules, due=review_due),
-        reasons=reasons(
-            decisions.inventory_days[n], decisions.daily_rate[n], source, said, rules, following, due=review_due
-        ),
-        counterfactuals=lines,
-    )

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -99,7 +100,7 @@ class Shadow:
 
     def _decide(self, policy: Policy, remembered: Remembered) -> None:
         asked, overrides, spans, answers = remembered
-        other = asked._replace(policy=policy, answer=policy.answer(asked.observation))
+        other = replace(asked, policy=policy, answer=policy.answer_to(asked.seen))
         orders = other.order(overrides, spans)
         rows: dict[int, Row] = {}
         for n, answer in answers.items():

@@ -6,10 +6,9 @@ No arithmetic and no HTTP here: rows in, rows out.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from sqlalchemy import Table
 
 from service.changes import DATASET, note_change
 from service.database import UNANSWERED, Database
+from service.datasets import Dataset, dataset_of, draw_revisions, new_revision
 from service.tables import (
     calendar,
     datasets,
@@ -25,32 +25,13 @@ from service.tables import (
     inventory,
     items,
     open_orders,
+    places,
 )  # fmt: skip
 from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
 from simulator.tables import KEY
 
 Series = tuple[str, str]
 CHUNK = 400  # series in one IN list; SQLite allows 32,766 variables
-
-
-class Dataset(NamedTuple):
-    """What is loaded, in short."""
-
-    settings: dict[str, Any]  # the keys of dataset.json
-    fingerprint: str  # of the files
-    revision: int
-    first_recorded: date | None  # dates with a known sale
-    last_recorded: date | None
-
-    @property
-    def state(self) -> str:
-        """Changes with everything that an observation rests on; in the keys of cached rows."""
-        return f"{self.fingerprint}.{self.revision}"
-
-    @property
-    def period_days(self) -> int:
-        """Length of a period."""
-        return int(self.settings["period_days"])
 
 
 class Store:
@@ -100,11 +81,13 @@ class Store:
         targets = {"items": items, "history": history, "calendar": calendar, "inventory": inventory,
                    "open_orders": open_orders, "forecasts": forecasts}  # fmt: skip
         with self.database.writing() as connection:
-            for table in (*targets.values(), datasets):
+            for table in (*targets.values(), places, datasets):
                 connection.execute(sa.delete(table))
             first = last = None
             for name, rows in tables.items():
                 batch = [{**row, "recorded_at": now} if name == "history" else row for row in rows]
+                if name == "items":
+                    draw_revisions(connection, {row["location_id"] for row in batch})
                 if name == "history":
                     known = [row["date"] for row in batch if row["units_sold"] is not None]
                     first, last = min(known, default=None), max(known, default=None)
@@ -116,7 +99,7 @@ class Store:
                 "first_recorded": first,
                 "last_recorded": last,
                 "loaded_at": now,
-                "revision": _new_revision(),
+                "revision": new_revision(),
             }
             connection.execute(sa.insert(datasets), row)
             note_change(connection, DATASET)
@@ -132,71 +115,82 @@ class Store:
         """Every item and location, in order."""
         return self.series_of({})
 
+    def series_at(self, place: str) -> list[Series]:
+        """Those of one location, categories together."""
+        query = sa.select(items.c.item_id, items.c.location_id).where(items.c.location_id == place)
+        with self.database.reading() as connection:
+            return [(item, at) for item, at in connection.execute(query.order_by(items.c.category, items.c.item_id))]
+
+    def series_count(self) -> int:
+        """How many there are."""
+        with self.database.reading() as connection:
+            return count_series(connection, {})
+
     def peers(self, series: Sequence[Series], *, everywhere: bool = False) -> list[Series]:
         """Those series, their reference items, and all others of their categories: at their locations, or anywhere."""
         wanted = set(series)
         places = sorted({place for _, place in self.all_series()} if everywhere else {place for _, place in wanted})
-        rows = self._rows_for(items, places)
-        mine = [r for r in rows if (r["item_id"], r["location_id"]) in wanted]
-        groups = {(r["category"], r["location_id"]) for r in mine}
-        categories = {r["category"] for r in mine} if everywhere else set()
-        references = {(json.loads(r["attributes"]).get("reference_item_id"), r["location_id"]) for r in mine}
+        rows = self._items_at(places)
+        mine = [r for r in rows if (r.item_id, r.location_id) in wanted]
+        groups = {(r.category, r.location_id) for r in mine}
+        categories = {r.category for r in mine} if everywhere else set()
+        references = {(json.loads(r.attributes).get("reference_item_id"), r.location_id) for r in mine}
         return sorted(
-            (r["item_id"], r["location_id"])
+            (r.item_id, r.location_id)
             for r in rows
-            if r["category"] in categories
-            or (r["category"], r["location_id"]) in groups
-            or (r["item_id"], r["location_id"]) in references
+            if r.category in categories
+            or (r.category, r.location_id) in groups
+            or (r.item_id, r.location_id) in references
         )
 
     def frames(self, series: Sequence[Series], first: date, last: date) -> dict[str, pl.DataFrame]:
         """Items, demand, calendar and forecasts of some series between two dates, in the canonical columns."""
         wanted = pl.DataFrame(series, schema=["item_id", "location_id"], orient="row", strict=False)
-        places = sorted({place for _, place in series})
-        demand = self._rows_for(history, places, first, last, sorted({item for item, _ in series}))
-        days = self._rows_for(calendar, places, first, last)
-        said = self._rows_for(forecasts, places, first, last, sorted({item for item, _ in series}))
+        places, of = sorted({place for _, place in series}), sorted({item for item, _ in series})
         keys = ["item_id", "location_id"]
         return {
-            "items": wanted.join(self.items_at(places), on=keys, how="inner", maintain_order="left"),
-            "demand": pl.DataFrame(demand, schema=_DEMAND_SCHEMA, strict=False).join(wanted, on=keys, how="semi"),
-            "calendar": pl.DataFrame(days, schema=_CALENDAR_SCHEMA, strict=False),
-            "forecasts": pl.DataFrame(said, schema=_FORECAST_SCHEMA, strict=False),
-        }  # fmt: skip
+            "items": wanted.join(self.items_at(places, of), on=keys, how="inner", maintain_order="left"),
+            "demand": self._days(history, _DEMAND_SCHEMA, places, first, last, of).join(wanted, on=keys, how="semi"),
+            "calendar": self._days(calendar, _CALENDAR_SCHEMA, places, first, last),
+            "forecasts": self._days(forecasts, _FORECAST_SCHEMA, places, first, last, of),
+        }
 
-    def items_at(self, places: list[str]) -> pl.DataFrame:
-        """Items of some locations, in the canonical columns."""
+    def items_at(self, places: list[str], of: Sequence[str] = ()) -> pl.DataFrame:
+        """Items of some locations, in the canonical columns; only those in `of` where it names a few."""
         rows = [
-            {**json.loads(r["attributes"]), "item_id": r["item_id"], "location_id": r["location_id"]}
-            for r in self._rows_for(items, places)
+            {**json.loads(r.attributes), "item_id": r.item_id, "location_id": r.location_id}
+            for r in self._items_at(places, of)
         ]
         return pl.DataFrame(rows, schema=_ITEM_SCHEMA, strict=False)
 
     def closed_days(self, places: Sequence[str], first: date, last: date) -> pl.DataFrame:
         """The calendar's days on which suppliers of some locations take no orders or nothing is received."""
         shut = sa.or_(calendar.c.order_open == 0, calendar.c.delivery_open == 0)
-        days: list[dict[str, Any]] = []
-        with self.database.reading() as connection:
-            for at in range(0, len(places), CHUNK):
-                query = sa.select(calendar).where(calendar.c.location_id.in_(places[at : at + CHUNK]), shut)
-                days += map(dict, connection.execute(query.where(calendar.c.date.between(first, last))).mappings())
-        return pl.DataFrame(days, schema=_CALENDAR_SCHEMA, strict=False)
+        return self._days(calendar, _CALENDAR_SCHEMA, places, first, last, (), shut)
 
-    def _rows_for(
-        self, table: Table, places: list[str], first: date | None = None, last: date | None = None,
-        wanted: Sequence[str] = (),
-    ) -> list[dict[str, Any]]:  # fmt: skip
-        """Rows of some locations; of a few items only where `wanted` names them, so that one series at a large location
-        does not read all of it."""
-        rows: list[dict[str, Any]] = []
+    def _items_at(self, places: Sequence[str], of: Sequence[str] = ()) -> list[sa.Row[Any]]:
+        return self._read(sa.select(items), items, places, of)
+
+    def _days(
+        self, table: Table, schema: dict[str, Any], places: Sequence[str], first: date, last: date,
+        of: Sequence[str] = (), *where: sa.ColumnElement[bool],
+    ) -> pl.DataFrame:  # fmt: skip
+        """A table's rows between two dates."""
+        query = sa.select(*(table.c[name] for name in schema)).where(table.c.date.between(first, last), *where)
+        columns = list(zip(*self._read(query, table, places, of), strict=True)) or [()] * len(schema)
+        return pl.DataFrame(
+            [pl.Series(name, c, schema[name], strict=False) for name, c in zip(schema, columns, strict=True)]
+        )
+
+    def _read(self, query: sa.Select[Any], table: Table, places: Sequence[str], of: Sequence[str]) -> list[sa.Row[Any]]:
+        """Rows of some locations; of a few items only where `of` names them, so that one series at a large location does
+        not read all of it."""
+        if 0 < len(of) <= CHUNK:
+            query = query.where(table.c.item_id.in_(of))
+        rows: list[sa.Row[Any]] = []
         with self.database.reading() as connection:
             for at in range(0, len(places), CHUNK):
-                query = sa.select(table).where(table.c.location_id.in_(places[at : at + CHUNK]))
-                if 0 < len(wanted) <= CHUNK:
-                    query = query.where(table.c.item_id.in_(wanted))
-                if first is not None:
-                    query = query.where(table.c.date.between(first, last))
-                rows += [dict(row) for row in connection.execute(query).mappings()]
+                rows += connection.execute(query.where(table.c.location_id.in_(places[at : at + CHUNK]))).all()
         return rows
 
     def series_of(self, scope: dict[str, str]) -> list[Series]:
@@ -222,13 +216,6 @@ _CALENDAR_SCHEMA = {
     "location_id": pl.String, "date": pl.Date, "open": pl.Float32, "holiday": pl.Float32,
     "school_holiday": pl.Float32, "order_open": pl.Float32, "delivery_open": pl.Float32,
 }  # fmt: skip
-
-
-def dataset_of(connection: sa.Connection) -> Dataset | None:
-    """What is loaded; None where nothing is."""
-    columns = [datasets.c[name] for name in Dataset._fields]
-    row = connection.execute(sa.select(*columns)).one_or_none()
-    return None if row is None else Dataset(json.loads(row.settings), *row[1:])
 
 
 def of_series(table: Table, series: Collection[Series]) -> Iterator[sa.ColumnElement[bool]]:
@@ -260,16 +247,6 @@ def open_orders_of(
     return found
 
 
-def bump_revision(connection: sa.Connection) -> None:
-    """Make cached rows of observations unreachable."""
-    connection.execute(sa.update(datasets).values(revision=_new_revision()))
-
-
-def _new_revision() -> int:
-    """Drawn, not counted: another database on the same Redis, or one restored from a backup, would count the same."""
-    return secrets.randbits(31)
-
-
 def count_series(connection: sa.Connection, scope: dict[str, str]) -> int:
     """How many known series have all of these values, by column."""
     query = sa.select(sa.func.count()).select_from(items)
@@ -288,13 +265,3 @@ def lock_series(connection: sa.Connection, series: Sequence[tuple[str, str]]) ->
     for at in range(0, len(series), CHUNK):
         part = sorted(series)[at : at + CHUNK]
         connection.execute(sa.select(items.c.item_id).where(pairs.in_(part)).order_by(*order).with_for_update())
-
-
-def note_history(connection: sa.Connection, first: date | None, last: date | None) -> None:
-    """Widen the recorded dates by those of new sales; None: there are none."""
-    if first is None or last is None:
-        return
-    earlier = sa.or_(datasets.c.first_recorded.is_(None), datasets.c.first_recorded > first)
-    later = sa.or_(datasets.c.last_recorded.is_(None), datasets.c.last_recorded < last)
-    connection.execute(sa.update(datasets).where(earlier).values(first_recorded=first))
-    connection.execute(sa.update(datasets).where(later).values(last_recorded=last))

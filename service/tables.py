@@ -53,6 +53,9 @@ datasets = Table(
     Column("loaded_at", Moment(), nullable=False),
     Column("revision", Integer, nullable=False, server_default="0"),  # drawn at every feed that observations rest on
 )  # fmt: skip
+places = Table(  # a revision is drawn at every feed for the location that observations rest on
+    "places", metadata, Column("location_id", String, primary_key=True), Column("revision", Integer, nullable=False),
+)  # fmt: skip
 items = Table(
     "items", metadata, *_key(), Column("category", String), Column("attributes", String, nullable=False),
 )  # fmt: skip

@@ -7,14 +7,15 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from service.database import UNANSWERED
+from service.datasets import Dataset
 from service.decide import Span, responsible_dates
-from service.store import Dataset, Series, Store
+from service.store import Series, Store
 from simulator.canonical import assemble
 from simulator.observation import ObservationSpec, beyond_horizon
 from simulator.ordering import OrderRules, rules_of
@@ -42,6 +43,10 @@ class Terms(NamedTuple):
         """The same for some of them, in the order of `rows`."""
         lists = {name: [getattr(self, name)[n] for n in rows] for name in self._fields if name != "rules"}
         return Terms(**lists, rules=self.rules.take(np.array(rows, dtype=np.int64)))
+
+
+_none = np.zeros(0)
+NOTHING = Terms([], [], [], OrderRules(_none, _none, _none, _none, _none, _none, _none), [], [], [], [])
 
 
 class Place(NamedTuple):
@@ -84,9 +89,9 @@ class TermsByPlace:
             index.append(None if row is None else len(found))
             if row is not None:
                 found.append((places[place], row))
-        if len(places) == 1:
+        if len(places) == 1 and found:
             return next(iter(places.values())).terms.take([row for _, row in found]), index, unread
-        return _join(found), index, unread
+        return _join(found) if found else NOTHING, index, unread
 
     def _place(self, place: str, dataset: Dataset, day: date) -> Place:
         with self._lock:
@@ -138,9 +143,15 @@ def _terms(panel: Panel, day: date) -> tuple[Terms, dict[str, int]]:
 
 def _join(found: list[tuple[Place, int]]) -> Terms:
     """Rows of several locations."""
-    lists = {
-        name: [getattr(place.terms, name)[row] for place, row in found] for name in Terms._fields if name != "rules"
-    }
-    columns = {name: np.array([getattr(place.terms.rules, name)[row] for place, row in found]) for name in RULES}
-    rounding = found[0][0].terms.rules.rounding if found else "up"
-    return Terms(**lists, rules=OrderRules(**columns, rounding=rounding))
+    places = list({id(place): place for place, _ in found}.values())
+    number = {id(place): n for n, place in enumerate(places)}
+    at = [(number[id(place)], row) for place, row in found]
+    lists: dict[str, list[Any]] = {}
+    for name in Terms._fields:
+        if name != "rules":
+            columns = [getattr(place.terms, name) for place in places]
+            lists[name] = [columns[n][row] for n, row in at]
+    first = np.cumsum([0, *(len(place.terms.series) for place in places)])  # row of each in all of them together
+    rows = np.array([first[n] + row for n, row in at], dtype=np.int64)
+    rules = {name: np.concatenate([getattr(p.terms.rules, name) for p in places])[rows] for name in RULES}
+    return Terms(**lists, rules=OrderRules(**rules, rounding=places[0].terms.rules.rounding))

@@ -32,12 +32,13 @@ from service.changes import (
     changes_since,
     last_number,
 )  # fmt: skip
+from service.datasets import Dataset, dataset_of
 from service.decide import Override
 from service.decision_store import OPEN, SUPERSEDED, Advised, advised_after
 from service.hold_store import Release, Stop, active_stops, releases_from
 from service.keys import Key, keys_of
 from service.override_store import active_overrides
-from service.store import Dataset, Series, Store, dataset_of, open_orders_of, stock_of
+from service.store import Series, Store, open_orders_of, stock_of
 
 LOG = logging.getLogger(__name__)
 STALE_S = 0.5  # older than this it is brought up to date before it is read
@@ -245,6 +246,8 @@ class View:
 
     def overrides(self, item_id: str, location_id: str, category: str) -> list[Override]:
         """Every override in effect that covers a series."""
+        if not self._overrides:
+            return []
         scopes = dict.fromkeys(product((item_id, ""), (location_id, ""), (category, "")))
         return [one for scope in scopes for one in self._by_scope.get(scope, ())]
 

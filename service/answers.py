@@ -1,0 +1,108 @@
+"""Answers as callers read them: a recommendation with its receipt and reasons, or the problem that stands in its way."""
+
+from __future__ import annotations
+
+from service.asked import Asked, Counterfactual
+from service.decide import Decisions, Override, constraints_applied
+from service.problems import Problem
+from service.receipt import reasons, receipt
+from service.schemas import AppliedOverride, CounterfactualLine, Recommendation
+from service.store import Series
+from service.terms import Terms
+
+
+def recommendations(
+    asked: Asked, decisions: Decisions, terms: Terms, others: list[list[Counterfactual]] | None
+) -> dict[int, Recommendation]:
+    """The answers to B series, by place; without those of which nothing says what they sell.
+
+    Args:
+        asked: what the policy said.
+        decisions: the orders that follow.
+        terms: rules and calendars.
+        others: what other circumstances would change, where that was asked for.
+    """
+    rules = constraints_applied(decisions.order)
+    columns = _columns(decisions)
+    answers: dict[int, Recommendation] = {}
+    for n, source in enumerate(asked.rate_sources):
+        if source == "none":
+            continue
+        stock, span, following, due = asked.stock[n], terms.spans[n], terms.following[n], terms.due[n]
+        told = {name: column[n] for name, column in columns.items()}
+        days, rate, quantity = told["inventory_days"], told["daily_rate"], told["order_quantity_if_due"]
+        held = stock.on_hand, stock.on_order, stock.on_reserve
+        applied, said = _applied(decisions.overrides[n], float(decisions.added_units[n]))
+        answers[n] = Recommendation(
+            **told,
+            rate_source=source,
+            on_hand=held[0],
+            on_order=held[1],
+            reserved=held[2],
+            stock_source=stock.source,
+            order_quantity=quantity if due else 0.0,
+            constraints_applied=rules[n],
+            review_due=due,
+            order_date=asked.day,
+            next_order_date=following,
+            expected_receipt_date=span[0],
+            covers_until=span[1],
+            override=applied,
+            source=decisions.source,
+            receipt=receipt(decisions, n, *held, rules[n], due=due),
+            reasons=reasons(days, rate, source, said, rules[n], following, due=due),
+            counterfactuals=None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]],
+        )
+    return answers
+
+
+def _columns(decisions: Decisions) -> dict[str, list[float]]:
+    """Fields of the recommendation that stand in arrays, as lists of B."""
+    order = decisions.order
+    arrays = {
+        "inventory_days": decisions.inventory_days,
+        "inventory_days_p10": decisions.p10,
+        "inventory_days_p90": decisions.p90,
+        "policy_days": decisions.policy_days,
+        "daily_rate": decisions.daily_rate,
+        "target_stock": decisions.target_stock,
+        "inventory_position": decisions.inventory_position,
+        "raw_order_quantity": order.raw_order_quantity,
+        "order_quantity_if_due": order.order_quantity,
+    }
+    return {name: column.tolist() for name, column in arrays.items()}
+
+
+def _applied(override: Override | None, units: float) -> tuple[AppliedOverride | None, str | None]:
+    """The override that counts, and the sentence for it."""
+    if override is None:
+        return None, None
+    applied = AppliedOverride(
+        id=override.id, mode=override.mode, value=override.value, units=units, reason=override.reason,
+        author=override.author,
+    )  # fmt: skip
+    return applied, f"Override {override.id} by {override.author} counts: {override.reason}"
+
+
+def unknown(key: Series) -> Problem:
+    """Nobody has told of the series."""
+    detail = f"item_id, location_id: there is no item {key[0]!r} at {key[1]!r}"
+    return Problem(type="series-unknown", title="The series is not known", status=404, detail=detail)
+
+
+def too_far(key: Series) -> Problem:
+    """Its order has to last longer than a policy looks ahead."""
+    detail = f"lead_time_days: {key[0]} at {key[1]} has to be ordered longer ahead than the policy looks (91 days)"
+    return Problem(type="beyond-horizon", title="The lead time is too long", status=422, detail=detail)
+
+
+def unread(key: Series) -> Problem:
+    """The database does not answer."""
+    detail = f"what is known of {key[0]} at {key[1]} is not cached, and the database does not answer; ask again soon"
+    return Problem(type="series-unavailable", title="The series cannot be read now", status=503, detail=detail)
+
+
+def no_demand(key: Series) -> Problem:
+    """Nothing says what it sells."""
+    detail = f"{key[0]} at {key[1]} has no sales, no reference item, no category mean and no expected_daily_demand"
+    return Problem(type="demand-unknown", title="Nothing says what it sells", status=422, detail=detail)

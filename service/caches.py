@@ -1,0 +1,116 @@
+"""Caches of packed feature rows: in the process, or Redis, which may vanish at any time."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Protocol
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+LOG = logging.getLogger(__name__)
+BREAK_S = 2.0  # how long Redis is left alone after an error
+
+
+class Cache(Protocol):
+    """Bytes by key; a miss is None, and so is every failure."""
+
+    name: str
+    most_rows: int | None  # None: as many as there are
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]: ...
+
+    def put_many(self, rows: dict[str, bytes]) -> None: ...
+
+    def claim(self, name: str, seconds: int) -> bool:
+        """Whether this process is the first to take up a piece of work; others are told no for so many seconds."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class MemoryCache:
+    """The latest rows of this process, oldest out first."""
+
+    name = "memory"
+
+    def __init__(self, most_rows: int = 20_000) -> None:
+        self._rows: OrderedDict[str, bytes] = OrderedDict()
+        self.most_rows: int | None = most_rows
+        self._lock = threading.Lock()
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        with self._lock:
+            return [self._rows.get(key) for key in keys]
+
+    def put_many(self, rows: dict[str, bytes]) -> None:
+        with self._lock:
+            self._rows.update(rows)
+            while self.most_rows is not None and len(self._rows) > self.most_rows:
+                self._rows.popitem(last=False)
+
+    def claim(self, name: str, seconds: int) -> bool:  # noqa: ARG002 - of the interface
+        return True  # nobody else knows these rows
+
+    def close(self) -> None:
+        self._rows.clear()
+
+
+class RedisCache:
+    """One MGET a request, no retries, a short timeout; after an error Redis is left alone for two seconds."""
+
+    name = "redis"
+    most_rows: int | None = None
+
+    def __init__(self, url: str, timeout_s: float, ttl_s: int) -> None:
+        pool = redis.BlockingConnectionPool.from_url(
+            url, max_connections=16, timeout=timeout_s, socket_timeout=timeout_s, socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+        )  # fmt: skip
+        self._client = redis.Redis(connection_pool=pool)
+        self._ttl = ttl_s
+        self.rest_until = 0.0
+        self.errors = 0
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        if not keys or time.monotonic() < self.rest_until:
+            return [None] * len(keys)
+        try:
+            return [blob if isinstance(blob, bytes) else None for blob in self._client.mget(keys)]
+        except (redis.RedisError, OSError) as error:
+            self._trip(error)
+            return [None] * len(keys)
+
+    def put_many(self, rows: dict[str, bytes]) -> None:
+        if not rows or time.monotonic() < self.rest_until:
+            return
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for key, blob in rows.items():
+                    pipe.set(key, blob, ex=int(self._ttl * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads expiry
+                pipe.execute()
+        except (redis.RedisError, OSError) as error:
+            self._trip(error)
+
+    def claim(self, name: str, seconds: int) -> bool:
+        if time.monotonic() < self.rest_until:
+            return False
+        try:
+            return bool(self._client.set(name, b"1", nx=True, ex=seconds))
+        except (redis.RedisError, OSError) as error:
+            self._trip(error)
+            return False
+
+    def _trip(self, error: Exception) -> None:
+        self.errors += 1
+        self.rest_until = time.monotonic() + BREAK_S
+        LOG.warning("redis does not answer (%s); serving without it for %s s", error, BREAK_S)
+
+    def close(self) -> None:
+        self._client.close()

@@ -1,0 +1,121 @@
+"""The thread that builds feature rows ahead of the questions: after a feed, for the last recorded day.
+
+So the night's calls, and the first ones after a start, find their rows in the cache. It is never needed: what it has not
+reached is built when it is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import date
+from typing import NamedTuple
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.caches import Cache
+from service.datasets import Dataset
+from service.features import FeatureRows, RowsUnread
+from service.store import Store
+
+LOG = logging.getLogger(__name__)
+EVERY_S = 0.5
+SETTLE_S = 2.0  # a feed comes in many requests; a location is built when nothing has come for so long
+AT_ONCE = 100  # series
+CLAIM_S = 600  # for so long no other process builds the same
+AFTER_ERROR_S = 60.0
+REST = 1.0  # times as long as it worked, for requests go first
+
+
+class Quiet(NamedTuple):
+    """A location's state, and since when it is so."""
+
+    state: tuple[object, ...]
+    since: float
+
+
+class Prebuilding:
+    """Runs from `start` to `stop`."""
+
+    def __init__(
+        self, features: FeatureRows, cache: Cache, store: Store, dataset: Callable[[], Dataset | None]
+    ) -> None:
+        self._features, self._cache, self._store, self._dataset = features, cache, store, dataset
+        self._seen: dict[str, Quiet] = {}
+        self._done: dict[str, tuple[object, ...]] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="prebuilding", daemon=True)
+        self.built = 0  # rows
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a reading that hangs is left behind."""
+        self._stop.set()
+        self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            try:
+                self.step(SETTLE_S)
+            except (SQLAlchemyError, RowsUnread) as error:
+                LOG.debug("the database does not answer (%s)", type(error).__name__)
+            except Exception as error:  # nobody waits for these rows, and the next step may go well
+                LOG.error("rows could not be built ahead", exc_info=error)
+                self._stop.wait(AFTER_ERROR_S)
+
+    def step(self, settle_s: float) -> None:
+        """Build what has been quiet for a while.
+
+        Raises:
+            SQLAlchemyError, RowsUnread: where the database does not answer; the rest follows another time.
+        """
+        dataset = self._dataset()
+        if dataset is None or dataset.last_recorded is None:
+            return
+        quiet = self._quiet(dataset, settle_s)
+        if not quiet or not self._fit():
+            return
+        for place in quiet:
+            state = _state(dataset, place)
+            if self._cache.claim("\x1f".join(("orpr", "building", place, *map(str, state))), CLAIM_S):
+                self._build(place, dataset.last_recorded)
+            if self._stop.is_set():
+                return
+            self._done[place] = state
+
+    def _fit(self) -> bool:
+        """Whether all rows find room; else each that is built would push out another."""
+        most = self._cache.most_rows
+        return most is None or self._store.series_count() <= most
+
+    def _quiet(self, dataset: Dataset, settle_s: float) -> list[str]:
+        now, quiet = time.monotonic(), []
+        for place in dataset.places:
+            state, before = _state(dataset, place), self._seen.get(place)
+            if self._done.get(place) == state:
+                continue
+            if before is None or before.state != state:
+                self._seen[place] = before = Quiet(state, now)
+            if now - before.since >= settle_s:
+                quiet.append(place)
+        return quiet
+
+    def _build(self, place: str, day: date) -> None:
+        series = self._store.series_at(place)
+        for at in range(0, len(series), AT_ONCE):
+            if self._stop.is_set():
+                return
+            began = time.monotonic()
+            part = series[at : at + AT_ONCE]
+            self._features.rows(part, day, asked=False)
+            self.built += len(part)
+            self._stop.wait(REST * (time.monotonic() - began))
+
+
+def _state(dataset: Dataset, place: str) -> tuple[object, ...]:
+    return dataset.fingerprint, dataset.first_recorded, dataset.last_recorded, dataset.revision_of(place)

@@ -1,0 +1,119 @@
+"""Feature rows: what a policy sees of one series at one as-of day besides its stock, as one packed blob."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from simulator.observation import HISTORY_FIELDS, Observation, ObservationSpec, field_shape, with_state
+from simulator.rates import RATE_SOURCES
+from simulator.step import State
+
+
+class Slot(NamedTuple):
+    """Where a field of the observation lies in a packed row."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@cache
+def _layout(spec: ObservationSpec) -> dict[str, Slot]:
+    slots: dict[str, Slot] = {}
+    at = 1
+    for field in HISTORY_FIELDS:
+        shape, dtype = field_shape(field, spec), np.dtype(field.dtype)
+        end = at + int(np.prod(shape, dtype=int)) * dtype.itemsize
+        slots[field.name] = Slot(field.name, dtype, shape, at, end)
+        at = end
+    return slots
+
+
+@cache
+def row_size(spec: ObservationSpec) -> int:
+    """Bytes of one packed row."""
+    return max(slot.end for slot in _layout(spec).values())
+
+
+def pack(observation: Observation, sources: list[str]) -> list[bytes]:
+    """One blob per decision: the rate's source, then the fields in their order, little endian as in memory."""
+    return [
+        bytes([RATE_SOURCES.index(source)])
+        + b"".join(np.ascontiguousarray(observation[field.name][n]).tobytes() for field in HISTORY_FIELDS)
+        for n, source in enumerate(sources)
+    ]
+
+
+def source_of(blob: bytes) -> str:
+    """Where the rate of a packed row comes from."""
+    return RATE_SOURCES[blob[0]]
+
+
+def unpack(blobs: Sequence[bytes], spec: ObservationSpec) -> Observation:
+    """The fields of packed rows, as `pack` took them."""
+    table = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), row_size(spec))
+    observation: Observation = {}
+    for name, dtype, shape, begin, end in _layout(spec).values():
+        column = np.ascontiguousarray(table[:, begin:end]).view(dtype)
+        observation[name] = column.reshape(len(blobs), *shape)
+    return observation
+
+
+class Seen:
+    """What a policy sees of B series: packed rows and their stock. Unpacked where somebody looks, a part at a time, for
+    thousands of rows are many times larger than the caches of a core."""
+
+    def __init__(
+        self, blobs: list[bytes], spec: ObservationSpec, state: State | None, changed: Observation | None = None
+    ) -> None:
+        """B series.
+
+        Args:
+            blobs: a packed row of each.
+            spec: lengths.
+            state: their stock; None: unknown.
+            changed: fields (B, ...) that are otherwise than in the rows.
+        """
+        self.blobs, self._spec, self._state, self._changed = blobs, spec, state, changed or {}
+
+    def __len__(self) -> int:
+        return len(self.blobs)
+
+    def part(self, begin: int, end: int) -> Observation:
+        """The observation of series `begin` to `end`."""
+        seen = unpack(self.blobs[begin:end], self._spec)
+        seen |= {name: column[begin:end] for name, column in self._changed.items()}
+        held = self._state
+        state = None if held is None else State(held.on_hand[begin:end], held.pipeline[begin:end])
+        return with_state(seen, self._spec, state)
+
+    @cached_property
+    def whole(self) -> Observation:
+        """The observation of all."""
+        return self.part(0, len(self.blobs))
+
+    def field(self, name: str) -> np.ndarray:
+        """(B, ...) one field of the packed rows."""
+        if name in self._changed:
+            return self._changed[name]
+        slot = _layout(self._spec)[name]
+        count = int(np.prod(slot.shape, dtype=int))
+        columns = [np.frombuffer(blob, slot.dtype, count, slot.begin) for blob in self.blobs]
+        return np.stack(columns).reshape(len(columns), *slot.shape)
+
+    def take(self, rows: Sequence[int]) -> Seen:
+        """Some of the series."""
+        held, at = self._state, np.array(rows, dtype=np.int64)
+        state = None if held is None else State(held.on_hand[at], held.pipeline[at])
+        changed = {name: column[at] for name, column in self._changed.items()}
+        return Seen([self.blobs[n] for n in rows], self._spec, state, changed)
+
+    def but(self, **fields: np.ndarray) -> Seen:
+        """The same with other values (B, ...) of some fields."""
+        return Seen(self.blobs, self._spec, self._state, self._changed | fields)
