@@ -148,7 +148,8 @@ class Traffic:
         return self._http.post("/v1/what-if", json=body)
 
     def _nights(self, ending: threading.Event) -> None:
-        while not ending.wait(DAY_S):
+        over = False
+        while not over:
             day = self._day + timedelta(days=1)
             for kind, send in (("feeds", self._feed), ("nightly batches", self._ask_everything)):
                 try:
@@ -156,6 +157,7 @@ class Traffic:
                 except Exception as error:  # as above
                     self._fail(kind, type(error).__name__)
             self._day = day
+            over = ending.wait(DAY_S)
 
     def _feed(self, day: date) -> None:
         keys = [{"item_id": item, "location_id": place, "date": day.isoformat()} for item, place in self._chain.series]
