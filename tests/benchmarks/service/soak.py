@@ -114,12 +114,13 @@ def soak(minutes: float, every_s: float, products: int, report: Report) -> dict[
                 traffic = Traffic(server, chain, RATE)
                 samples = watch(psutil.Process(server.group), traffic, minutes, every_s, report)
                 traffic.close()
+            log = (folder / "orpr" / "log.txt").read_text(encoding="utf-8").splitlines()
         finally:
             valkey.stop()
     return {
         "command": "make bench-soak", "commit": code_commit(), "machine": where, "minutes": minutes, "every_s": every_s,
         "rate": RATE, "all_series": len(chain.series), "requests": dict(traffic.sent), "errors": sum(traffic.failed.values()),
-        "failed": dict(traffic.failed), "rss_slope": slope(samples), "samples": samples,
+        "failed": dict(traffic.failed), "log_errors": [line for line in log if '"level": "error"' in line][:20], "rss_slope": slope(samples), "samples": samples,
     }  # fmt: skip
 
 
