@@ -115,7 +115,7 @@ def test_a_quick_run_measures_everybody_who_is_installed(tmp_path: Path) -> None
 
 
 def test_a_short_soak_sends_everything_and_nothing_fails(tmp_path: Path) -> None:
-    soak([str(tmp_path), "--minutes", "0.4", "--every", "2", "--products", "1"])
+    soak([str(tmp_path), "--minutes", "0.4", "--every", "2", "--shops", "1"])
     found = json.loads((tmp_path / "service-soak.json").read_text(encoding="utf-8"))
     assert found["failed"] == {}, found["log_errors"]
     assert {"feeds", "nightly batches", "questions about one series", "overrides written"} <= set(found["requests"])

@@ -35,6 +35,8 @@ GROUPS = {  # (who, how it is asked)
     ),
 }  # fmt: skip
 
+ONLY_ONE = ((NOOP, NEW), (OURS_IN_PROCESS, AGAIN))  # asked questions about one series only
+
 
 class Size(NamedTuple):
     """How questions of so many series are asked."""
@@ -51,9 +53,9 @@ class Size(NamedTuple):
 
 
 FULL = (
-    Size(1, 200, (1, 2), 400, 8, 3, 3.5, 1.5),
-    Size(100, 5, (2, 11), 36, 4, 3, 4.0, 2.0),
-    Size(5000, 1, (11, 15), 1, 2, 2, 8.0, 2.0, one_by_one=1),
+    Size(1, 200, (1, 2), 400, 8, 2, 4.0, 1.2),
+    Size(100, 5, (2, 11), 36, 4, 2, 5.0, 1.5),
+    Size(5000, 1, (11, 15), 1, 2, 1, 12.0, 2.0, one_by_one=1),
 )
 QUICK = (Size(1, 5, (1, 2), 40, 2, 1, 0.3, 0.1), Size(20, 2, (2, 15), 4, 2, 1, 0.3, 0.1, one_by_one=1))
 
@@ -127,7 +129,7 @@ class Measurement:
         found = []
         for name, members in GROUPS.items():
             there = [(who, how) for who, how in members if who == BARE or who in self._servers]
-            there = [(who, how) for who, how in there if who != NOOP or self._size.count == 1]
+            there = [member for member in there if self._size.count == 1 or member not in ONLY_ONE]
             found += self._group(name, there)
         return found
 

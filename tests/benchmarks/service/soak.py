@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import threading
@@ -29,7 +30,7 @@ from tests.benchmarks.service.traffic import Traffic
 
 EVERY_S = 10.0
 RATE = 8.0  # requests a second, beside the nights
-SHOPS, PRODUCTS = 1, 3  # times the sample: 252 series in 28 shops
+SHOPS, PRODUCTS = 4, 1  # times the sample: 336 series in 112 shops
 WARM_UP = 1 / 3  # of the time: caches fill, and the allocator finds its size
 BLOCK = 6  # samples that the bootstrap keeps together
 DRAWS = 2000
@@ -99,12 +100,12 @@ def draw(samples: Sequence[dict[str, float]], path: Path) -> None:
     plt.close(figure)
 
 
-def soak(minutes: float, every_s: float, products: int, report: Report) -> dict[str, Any]:
+def soak(minutes: float, every_s: float, shops: int, report: Report) -> dict[str, Any]:
     """Everything from the dataset to the slope."""
     where = machine(LIBRARIES)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        chain = write_chain(folder / "chain", SHOPS, products)
+        chain = write_chain(folder / "chain", shops, PRODUCTS)
         loaded, key = load(folder, chain)
         valkey = ValkeyServer()
         valkey.start()
@@ -130,10 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="where the results go")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--every", type=float, default=EVERY_S, help="seconds between two looks")
-    parser.add_argument("--products", type=int, default=PRODUCTS, help="how often the sample's products are taken")
+    parser.add_argument("--shops", type=int, default=SHOPS, help="how often the sample's shops are taken")
     asked = parser.parse_args(arguments)
     with progress_bars() as report:
-        found = soak(asked.minutes, asked.every, asked.products, report)
+        found = soak(asked.minutes, asked.every, asked.shops, report)
     asked.folder.mkdir(parents=True, exist_ok=True)
     (asked.folder / PARTS["soak"]).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     draw(found["samples"], asked.folder / "service-soak.png")
@@ -141,4 +142,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers end too
     main()
