@@ -18,7 +18,7 @@ TRAIN = $(BIN)/orpr train --threads 1
 RESULTS ?= docs/results
 PAGE ?= README.md
 
-.PHONY: run setup test check bench results foundation ablations format clean
+.PHONY: run setup test check bench bench-service bench-faults bench-soak results foundation ablations format clean
 
 run: $(VENV)/.base  ## answer on the bakery sample: http://127.0.0.1:8000
 	@$(BIN)/orpr demo
@@ -41,6 +41,15 @@ bench: $(VENV)/.bench  ## backtest, speed side by side with others, the classica
 	$(BIN)/python -m tests.benchmarks.classical $(RESULTS)
 	$(BIN)/python -m tests.benchmarks.labels $(RESULTS)
 	$(BIN)/python -m tests.benchmarks.censoring $(RESULTS)
+
+bench-service: $(VENV)/.bench  ## the service under load beside LitServe and FastAPI: docs/results/service.md
+	$(BIN)/python -m tests.benchmarks.service $(RESULTS)
+
+bench-faults: $(VENV)/.bench  ## the fault tests at full size; their counts into the same page
+	$(BIN)/python -m tests.benchmarks.service.faults $(RESULTS)
+
+bench-soak: $(VENV)/.bench  ## half an hour of mixed load; whether memory stays flat, into the same page
+	$(BIN)/python -m tests.benchmarks.service.soak $(RESULTS) --minutes 30
 
 results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; docs/results and the README's table
 	$(BIN)/orpr backtest $(FRESH) --min-in-stock 0.9 $(ROWS) $(foreach s,0 1 2 3 4,--policy adapted=$(RUN)-freshretail-seed$(s)) \

@@ -87,10 +87,10 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def machine() -> dict[str, Any]:
-    """Where the numbers were made."""
+def machine(libraries: Sequence[str] = LIBRARIES) -> dict[str, Any]:
+    """Where the numbers were made, and with which releases of the libraries that matter to them."""
     found = {}
-    for name in LIBRARIES:
+    for name in libraries:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
