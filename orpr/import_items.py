@@ -12,6 +12,7 @@ from orpr.import_settings import MOST_DAYS, ImportSettings
 from orpr.import_sources import Source, moment, number, text
 from simulator.canonical import KEY, DataError, Problem
 from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
+from simulator.tables import MOST
 
 ATTRIBUTES = [*ITEM_TEXTS, *ITEM_FLOATS, *ITEM_WHOLE]
 
@@ -110,6 +111,7 @@ def _typed(source: Source, settings: ImportSettings) -> pl.DataFrame:
             bad = ~values.is_between(least, MOST_DAYS) | (values != values.round())
             source.refuse(column, bad, f"must be a whole number from {least} to {MOST_DAYS}")
         source.refuse(column, values < 0, "must be at least 0")
+        source.refuse(column, values > MOST, f"must be at most {MOST:g}")
         columns.append(values)
     return pl.DataFrame(columns)
 

@@ -40,7 +40,11 @@ class Sender:
         Raises:
             ValueError: where the URL names no host, or carries a name or password; where a header cannot be sent.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            httpx.URL(url)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ValueError(f"{url}: the URL must be http(s)://HOST ({error})") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url}: the URL must be http(s)://HOST and names no host")
         if parts.username or parts.password:

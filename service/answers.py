@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from service.asked import Asked, Counterfactual
 from service.decide import Decisions, Override, constraints_applied
 from service.problems import Problem
 from service.receipt import reasons, receipt
-from service.schemas import AppliedOverride, CounterfactualLine, Recommendation
+from service.schemas import AppliedOverride, CounterfactualLine, Recommendation, UsedRules
 from service.store import Series
 from service.terms import Terms
+from simulator.ordering import OrderRules
 
 
 def recommendations(
@@ -23,7 +26,7 @@ def recommendations(
         others: what other circumstances would change, where that was asked for.
     """
     rules = constraints_applied(decisions.order)
-    columns = _columns(decisions)
+    columns, used = _columns(decisions), _used(asked.rules)
     answers: dict[int, Recommendation] = {}
     for n, source in enumerate(asked.rate_sources):
         if source == "none":
@@ -40,6 +43,11 @@ def recommendations(
             on_order=held[1],
             reserved=held[2],
             stock_source=stock.source,
+            sold_since_count=stock.sold_since,
+            open_orders_source=stock.orders_source,
+            lead_time_days=(span[0] - asked.day).days,
+            review_period_days=(span[1] - span[0]).days + 1,
+            order_rules=used[n],
             order_quantity=quantity if due else 0.0,
             constraints_applied=rules[n],
             review_due=due,
@@ -49,8 +57,8 @@ def recommendations(
             covers_until=span[1],
             override=applied,
             source=decisions.source,
-            receipt=receipt(decisions, n, *held, rules[n], due=due),
-            reasons=reasons(days, rate, source, said, rules[n], following, due=due),
+            receipt=receipt(decisions, n, *held, stock.sold_since, rules[n], due=due),
+            reasons=reasons(days, rate, source, said, rules[n], following, stock.sold_since, due=due),
             counterfactuals=None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]],
         )
     return answers
@@ -71,6 +79,17 @@ def _columns(decisions: Decisions) -> dict[str, list[float]]:
         "order_quantity_if_due": order.order_quantity,
     }
     return {name: column.tolist() for name, column in arrays.items()}
+
+
+def _used(rules: OrderRules) -> list[UsedRules]:
+    """The rules of B items as they count."""
+    columns = {name: getattr(rules, name) for name in UsedRules.model_fields}
+    known = {name: (np.isfinite(column) & (column > 0)).tolist() for name, column in columns.items()}
+    values = {name: column.tolist() for name, column in columns.items()}
+    return [
+        UsedRules(**{name: values[name][n] if known[name][n] else None for name in columns})
+        for n in range(len(rules.min_stock))
+    ]
 
 
 def _applied(override: Override | None, units: float) -> tuple[AppliedOverride | None, str | None]:
@@ -100,6 +119,12 @@ def unread(key: Series) -> Problem:
     """The database does not answer."""
     detail = f"what is known of {key[0]} at {key[1]} is not cached, and the database does not answer; ask again soon"
     return Problem(type="series-unavailable", title="The series cannot be read now", status=503, detail=detail)
+
+
+def other_uom(key: Series, ours: str, theirs: str) -> Problem:
+    """A request that counts in other units."""
+    detail = f"uom: the request counts in {theirs!r}, {key[0]} at {key[1]} is kept in {ours!r}"
+    return Problem(type="uom-mismatch", title="Another unit of measure", status=422, detail=detail)
 
 
 def no_demand(key: Series) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
@@ -16,9 +17,11 @@ from service.auth import Sessions
 from service.bundle_folders import bundle_folders
 from service.caches import Cache, MemoryCache, RedisCache
 from service.decisions import Decisions
+from service.drift import Drift
 from service.features import FeatureRows
 from service.feeds import Feeds
 from service.following import Following
+from service.gauges import Gauges
 from service.holds import Holds
 from service.hosts import LOOPBACK, PROBES, HostAndOrigin, host_name
 from service.keys import Keys
@@ -30,13 +33,14 @@ from service.policy import CHAMPION
 from service.prebuilding import Prebuilding
 from service.problems import install_problem_handlers, problem_responses
 from service.promotions import Promotions
+from service.punctuality import Punctuality
 from service.quotas import Counts, Quotas
 from service.recommender import Recommender
 from service.registry import Policies
 from service.routes import decisions, feeds, holds, operations, overrides, pages, policies, recommendations, what_if
 from service.safety import refuse_unsafe, refuse_without_keys
 from service.settings import Settings
-from service.shadow import Shadow
+from service.shadow import Remembered, Shadow
 from service.shedding import Shedding
 from service.spool import Spool
 from service.store import Store
@@ -45,6 +49,7 @@ from service.terms import TermsByPlace
 from service.tokens import Tokens
 from service.view import View
 
+LOG = logging.getLogger(__name__)
 DESCRIPTION = """How many days of stock each item should hold at each location, and the order that follows.
 
 Send an API key as `X-API-Key` or as a bearer token, or a token of the OIDC issuer. Errors are RFC 9457 problem documents."""
@@ -82,9 +87,10 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
         refuse_without_keys(app.state.keys, host)
     _decide(app.state, settings)
     _admit(app.state, settings)
-    app.include_router(operations.router)
+    app.state.gauges = Gauges(app.state)
+    app.include_router(operations.router, responses=problem_responses(400, 500))
     for module in (recommendations, what_if, decisions, feeds, overrides, holds, policies):
-        app.include_router(module.router, responses=problem_responses(400, 403, 429, 500, 503))
+        app.include_router(module.router, responses=problem_responses(400, 401, 403, 429, 500, 503))
     if settings.planner:
         app.include_router(pages.router)
         mount_planner(app)
@@ -95,7 +101,8 @@ def _know(state: State, settings: Settings) -> None:
     """What is stored, and what this process knows of it."""
     store = state.store = Store(settings.database_url, wait=True)
     terms = state.terms = TermsByPlace(store)
-    view = state.view = View(store, terms.forget)
+    state.punctuality = Punctuality(state.telemetry, settings.cut_off, settings.metric_locations)
+    view = state.view = View(store, terms.forget, state.punctuality)
     view.try_refresh()
     state.spool = Spool(settings.spool)
     state.following = Following(view, state.spool, store)
@@ -119,10 +126,21 @@ def _decide(state: State, settings: Settings) -> None:
     state.promotions = Promotions(store, held, aliases, pinned=pinned)
     state.shadow = Shadow(store.database, state.telemetry, held.shadow)
     state.memory = Memory(store, view, state.spool, settings.decision_expiry_days)
-    state.holds = Holds(store, view, settings)
+    state.holds = Holds(store, view, state.terms, settings)
+    state.drift = Drift(state.telemetry)
+    watching = (state.shadow, state.punctuality, state.drift)
+
+    def watch(remembered: Remembered) -> None:
+        for one in watching:
+            try:
+                one.watch(remembered)
+            except Exception as error:  # answers stand, whoever cannot watch them
+                LOG.error("answers could not be watched", exc_info=error)
+
     state.recommender = Recommender(
-        settings, store, view, state.terms, state.features, state.memory, state.holds, held.current, state.shadow.watch
-    )
+        settings, store, view, state.terms, state.features, state.memory, state.holds, held.current, watch,
+        state.telemetry.laps,
+    )  # fmt: skip
     state.feeds, state.decisions = Feeds(store), Decisions(store, state.spool)
     state.overrides = Overrides(store, state.recommender, settings.approval_money)
 

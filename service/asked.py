@@ -35,6 +35,14 @@ class Stock(NamedTuple):
     shown: Arrivals  # open orders that are today's own
     placed: float  # ordered today and not among the open orders yet
     seen: list[str]  # decisions whose orders have shown up, by number
+    orders_source: str = "store"
+    days_left: float = 0.0  # selling days between the count and the end of the as-of period
+    sold_since: float = 0.0  # units expected to sell after the count; `on_hand` is without them
+
+    def less(self, units: float) -> Stock:
+        """The same after some more have been sold, as far as there are any."""
+        sold = min(self.on_hand, units)
+        return self._replace(on_hand=self.on_hand - sold, sold_since=sold)
 
     @property
     def on_order(self) -> float:
@@ -61,6 +69,7 @@ class Asked:
     rate_sources: list[str]
     stock: list[Stock]
     rules: OrderRules
+    ages_s: list[float]  # of the feature rows
 
     def order(self, overrides: list[Override | None], spans: list[Span]) -> Decisions:
         """Orders under some overrides, one or none a series, that cover the selling dates `spans`."""

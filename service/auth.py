@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -20,6 +21,7 @@ from service.view import View
 
 COOKIE = "orpr_session"
 SESSION_S = 12 * 3600
+CLOCKS_DIFFER_S = 300  # a cookie may come from a process whose clock is so much ahead
 
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key of this installation.")
 _bearer = HTTPBearer(auto_error=False, description="The same key as a bearer token, or a JWT of the OIDC issuer.")
@@ -88,6 +90,11 @@ async def find_key(request: Request, given: str | None) -> Key | None:
                 "No key is known yet; send the request again in a moment.",
             )  # fmt: skip
         _count_failure(request)
+        if given and request.app.state.store.database.down:  # it may have been made a moment ago
+            raise ProblemError(
+                503, "store-unavailable", "The database does not answer",
+                "The key is not known, and whether it is new cannot be found out; send the request again in a moment.",
+            )  # fmt: skip
         return None
     quotas.remember(found.digest)
     return found
@@ -133,9 +140,11 @@ class Sessions:
         if not cookie:
             return None
         try:
-            digest = self._signer.unsign(cookie, max_age=SESSION_S).decode()
+            digest, issued = self._signer.unsign(cookie, return_timestamp=True)
         except (BadSignature, ValueError):
             return None
+        if not -CLOCKS_DIFFER_S <= (datetime.now(UTC) - issued).total_seconds() <= SESSION_S:
+            return None
         self._view.catch_up()
-        found = self._view.key(digest)
+        found = self._view.key(digest.decode())
         return found if found is not None and PLANNER in found.scopes else None

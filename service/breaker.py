@@ -4,7 +4,8 @@ It looks for what a broken feed or a wrong unit does to a whole night, not for a
 location and for the batch as a whole. Nothing is stored here, nothing is held or released; callers do that with the findings.
 
 - `order_value`: what the orders cost, against limits in money that the installation sets; without them there is none. One absurd
-  order trips it, in a batch of any size.
+  order trips it, in a batch of any size. A location's orders are added to what it was given out for the same day already, so that a night
+  that is asked in parts has the limit of one that is asked at once.
 - `order_growth`, `order_fall`: what the orders of the series that had one before cost, against those. Single orders are lumpy,
   so the sum of the last ones is given a margin of three standard errors, as if it were open which of them falls into a night; it
   shrinks, relative to the sum, as series get more. It rests on the last orders only: a larger order never makes its own limit larger.
@@ -21,7 +22,9 @@ seen by `order_value` only. A series without a cost counts at the median of the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +36,7 @@ LEAST_SERIES = 10  # from so many on Wilson's bound at three deviations can lie 
 NOISE = 1e-9  # relative: what float arithmetic may leave of a sum from which all is taken
 ORDER_VALUE, ORDER_GROWTH, ORDER_FALL = "order_value", "order_growth", "order_fall"
 ZERO_STOCK, HISTORY_END = "zero_stock", "history_end"
+NOTHING: Mapping[str, float] = MappingProxyType({})
 FEEDS = {ZERO_STOCK: "inventory", HISTORY_END: "history"}
 
 
@@ -125,7 +129,9 @@ class Judged(NamedTuple):
     tripped: Bools
 
 
-def examine(batch: Batch, limits: Limits, currency: str = "") -> list[Finding]:
+def examine(
+    batch: Batch, limits: Limits, currency: str = "", given_out: Mapping[str, float] = NOTHING
+) -> list[Finding]:
     """Everything that is abnormal, the whole batch first; nothing where the batch may pass.
 
     A finding of the whole batch names a location, or else a category, where it is the only one without which the rest would be
@@ -135,6 +141,7 @@ def examine(batch: Batch, limits: Limits, currency: str = "") -> list[Finding]:
         batch: fresh decisions.
         limits: what is normal.
         currency: for the sentences.
+        given_out: currency of other orders for the same day, by location.
 
     Raises:
         ValueError: where columns differ in length, or a quantity or cost is negative or not a number.
@@ -155,9 +162,11 @@ def examine(batch: Batch, limits: Limits, currency: str = "") -> list[Finding]:
             place = _culprit(measure, whole, by_place, places, limits)
             kind = "" if place or len(kinds) == 1 else _culprit(measure, whole, by_kind, kinds, limits)
             findings.append(_finding(measure, judged, whole, 0, place, kind, currency, whole_batch=True))
+    before = np.array([given_out.get(str(place), 0.0) for place in places])
+    judgements = _judge(by_place, limits, limits.location_value, before=before, aside=largest)
     findings += [
-        _finding(measure, judged, by_place, int(n), str(places[n]), "", currency, whole_batch=False)
-        for measure, judged in _judge(by_place, limits, limits.location_value, aside=largest).items()
+        _finding(measure, judged, by_place, int(n), str(places[n]), "", currency, whole_batch=False, before=before[n])
+        for measure, judged in judgements.items()
         for n in np.flatnonzero(judged.tripped)
     ]
     return [_with_feed(finding, findings) for finding in findings]
@@ -197,14 +206,16 @@ def _sums(columns: Sums, group: I64, groups: int) -> Sums:
 
 
 def _judge(
-    sums: Sums, limits: Limits, most_value: float | None, *, aside: F64 | float = 0.0, bare: bool = False
-) -> dict[str, Judged]:
+    sums: Sums, limits: Limits, most_value: float | None, *, before: F64 | float = 0.0, aside: F64 | float = 0.0,
+    bare: bool = False,
+) -> dict[str, Judged]:  # fmt: skip
     """Every measure of every group.
 
     Args:
         sums: of the groups.
         limits: what is normal.
         most_value: that of the groups' orders, currency; None: any.
+        before: (G,) currency of other orders that count towards it.
         aside: (G,) currency, the order that growth does not count.
         bare: whether to judge by the limits themselves, without margins and however few series there are.
     """
@@ -213,7 +224,7 @@ def _judge(
     above, below = limits.growth * (sums.last + margin), (sums.last - margin) / limits.fall
     many = (sums.compared >= (1 if bare else LEAST_SERIES)) & (sums.variance > 0)
     return {
-        ORDER_VALUE: Judged(sums.value, most, sums.value > most),
+        ORDER_VALUE: Judged(sums.value + before, most, sums.value + before > most),
         ORDER_GROWTH: Judged(sums.fresh, above, many & (sums.fresh - aside > above)),
         ORDER_FALL: Judged(sums.fresh, below, many & (sums.fresh < below)),
         ZERO_STOCK: _share(sums.empty, sums.series, limits.zero_stock_share, bare=bare),
@@ -241,10 +252,11 @@ def _culprit(measure: str, whole: Sums, parts: Sums, names: Strings, limits: Lim
 
 
 def _finding(
-    measure: str, judged: Judged, sums: Sums, n: int, place: str, kind: str, currency: str, *, whole_batch: bool
+    measure: str, judged: Judged, sums: Sums, n: int, place: str, kind: str, currency: str, *, whole_batch: bool,
+    before: float = 0.0,
 ) -> Finding:  # fmt: skip
     value, limit = float(judged.value[n]), float(judged.limit[n])
-    said = _words(measure, value, limit, Sums(*(column[n : n + 1] for column in sums)), currency)
+    said = _words(measure, value, limit, Sums(*(column[n : n + 1] for column in sums)), before, currency)
     sentence = f"{'The whole batch' if whole_batch else place}: {said}."
     if whole_batch:
         blame = f"{place} alone is" if place else f"the category {kind} alone is" if kind else "no single location is"
@@ -252,13 +264,14 @@ def _finding(
     return Finding(measure, value, limit, whole_batch, place, kind, FEEDS.get(measure, ""), sentence)
 
 
-def _words(measure: str, value: float, limit: float, sums: Sums, currency: str) -> str:
+def _words(measure: str, value: float, limit: float, sums: Sums, before: float, currency: str) -> str:
     def money(amount: float) -> str:
         return f"{amount:,.2f} {currency}".rstrip()
 
     last, series = float(sums.last[0]), int(sums.series[0])
     if measure == ORDER_VALUE:
-        return f"orders of {series} series cost {money(value)}, the limit is {money(limit)}"
+        earlier = f" with {money(before)} given out earlier" if before else ""
+        return f"orders of {series} series cost {money(value)}{earlier}, the limit is {money(limit)}"
     if measure in (ORDER_GROWTH, ORDER_FALL):
         side = "at most" if measure == ORDER_GROWTH else "at least"
         return f"orders cost {money(value)}, the same series' last ones {money(last)}; {side} {money(limit)} would be normal"

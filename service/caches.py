@@ -63,7 +63,11 @@ class MemoryCache:
 
 
 class RedisCache:
-    """One MGET a request, no retries, a short timeout; after an error Redis is left alone for two seconds."""
+    """One MGET a request, no retries, a short timeout; after an error Redis is left alone for two seconds.
+
+    What passes through is kept in the process too, and serves while Redis does not answer: rows that had to be built anew for
+    each question would make the answers late.
+    """
 
     name = "redis"
     most_rows: int | None = None
@@ -74,20 +78,23 @@ class RedisCache:
             retry=Retry(NoBackoff(), 0),
         )  # fmt: skip
         self._client = redis.Redis(connection_pool=pool)
-        self._ttl = ttl_s
+        self._ttl, self._near = ttl_s, MemoryCache()
         self.rest_until = 0.0
         self.errors = 0
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         if not keys or time.monotonic() < self.rest_until:
-            return [None] * len(keys)
+            return self._near.get_many(keys)
         try:
-            return [blob if isinstance(blob, bytes) else None for blob in self._client.mget(keys)]
+            found = [blob if isinstance(blob, bytes) else None for blob in self._client.mget(keys)]
         except (redis.RedisError, OSError) as error:
             self._trip(error)
-            return [None] * len(keys)
+            return self._near.get_many(keys)
+        self._near.put_many({key: blob for key, blob in zip(keys, found, strict=True) if blob is not None})
+        return found
 
     def put_many(self, rows: dict[str, bytes]) -> None:
+        self._near.put_many(rows)
         if not rows or time.monotonic() < self.rest_until:
             return
         try:
@@ -112,5 +119,18 @@ class RedisCache:
         self.rest_until = time.monotonic() + BREAK_S
         LOG.warning("redis does not answer (%s); serving without it for %s s", error, BREAK_S)
 
+    @property
+    def resting(self) -> bool:
+        """Whether Redis did not answer a moment ago and is left alone."""
+        return time.monotonic() < self.rest_until
+
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """Connections in use, idle, and at most."""
+        pool = self._client.connection_pool
+        idle, used = (count for count, _ in pool.get_connection_count())
+        return used, idle, pool.max_connections
+
     def close(self) -> None:
+        self._near.close()
         self._client.close()

@@ -23,12 +23,25 @@ DATASET, HISTORY, TERMS, INVENTORY, ORDERS = "dataset", "history", "terms", "inv
 OVERRIDES, DECISIONS, KEYS, HOLDS, STOPS = "overrides", "decisions", "keys", "holds", "stops"
 
 
+class Mark(NamedTuple):
+    """The change up to which somebody has read."""
+
+    number: int  # 0: before the first
+    at: datetime | None  # when it was stored; a number alone may be given again after a backup was restored
+
+
 class Change(NamedTuple):
     """What one transaction changed of one kind."""
 
-    number: int
+    mark: Mark
     kind: str
     keys: frozenset[Any] | None  # (item, location), location or number, by kind; None: all
+
+    @property
+    def at(self) -> datetime:
+        """Just before it was committed."""
+        assert self.mark.at is not None
+        return self.mark.at
 
 
 def note_change(connection: sa.Connection, kind: str, keys: Iterable[Any] | None = None) -> None:
@@ -61,21 +74,26 @@ def flush(connection: sa.Connection) -> None:
         connection.execute(sa.delete(changes).where(changes.c.number <= number - KEPT))
 
 
-def last_number(connection: sa.Connection) -> int:
-    """Of the newest change; 0 where there is none."""
-    return int(connection.scalar(sa.select(sa.func.max(changes.c.number))) or 0)
+def last_mark(connection: sa.Connection) -> Mark:
+    """Of the newest change."""
+    query = sa.select(changes.c.number, changes.c.at).order_by(changes.c.number.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return Mark(0, None) if row is None else Mark(*row)
 
 
-def changes_since(connection: sa.Connection, number: int) -> list[Change] | None:
-    """What was changed after a number, oldest first; None where the log no longer reaches back to it."""
-    query = sa.select(changes.c.number, changes.c.kind, changes.c.named).where(changes.c.number >= number)
-    rows = connection.execute(query.order_by(changes.c.number)).all()
-    if number and (not rows or rows[0].number != number):
-        return None
-    return [Change(row.number, row.kind, _keys(row.named)) for row in rows if row.number > number]
+def changes_since(connection: sa.Connection, mark: Mark) -> list[Change] | None:
+    """What was changed after a mark, oldest first; None where the log no longer reaches back to it, or is another one: a
+    backup was restored, or another database put in the place of this."""
+    query = sa.select(changes.c.number, changes.c.at, changes.c.kind, changes.c.named)
+    rows = connection.execute(query.where(changes.c.number >= mark.number).order_by(changes.c.number)).all()
+    found = [Change(Mark(row.number, row.at), row.kind, keys_told(row.named)) for row in rows]
+    if not mark.number:
+        return found
+    return found[1:] if found and found[0].mark == mark else None
 
 
-def _keys(listed: str | None) -> frozenset[Any] | None:
+def keys_told(listed: str | None) -> frozenset[Any] | None:
+    """The keys of a change as they are stored; None: all."""
     if listed is None:
         return None
     return frozenset(tuple(key) if isinstance(key, list) else key for key in json.loads(listed))

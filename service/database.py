@@ -61,6 +61,7 @@ class Database:
             connect_args=_PATIENCE if "psycopg" in url else {"timeout": CONNECT_S},
         )  # fmt: skip
         self.dialect = self.engine.dialect.name
+        self.most_connections = 2 * POOLED
         if self.dialect == "sqlite":
             sa.event.listen(self.engine, "connect", _sqlite_settings)
             sa.event.listen(self.engine, "begin", _sqlite_begin)

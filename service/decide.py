@@ -89,7 +89,8 @@ def baseline_answer(observer: Observer, rows: I64, period: int) -> Answer:
 
 
 def responsible_dates(panel: Panel, rows: I64, as_of: date) -> list[Span]:
-    """First and last selling date that the order placed at the end of `as_of` decides, for each of `rows`."""
+    """First and last selling date that the order placed at the end of the period `as_of` decides, for each of `rows`; a period
+    goes by its first day."""
     days = panel.period_days
     lead, review = lead_and_review(panel, rows, np.full(len(rows), panel.period_of(as_of)))
     first = [as_of + timedelta(days=int(periods) * days) for periods in lead]
@@ -150,14 +151,14 @@ def uplift_units(
     Args:
         override: of mode `uplift`.
         span: first and last selling date that the order is responsible for.
-        as_of: the day at whose end it is placed.
+        as_of: the first day of the period at whose end it is placed.
         period_days: length of a period.
         expected: (H,) units the policy expects in each period after `as_of`.
         plain: (H,) the same where no promotion were known.
     """
     units = 0.0
     for t, (told, without) in enumerate(zip(expected, plain, strict=True)):
-        first = as_of + timedelta(days=1 + t * period_days)
+        first = as_of + timedelta(days=(t + 1) * period_days)
         last = first + timedelta(days=period_days - 1)
         days = (min(last, span[1], override.selling_to) - max(first, span[0], override.selling_from)).days + 1
         if days > 0:

@@ -18,6 +18,7 @@ OPEN, SUPERSEDED, SEEN = "open", "superseded", "seen"
 ORDERED = ("ordered", "changed")
 CHUNK = 400  # values of one IN list
 AT_ONCE = 500  # rows of one insert
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
 BRIEF = [column for column in decisions.c if column.name not in ("inputs", "answer", "observation")]
 
@@ -31,6 +32,7 @@ class Advised(NamedTuple):
     quantity: float  # what was ordered, or else advised
     status: str
     seen: list[tuple[date, float]]  # the open orders that it knew
+    made_at: datetime = LONG_AGO
 
 
 def add_decisions(connection: sa.Connection, rows: Sequence[Row], *, late: bool = False) -> None:
@@ -82,14 +84,16 @@ def advised_after(
     quantity = sa.func.coalesce(decisions.c.ordered_quantity, decisions.c.order_quantity).label("quantity")
     d = decisions.c
     query = sa.select(
-        d.id, d.item_id, d.location_id, d.order_date, d.expected_receipt_date, quantity, d.status, d.inputs
-    )
+        d.id, d.item_id, d.location_id, d.order_date, d.expected_receipt_date, quantity, d.status, d.inputs, d.created_at
+    )  # fmt: skip
     query = query.where(d.expected_receipt_date > after).order_by(d.order_date, d.created_at, d.id)
     found: dict[Series, list[Advised]] = {}
     for part in [query] if series is None else [query.where(chosen) for chosen in of_series(decisions, series)]:
         for row in connection.execute(part):
             seen = [(date.fromisoformat(day), units) for day, units in json.loads(row.inputs)["open_orders"]]
-            one = Advised(row.id, row.order_date, row.expected_receipt_date, row.quantity, row.status, seen)
+            one = Advised(
+                row.id, row.order_date, row.expected_receipt_date, row.quantity, row.status, seen, row.created_at
+            )  # fmt: skip
             found.setdefault((row.item_id, row.location_id), []).append(one)
     return found
 
@@ -142,8 +146,8 @@ def decisions_page(
     for column, value in matching.items():
         query = query.where(decisions.c[column] == value)
     if after is not None:
-        moment, last = decisions.c.created_at, after[0]
-        query = query.where(sa.or_(moment > last, sa.and_(moment == last, decisions.c.id > after[1])))
+        place = sa.tuple_(decisions.c.created_at, decisions.c.id)
+        query = query.where(place > sa.tuple_(*map(sa.literal, after, [column.type for column in place.clauses])))
     query = query.order_by(decisions.c.created_at, decisions.c.id).limit(limit)
     return [dict(row) for row in connection.execute(query).mappings()]
 

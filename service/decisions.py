@@ -111,7 +111,7 @@ def _ordered_again(row: Row, inputs: dict[str, Any], policy: Policy) -> Orders:
     stock = Stock(inputs["on_hand"], arrivals, "request", reserved, shown, inputs["placed"], [])
     seen = Seen([blob], policy.spec, state_of([stock], row["order_date"], policy.spec))
     rules = _rules(inputs["rules"])
-    asked = Asked(policy, row["order_date"], seen, policy.answer_to(seen), [source_of(blob)], [stock], rules)
+    asked = Asked(policy, row["order_date"], seen, policy.answer_to(seen), [source_of(blob)], [stock], rules, [0.0])
     first, last = (date.fromisoformat(day) for day in inputs["span"])
     return asked.order([_override(inputs["override"])], [(first, last)])
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import date, timedelta
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,9 +24,10 @@ from simulator.contract import contract_id, interface
 from simulator.forecast_table import with_forecast_rows
 from simulator.observation import ObservationSpec, Observer
 from simulator.panel import I64
-from simulator.rates import rate_sources
+from simulator.rates import RATE_SOURCES, rate_sources
 
 MARK = 4  # bytes behind a cached row: the dataset's revision where it rests on other locations too, else zeros
+TIME = struct.Struct("<d")  # and behind them when it was built, seconds since 1970
 WAIT_S = 30.0  # for a row that another request is building
 
 
@@ -33,6 +37,13 @@ class RowsUnread(Exception):
     def __init__(self, missing: list[int]) -> None:
         super().__init__(f"{len(missing)} feature rows cannot be built")
         self.missing = missing  # places in what was asked for
+
+
+class Found(NamedTuple):
+    """Rows of B series."""
+
+    blobs: list[bytes]
+    ages_s: list[float]
 
 
 class FeatureRows:
@@ -51,7 +62,7 @@ class FeatureRows:
         self._lock = threading.Lock()
         self.hits = self.misses = 0
 
-    def rows(self, series: Sequence[Series], as_of: date, *, asked: bool = True) -> list[bytes]:
+    def rows(self, series: Sequence[Series], as_of: date, *, asked: bool = True) -> Found:
         """What is seen of `series` at the end of `as_of` besides their stock, packed.
 
         Args:
@@ -68,11 +79,15 @@ class FeatureRows:
             raise RuntimeError("no dataset is loaded")
         keys = _keys(series, as_of, dataset)
         size, good = row_size(ObservationSpec(dataset.period_days)), _marks(dataset)
-        found = [
-            value[:size] if value is not None and len(value) == size + MARK and value[size:] in good else b""
-            for value in self._cache.get_many(keys)
+        values = self._cache.get_many(keys)
+        missing = [
+            n
+            for n, value in enumerate(values)
+            if value is None
+            or len(value) != size + MARK + TIME.size
+            or value[size : size + MARK] not in good
+            or value[0] >= len(RATE_SOURCES)
         ]
-        missing = [n for n, blob in enumerate(found) if not blob]
         if asked:
             self.hits, self.misses = self.hits + len(series) - len(missing), self.misses + len(missing)
         if missing:
@@ -80,8 +95,11 @@ class FeatureRows:
             if unread := [n for n in missing if keys[n] not in fresh]:
                 raise RowsUnread(unread)
             for n in missing:
-                found[n] = fresh[keys[n]]
-        return found
+                values[n] = fresh[keys[n]]
+        now = time.time()
+        whole = [value for value in values if value is not None]
+        ages = [max(0.0, now - TIME.unpack_from(value, size + MARK)[0]) for value in whole]
+        return Found([value[:size] for value in whole], ages)
 
     def _filled(self, missing: dict[str, Series], as_of: date, dataset: Dataset) -> dict[str, bytes]:
         """Rows by key; a row that another request is building already is waited for, and without those that cannot be built.
@@ -109,10 +127,10 @@ class FeatureRows:
 
     def _built(self, missing: dict[str, Series], as_of: date, dataset: Dataset) -> dict[str, bytes]:
         blobs, elsewhere = self._build(list(missing.values()), as_of, dataset)
-        near, far = _marks(dataset)
-        keys = list(missing)
-        self._cache.put_many({key: blobs[n] + (far if n in elsewhere else near) for n, key in enumerate(keys)})
-        return dict(zip(keys, blobs, strict=True))
+        near, far = (mark + TIME.pack(time.time()) for mark in _marks(dataset))
+        rows = {key: blobs[n] + (far if n in elsewhere else near) for n, key in enumerate(missing)}
+        self._cache.put_many(rows)
+        return rows
 
     def _build(self, series: list[Series], as_of: date, dataset: Dataset) -> tuple[list[bytes], set[int]]:
         """Rows from SQL: the series and the peers that their category means need, a year back; and which of them rest on

@@ -28,6 +28,7 @@ from simulator.item_table import check_items, items_of
 from simulator.tables import (
     FIRST_YEAR,
     KEY,
+    QUANTITY,
     DataError,
     Problem,
     cast,
@@ -40,7 +41,6 @@ from simulator.tables import (
 HISTORY_COLUMNS = ("units_sold", "in_stock", "price", "promotion")
 FLAGS = ("open", "holiday", "school_holiday", "order_open", "delivery_open")
 MOST_DAYS_AHEAD = 3650  # an order that arrives later is a typing error
-MOST_UNITS = 1e12
 
 Store_ = Callable[[sa.Connection], Answered]
 
@@ -73,8 +73,6 @@ class Feeds:
             table, problems = check_demand("history", given, dataset.period_days)
             ahead = (pl.col("date") > _today()) & pl.col("units_sold").is_not_null()
             problems += offences("history", table, "date", ahead.fill_null(value=False), "lies ahead, and has sales")
-            large = (pl.col("units_sold") > MOST_UNITS).fill_null(value=False)
-            problems += offences("history", table, "units_sold", large, "is too large")
             return table, problems + self._unknown_series("history", table) + _off_grid(table, dataset)
 
         table = _checked(check)
@@ -219,9 +217,8 @@ def _quantities(
     table = cast(file, with_keys(file, given, problems), day, pl.Date(), "a date, YYYY-MM-DD", problems)
     table = cast(file, table, units, pl.Float64(), "a number", problems)
     bad = pl.col(units).is_null() | not_a_quantity(units)
-    problems += offences(file, table, units, bad, "must be a number of at least 0")
+    problems += offences(file, table, units, bad, QUANTITY)
     problems += offences(file, table, day, pl.col(day).is_null(), "must not be empty")
-    problems += offences(file, table, units, (pl.col(units) > MOST_UNITS).fill_null(value=False), "is too large")
     first, last = date(FIRST_YEAR, 1, 1), _today() + timedelta(days=days_ahead)
     outside = (~pl.col(day).is_between(first, last)).fill_null(value=False)
     problems += offences(file, table, day, outside, f"must lie between {first} and {last}")

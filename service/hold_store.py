@@ -84,6 +84,7 @@ def add_hold(connection: sa.Connection, day: date, scope: tuple[str, str], findi
     }  # fmt: skip
     key = connection.execute(sa.insert(holds).values(**row)).inserted_primary_key
     assert key is not None
+    note_change(connection, HOLDS)
     return int(key[0])
 
 
@@ -124,6 +125,11 @@ def releases_from(connection: sa.Connection, first: date) -> list[Release]:
         Release(row.order_date, row.location_id, row.category, [Finding(**one) for one in json.loads(row.findings)])
         for row in connection.execute(query.order_by(h.id))
     ]
+
+
+def count_held(connection: sa.Connection) -> int:
+    """How many holds wait for a release."""
+    return connection.scalar(sa.select(sa.func.count()).select_from(holds).where(holds.c.state == HELD)) or 0
 
 
 def add_stop(connection: sa.Connection, location_id: str, category: str, reason: str, by: str) -> Row:

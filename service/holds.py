@@ -17,6 +17,7 @@ from service.asked import Asked
 from service.breaker import Batch, Finding, Limits, examine, no_worse
 from service.cursors import cursor_of, place_of
 from service.database import UNANSWERED, within
+from service.decision_store import OPEN, ORDERED, SEEN
 from service.hold_schemas import Hold, HoldPage, ReleaseRequest, StopPage, StopRequest, StoredStop
 from service.hold_store import (
     HELD,
@@ -35,7 +36,7 @@ from service.problems import Problem, ProblemError
 from service.schemas import Recommendation
 from service.settings import Settings
 from service.store import Series, Store, count_series
-from service.terms import Terms
+from service.terms import Terms, TermsByPlace
 from service.view import View
 from simulator.panel import Bools
 
@@ -47,8 +48,8 @@ Scope = tuple[str, str]  # location, category; empty: all
 class Holds:
     """What the recommender asks before it remembers, and what the routes do."""
 
-    def __init__(self, store: Store, view: View, settings: Settings) -> None:
-        self._store, self._view = store, view
+    def __init__(self, store: Store, view: View, terms: TermsByPlace, settings: Settings) -> None:
+        self._store, self._view, self._terms = store, view, terms
         self._limits = Limits(
             settings.hold_batch_money, settings.hold_location_money, settings.hold_growth, settings.hold_fall,
             settings.hold_zero_stock_share, settings.hold_history_end_share,
@@ -68,7 +69,8 @@ class Holds:
             return {}
         loaded = self._view.dataset()
         currency = "" if loaded is None else str(loaded.settings.get("currency") or "")
-        found = examine(self._batch(asked, terms, answers), self._limits, currency)
+        given_out = self._given_out({terms.series[n] for n in rows}, asked.day)
+        found = examine(self._batch(asked, terms, answers), self._limits, currency, given_out)
         scopes: dict[Scope, list[Finding]] = {}
         for finding in found:
             if not self._released(finding, asked.day):
@@ -98,6 +100,30 @@ class Holds:
             zero_stock=np.array([answers[n].on_hand <= 0 for n in rows]),
             history_ends_early=self._ends_early(asked)[rows],
         )
+
+    def _given_out(self, asked: set[Series], day: date) -> dict[str, float]:
+        """What else was ordered or advised for the day at the locations of some series, by location, currency at today's cost: of
+        other series all, of these what was ordered, for their answers come on top of it."""
+        loaded = self._view.dataset()
+        if self._limits.location_value is None or loaded is None:
+            return {}
+        found: dict[str, float] = {}
+        for place in {place for _, place in asked}:
+            try:
+                all_there = self._terms.at(place, loaded, day)
+            except UNANSWERED:  # forgotten a moment ago; as above, an outage must not stop the night
+                continue
+            cost = np.array(all_there.unit_cost)
+            usual = np.nanmedian(cost) if np.isfinite(cost).any() else 1.0
+            for series, each in zip(all_there.series, np.where(np.isfinite(cost), cost, usual).tolist(), strict=True):
+                standing = (SEEN, *ORDERED) if series in asked else (OPEN, SEEN, *ORDERED)
+                units = sum(
+                    one.quantity
+                    for one in self._view.decisions(series)
+                    if one.order_date == day and one.status in standing
+                )
+                found[place] = found.get(place, 0.0) + units * each
+        return found
 
     def _ends_early(self, asked: Asked) -> Bools:
         """(B,) whether sales were told once, but none of the last week that others have; the end of the recorded days is

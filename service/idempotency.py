@@ -22,6 +22,7 @@ from service.problems import ProblemError
 from service.tables import idempotency_keys
 
 KEPT = timedelta(days=7)  # how long an answer can be had again
+KEPT_AT_LEAST = 1000  # answers, however old the clock says they are
 REPLAYED = "Idempotency-Replayed"
 LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that was waited for in vain
 WAIT_MS = 5000  # for the same key's first request, where it is still under way
@@ -136,6 +137,8 @@ async def digest_of(request: Request) -> str:
 
 
 def forget_old_keys(connection: sa.Connection) -> None:
-    """Drop what is older than a week."""
-    old = idempotency_keys.c.created_at < datetime.now(UTC) - KEPT
-    connection.execute(sa.delete(idempotency_keys).where(old))
+    """Drop what is older than a week, but never the newest: where the clock of one process jumps ahead, writes that were just
+    done would else be done a second time."""
+    at = idempotency_keys.c.created_at
+    newest = sa.select(at).order_by(at.desc()).offset(KEPT_AT_LEAST).limit(1).scalar_subquery()
+    connection.execute(sa.delete(idempotency_keys).where(at < datetime.now(UTC) - KEPT, at <= newest))

@@ -127,7 +127,7 @@ class Memory:
 def _advised(row: dict[str, Any]) -> Advised:
     knew = [(date.fromisoformat(day), units) for day, units in json.loads(row["inputs"])["open_orders"]]
     return Advised(
-        row["id"], row["order_date"], row["expected_receipt_date"], row["order_quantity"], row["status"], knew
+        row["id"], row["order_date"], row["expected_receipt_date"], row["order_quantity"], row["status"], knew, row["created_at"]
     )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ class Overrides:
             seen = self._mine(connection, override_id, if_match)
         kept = {name: seen[name] or None for name in SCOPE} | {name: seen[name] for name in CHANGEABLE}
         try:
-            whole = OverrideRequest(**(kept | body.model_dump(exclude_none=True)))
+            whole = OverrideRequest.model_validate(kept | body.model_dump(exclude_none=True))
         except ValidationError as error:
             detail = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise ProblemError(422, "request-invalid", "The request is not valid", detail) from None

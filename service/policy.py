@@ -22,12 +22,14 @@ import onnxruntime
 
 from service.rows import Seen
 from simulator.contract import OUTPUTS, contract_id, interface
+from simulator.histograms import Histograms, read_told
 from simulator.observation import FIELDS, Observation, ObservationSpec
 from simulator.panel import F32
 
 BUNDLES = Path(__file__).parent / "bundles"
 CHAMPION = "champion"
 MANIFEST, GRAPH, GOLDEN = FILES = ("manifest.json", "policy.onnx", "golden.npz")
+HISTOGRAMS = "histograms.json"  # only where the manifest names it
 MOST_BYTES = 256 * 2**20  # of one file; the shipped graphs have 4
 PARITY = 1e-4  # of 1 + the largest magnitude in the decision's output
 PARITY_OUTPUTS = ("daily_rate", "logits", "forecast")
@@ -87,6 +89,7 @@ class Policy:
         self.spec = ObservationSpec(self.period_days)
         self._workers = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_WORKERS), "policy")
         self.parity = self._check_parity(bundle, files[GOLDEN])
+        self.histograms = _histograms(bundle, self.manifest)  # of what it learned from; None: it carries none
 
     def answer(self, observation: Observation) -> PolicyAnswer:
         """Decide B series at once."""
@@ -188,6 +191,18 @@ def _check_hashes(
     for name, digest in (pinned or {}).items():
         if found[name] != digest:
             raise BundleRefused(bundle, "hash", f"{name} is not the file that was registered")
+
+
+def _histograms(bundle: Path, manifest: dict[str, Any]) -> Histograms | None:
+    if HISTOGRAMS not in manifest["sha256"]:
+        return None
+    content = read_bundle_file(bundle, HISTOGRAMS)
+    if hashlib.sha256(content).hexdigest() != manifest["sha256"][HISTOGRAMS]:
+        raise BundleRefused(bundle, "hash", f"{HISTOGRAMS} is not the file that the manifest names")
+    try:
+        return read_told(json.loads(content))
+    except (ValueError, RecursionError) as error:
+        raise BundleRefused(bundle, "contract", f"{HISTOGRAMS} cannot be read ({_line(error)})") from None
 
 
 def _session(bundle: Path, graph: bytes) -> onnxruntime.InferenceSession:

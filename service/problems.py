@@ -12,20 +12,24 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service.database import UNANSWERED
 
 LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 100
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class RowError(BaseModel):
     """What is wrong with one row or field of a request."""
 
-    row: int | None = Field(None, description="Its place in the request's list, from 0.", examples=[3])
-    field: str = Field(examples=["value"])
-    detail: str
+    row: int | None = Field(None, description="Number of its place in the request's list, from 0.", examples=[3])
+    field: str = Field(description="Its name in the request.", examples=["value"])
+    detail: str = Field(
+        description="What is wrong, and what was received.", examples=["must be a number of at least 0, got -3"]
+    )
 
 
 class Problem(BaseModel):
@@ -33,8 +37,11 @@ class Problem(BaseModel):
 
     type: str = Field(description="Stable name of the kind of problem.", examples=["stock-missing"])
     title: str = Field(description="The kind in words.", examples=["No stock is known"])
-    status: int = Field(description="HTTP status.", examples=[422])
-    detail: str = Field(description="This case: the field, its value, what would be right.")
+    status: int = Field(description="Number of the HTTP status.", examples=[422])
+    detail: str = Field(
+        description="This case: the field, its value, what would be right.",
+        examples=["on_hand: no stock of 2019-04-30 is stored; send it in the request"],
+    )
     errors: list[RowError] | None = Field(None, description="Every part that is wrong, at most 100.")
 
 
@@ -86,13 +93,23 @@ def _row_error(error: dict[str, Any]) -> RowError:
     return RowError(row=row, field=field, detail=f"{error['msg']}{value}")
 
 
-async def _on_http(_request: Request, error: Exception) -> JSONResponse:
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
     title = HTTPStatus(error.status_code).phrase
     problem = Problem(
         type=title.lower().replace(" ", "-"), title=title, status=error.status_code, detail=str(error.detail)
     )
-    return _response(problem, dict(error.headers) if error.headers else None)
+    return _response(problem, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that some route takes at the request's path; the router itself names those of the first one only."""
+    asked = [(method, {**request.scope, "method": method}) for method in METHODS]
+    routes = request.app.router.routes
+    return [method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def _on_unstorable(_request: Request, error: Exception) -> JSONResponse:
@@ -131,7 +148,5 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries of the errors a route may answer with."""
-    return {
-        status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {}}}
-        for status in statuses
-    }
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}

@@ -15,7 +15,15 @@ RULES = {
 
 
 def receipt(
-    decisions: Decisions, n: int, on_hand: float, on_order: float, reserved: float, rules: list[str], *, due: bool
+    decisions: Decisions,
+    n: int,
+    on_hand: float,
+    on_order: float,
+    reserved: float,
+    sold_since: float,
+    rules: list[str],
+    *,
+    due: bool,
 ) -> list[ReceiptLine]:
     """Lines whose units add up to the order quantity.
 
@@ -23,6 +31,7 @@ def receipt(
         decisions: B orders.
         n: which of them.
         on_hand, on_order, reserved: units in its position.
+        sold_since: units that were counted but are expected to sell before the order is placed; not in `on_hand`.
         rules: what changed the quantity.
         due: whether it may be ordered today.
     """
@@ -35,7 +44,9 @@ def receipt(
     ]
     lines += _line("the override adds", added)
     lines += _line("a target below 0 counts as 0", target - base - added)
-    for what, units in (("on hand", on_hand), ("on order", on_order), ("advised before, not on order yet", reserved)):
+    lines += _line("counted", -(on_hand + sold_since)) if sold_since else _line("on hand", -on_hand)
+    lines += _line("expected to sell after the count", sold_since)
+    for what, units in (("on order", on_order), ("advised before, not on order yet", reserved)):
         lines += _line(what, -units)
     lines += _line("more than the target: nothing is taken back", raw - (target - on_hand - on_order - reserved))
     lines += _line(" and ".join(RULES.get(rule, rule) for rule in rules) or "rules", quantity - raw)
@@ -47,7 +58,15 @@ def _line(what: str, units: float) -> list[ReceiptLine]:
 
 
 def reasons(
-    days: float, rate: float, source: str, override: str | None, rules: list[str], following: date | None, *, due: bool
+    days: float,
+    rate: float,
+    source: str,
+    override: str | None,
+    rules: list[str],
+    following: date | None,
+    sold_since: float,
+    *,
+    due: bool,
 ) -> list[str]:
     """The same in sentences.
 
@@ -58,11 +77,14 @@ def reasons(
         override: who overrode the policy and why; None: nobody.
         rules: what changed the quantity.
         following: the next order day, if one is known.
+        sold_since: units expected to sell between the count and the order.
         due: whether an order is due.
     """
     said = [f"The target is {days:g} days of stock at {rate:,.4g} units a day."]
     if source != "history":
         said.append(f"It has too little history of its own: the rate comes from {source.replace('_', ' ')}.")
+    if sold_since:
+        said.append(f"{sold_since:,.4g} of the units counted are expected to sell before the order is placed.")
     if override is not None:
         said.append(override)
     if rules:

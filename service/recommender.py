@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 
 import numpy as np
 
-from service.answers import no_demand, recommendations, too_far, unknown, unread
+from service.answers import no_demand, other_uom, recommendations, too_far, unknown, unread
 from service.asked import Asked, Stock
+from service.counted import days_left, less_sales
 from service.datasets import Dataset
 from service.decide import Override, matching_override
 from service.features import FeatureRows, RowsUnread
 from service.holds import Holds, stopped
 from service.known import known_items, known_stock
 from service.memory import Memory, Recording
-from service.policy import Policy
+from service.policy import CHAMPION, Policy
 from service.problems import Problem, ProblemError, RowError
 from service.rows import Seen, source_of
 from service.schemas import (
@@ -28,6 +29,7 @@ from service.schemas import (
 from service.settings import Settings
 from service.shadow import Remembered
 from service.store import Series, Store
+from service.telemetry import Laps
 from service.terms import Terms, TermsByPlace
 from service.view import View
 from simulator.observation import ObservationSpec
@@ -43,6 +45,8 @@ class How(NamedTuple):
 
     recording: Recording | None = None  # for whom they are remembered; None: for nobody, and nothing is kept
     counterfactuals: bool = False
+    inventory_as_of: datetime | None = None  # when the request's stock was counted; None: at the end of as_of
+    uom: str | None = None  # unit of measure that the request counts in; None: whatever the items are kept in
 
 
 PLAIN = How()
@@ -65,9 +69,11 @@ class Recommender:
     def __init__(
         self, settings: Settings, store: Store, view: View, terms: TermsByPlace, features: FeatureRows,
         memory: Memory, holds: Holds, policy: Callable[[], Policy], watch: Callable[[Remembered], None],
+        laps: Callable[[], Laps],
     ) -> None:  # fmt: skip
         self._settings, self._store, self._view, self._terms, self._features = settings, store, view, terms, features
-        self._memory, self._holds, self.policy, self._watch = memory, holds, policy, watch
+        self._memory, self._holds, self.policy, self._watch, self._laps = memory, holds, policy, watch, laps
+        self._alias = CHAMPION if settings.policy == CHAMPION else None
 
     def answer(
         self, requested: Sequence[RecommendationItem], as_of: date | None, how: How = PLAIN
@@ -82,6 +88,7 @@ class Recommender:
         Raises:
             ProblemError: when nothing can be answered at all.
         """
+        laps = self._laps()
         policy = self.policy()
         day = self.as_of(as_of)
         keys = [(item.item_id, item.location_id) for item in requested]
@@ -89,8 +96,8 @@ class Recommender:
             _check_named_once(keys)
         known_at = self._view.as_of
         terms, index, away = self._terms.of(keys, self.dataset(), day)
-        stock = self.stock(requested, day)
-        results: list[Recommendation | Problem | None] = []
+        stock = known_stock(self._view, self._memory, requested, day, self._days_left(how.inventory_as_of, day))
+        items: list[ItemAnswer] = []
         good: list[int] = []
         for n, (key, row, found) in enumerate(zip(keys, index, stock, strict=True)):
             problem = found if isinstance(found, Problem) else None
@@ -99,17 +106,20 @@ class Recommender:
             if problem is None and row is not None:
                 stop = self._view.stop(key[1], terms.category[row])
                 problem = stopped(stop) if stop is not None else too_far(key) if terms.far[row] else None
-            results.append(problem)
+                if how.uom is not None and terms.uom[row] not in ("", how.uom):
+                    problem = other_uom(key, terms.uom[row], how.uom)
+            items.append(_item_answer(key, problem=problem))
             if problem is None:
                 good.append(n)
+        laps.mark("known")
         if good:
             chosen = terms.take([row for row in (index[n] for n in good) if row is not None])
             held = [s for s in (stock[n] for n in good) if isinstance(s, Stock)]
-            for n, result in zip(good, self._decide(policy, chosen, held, day, how), strict=True):
-                results[n] = result
+            for n, decided in zip(good, self._decide(policy, chosen, held, day, how), strict=True):
+                items[n] = decided
         return RecommendationResponse(
-            as_of=day, policy_version=policy.version, overrides_as_of="" if known_at is None else known_at.isoformat(),
-            items=[_item_answer(key, result) for key, result in zip(keys, results, strict=True)],
+            as_of=day, policy_version=policy.version, policy_alias=self._alias, uom=how.uom,
+            overrides_as_of="" if known_at is None else known_at.isoformat(), items=items,
         )  # fmt: skip
 
     def look(self, series: Series, day: date) -> Look:
@@ -122,7 +132,7 @@ class Recommender:
         panel = self.items([series], day)
         assert panel is not None
         spec, t = policy.spec, panel.period_of(day)
-        seen = Seen(self._features.rows([series], day), spec, None)
+        seen = Seen(self._features.rows([series], day).blobs, spec, None)
         lead, _ = lead_and_review(panel, np.array([0]), np.array([t]))
         return Look(
             period_days=spec.period_days,
@@ -174,17 +184,21 @@ class Recommender:
         """Rules and calendars of those that are known; None where none is."""
         return known_items(self._store, self.dataset(), series, day)
 
+    def _days_left(self, counted_at: datetime | None, day: date) -> float | None:
+        if counted_at is None:
+            return 0.0
+        return days_left(counted_at, day, self.dataset().period_days, self._settings.selling_hours)
+
     def stock(self, requested: Sequence[RecommendationItem], day: date) -> list[Stock | Problem]:
         """What each answer may rest on."""
         return known_stock(self._view, self._memory, requested, day)
 
-    def _decide(
-        self, policy: Policy, terms: Terms, stock: list[Stock], day: date, how: How
-    ) -> list[Recommendation | Problem]:
+    def _decide(self, policy: Policy, terms: Terms, stock: list[Stock], day: date, how: How) -> list[ItemAnswer]:
         try:
             asked = self.ask(policy, terms.series, terms.rules, stock, day)
         except RowsUnread as unread:
             return self._decide_the_rest(policy, terms, stock, day, how, set(unread.missing))
+        laps = self._laps()
         overrides = [
             matching_override(self._view.overrides(*series, category), span)
             for series, category, span in zip(terms.series, terms.category, terms.spans, strict=True)
@@ -192,24 +206,34 @@ class Recommender:
         decisions = asked.order(overrides, terms.spans)
         others = asked.counterfactuals() if how.counterfactuals else None
         answers = recommendations(asked, decisions, terms, others)
+        laps.mark("orders")
         held: dict[int, Problem] = {}
         if how.recording is not None:
             held = self._holds.held(asked, terms, answers, how.recording.caller)
+            laps.mark("breaker")
             answers = {n: answer for n, answer in answers.items() if n not in held}
             numbers = self._memory.record(how.recording, asked, terms.series, overrides, terms.spans, answers)
             for n, answer in answers.items():
                 answer.decision_id = numbers[n]
-            self._watch(Remembered(asked, overrides, terms.spans, answers))
-        return [answers.get(n) or held.get(n) or no_demand(key) for n, key in enumerate(terms.series)]
+            self._watch(Remembered(asked, overrides, terms.spans, answers, terms.series))
+            laps.mark("remember")
+        return [
+            _item_answer(key, answers[n], age_s=asked.ages_s[n])
+            if n in answers
+            else _item_answer(key, problem=held.get(n) or no_demand(key))
+            for n, key in enumerate(terms.series)
+        ]
 
     def _decide_the_rest(
         self, policy: Policy, terms: Terms, stock: list[Stock], day: date, how: How, missing: set[int]
-    ) -> list[Recommendation | Problem]:
+    ) -> list[ItemAnswer]:
         """The database does not answer: those whose feature rows are in the cache are decided, the others are problems."""
         rows = [n for n in range(len(stock)) if n not in missing]
         decided = self._decide(policy, terms.take(rows), [stock[n] for n in rows], day, how) if rows else []
         found = dict(zip(rows, decided, strict=True))
-        return [found[n] if n in found else unread(key) for n, key in enumerate(terms.series)]
+        return [
+            found[n] if n in found else _item_answer(key, problem=unread(key)) for n, key in enumerate(terms.series)
+        ]
 
     def overrides(self, panel: Panel, row: int) -> list[Override]:
         """Every override in effect that covers a series of a panel."""
@@ -218,9 +242,14 @@ class Recommender:
 
     def ask(self, policy: Policy, series: list[Series], rules: OrderRules, stock: list[Stock], day: date) -> Asked:
         """What the policy says of some known series, before overrides and rules."""
-        blobs = self._features.rows(series, day)
-        seen = Seen(blobs, policy.spec, state_of(stock, day, policy.spec))
-        return Asked(policy, day, seen, policy.answer_to(seen), list(map(source_of, blobs)), stock, rules)
+        laps = self._laps()
+        blobs, ages = self._features.rows(series, day)
+        held = less_sales(stock, Seen(blobs, policy.spec, None), policy.period_days)
+        seen = Seen(blobs, policy.spec, state_of(held, day, policy.spec))
+        laps.mark("features")
+        answer = policy.answer_to(seen)
+        laps.mark("network")
+        return Asked(policy, day, seen, answer, list(map(source_of, blobs)), held, rules, ages)
 
 
 def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
@@ -233,10 +262,12 @@ def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
     return State(np.array([one.on_hand for one in stock]), np.maximum(pipeline, 0.0))
 
 
-def _item_answer(key: Series, found: Recommendation | Problem | None) -> ItemAnswer:
-    problem = found if isinstance(found, Problem) else None
-    result = found if isinstance(found, Recommendation) else None
-    return ItemAnswer.model_construct(item_id=key[0], location_id=key[1], result=result, problem=problem)
+def _item_answer(
+    key: Series, result: Recommendation | None = None, problem: Problem | None = None, age_s: float | None = None
+) -> ItemAnswer:
+    return ItemAnswer.model_construct(
+        item_id=key[0], location_id=key[1], result=result, problem=problem, feature_age_s=age_s
+    )
 
 
 def _check_named_once(keys: list[Series]) -> None:

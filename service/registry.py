@@ -50,6 +50,8 @@ class Policies:
             self._telemetry.policy_changes.inc(before.version != policy.version)
             self._telemetry.policy.remove(before.version)
         self._telemetry.policy.labels(policy.version).set(1)
+        if policy.histograms is None and (before is None or before.version != policy.version):
+            LOG.warning("policy %s carries no histograms; its drift is not measured", policy.version)
 
     def put_in_shadow(self, policy: Policy | None) -> None:
         """Let a verified policy answer beside the one in charge; None: no longer."""

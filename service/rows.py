@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simulator.observation import HISTORY_FIELDS, Observation, ObservationSpec, field_shape, with_state
+from simulator.observation import HISTORY_FIELDS, STATE_FIELDS, Observation, ObservationSpec, field_shape, with_state
 from simulator.rates import RATE_SOURCES
 from simulator.step import State
 
@@ -99,13 +99,20 @@ class Seen:
         return self.part(0, len(self.blobs))
 
     def field(self, name: str) -> np.ndarray:
-        """(B, ...) one field of the packed rows."""
+        """(B, ...) one field of the observation."""
         if name in self._changed:
             return self._changed[name]
+        if name in self._stock:
+            return self._stock[name]
         slot = _layout(self._spec)[name]
         count = int(np.prod(slot.shape, dtype=int))
         columns = [np.frombuffer(blob, slot.dtype, count, slot.begin) for blob in self.blobs]
         return np.stack(columns).reshape(len(columns), *slot.shape)
+
+    @cached_property
+    def _stock(self) -> Observation:
+        counted = with_state({"as_of_day": np.empty(len(self))}, self._spec, self._state)
+        return {field.name: counted[field.name] for field in STATE_FIELDS}
 
     def take(self, rows: Sequence[int]) -> Seen:
         """Some of the series."""

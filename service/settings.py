@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import stat
+from datetime import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -15,6 +16,25 @@ def _parts(given: object) -> object:
 
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]  # in the environment separated by commas
+
+
+class Hours(NamedTuple):
+    """Between which hours of a day goods are sold or leave."""
+
+    first: float
+    last: float
+
+
+def _hours(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    try:
+        first, last = (float(part) for part in given.split("-"))
+    except ValueError:
+        raise ValueError(f"hours are written as 8-20, got {given!r}") from None
+    if not 0 <= first < last <= 24:
+        raise ValueError(f"hours lie between 0 and 24, the first before the last, got {given!r}")
+    return Hours(first, last)
 
 
 class Settings(BaseSettings):
@@ -44,6 +64,10 @@ class Settings(BaseSettings):
     origins: Listed = Field((), description="Sites whose pages may write beside the service's own, as https://name.")
     proxies: Listed = Field(
         ("127.0.0.1",), description="Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."
+    )
+    selling_hours: Annotated[Hours, NoDecode, BeforeValidator(_hours)] = Field(
+        Hours(8, 20),
+        description="Hours of a day in which goods are sold or leave, as 8-20, for stock that was counted during one.",
     )
     planner: bool = Field(True, description="Whether the planner page is there.")  # noqa: FBT003
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
@@ -88,6 +112,13 @@ class Settings(BaseSettings):
         None, ge=0, description="Overrides whose orders change by more than this wait for a second person's approval; "
         "in the dataset's currency, empty: none has to.",
     )  # fmt: skip
+
+    cut_off: time | None = Field(
+        None, description="By when each location has to be answered every day, as 03:30 (UTC) or 03:30+01:00."
+    )
+    metric_locations: int = Field(
+        300, ge=0, description="Locations that have time series of their own: those that are furthest behind."
+    )
 
     def prepare(self) -> None:
         """Make the folder and the file of a SQLite database, for its owner only; a file that others may read is closed to

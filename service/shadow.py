@@ -21,6 +21,7 @@ from service.decide import Override, Span
 from service.policy import Policy
 from service.policy_store import Row, add_shadow_decisions
 from service.schemas import Recommendation
+from service.store import Series
 from service.telemetry import Telemetry
 
 LOG = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Remembered(NamedTuple):
     overrides: list[Override | None]
     spans: list[Span]
     answers: dict[int, Recommendation]  # with their numbers, by place among the series asked
+    series: list[Series]  # asked
 
 
 class Shadow:
@@ -99,7 +101,7 @@ class Shadow:
         LOG.error("shadow work is dropped: %s", why, exc_info=bug)
 
     def _decide(self, policy: Policy, remembered: Remembered) -> None:
-        asked, overrides, spans, answers = remembered
+        asked, overrides, spans, answers, _ = remembered
         other = replace(asked, policy=policy, answer=policy.answer_to(asked.seen))
         orders = other.order(overrides, spans)
         rows: dict[int, Row] = {}

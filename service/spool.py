@@ -11,20 +11,24 @@ import json
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import StatementError
 
 from service.database import UNANSWERED, Database
 from service.decision_store import SUPERSEDED, add_decisions, mark_seen
 from service.problems import ProblemError
+from service.tables import decisions
 
 LOG = logging.getLogger(__name__)
 AT_ONCE = 500  # rows of one transaction
 DATES = ("order_date", "expected_receipt_date")
+COLUMNS = {column.name for column in decisions.columns}
+NEEDED = {column.name for column in decisions.columns if not column.nullable}
 Row = dict[str, Any]
 
 
@@ -35,13 +39,19 @@ class Spool:
         """The file is made when the first row comes."""
         self._path = path
         self._lock = threading.Lock()
-        self.waiting = 0
+        self.waiting = self.refused = 0
 
     def look(self) -> int:
         """How many rows wait; another process on this machine may have left some."""
-        if self._path.exists():
-            with self._lock, self._open() as file:
-                self.waiting = self._count(file)
+        try:
+            if self._path.exists():
+                with self._lock, self._open() as file:
+                    self.waiting = self._count(file)
+                    self.refused = int(file.execute("SELECT count(*) FROM refused").fetchone()[0])
+        except (sqlite3.OperationalError, OSError) as error:  # locked, or a full disk: it may do so in a moment
+            LOG.debug("the spool cannot be read (%s)", error)
+        except sqlite3.DatabaseError as error:
+            self._set_aside(error)
         return self.waiting
 
     def has(self, decision_id: str) -> bool:
@@ -64,7 +74,7 @@ class Spool:
                 file.executemany("INSERT INTO spooled (decision) VALUES (?)", kept)
                 file.execute("INSERT INTO spooled (seen) VALUES (?)", (json.dumps(list(seen)),))
                 self.waiting = self._count(file)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             LOG.error("the spool takes no decisions (%s)", error)
             detail = "The answers cannot be remembered, so none is given; ask again in a moment."
             raise ProblemError(503, "store-unavailable", "The database does not answer", detail) from None
@@ -83,13 +93,13 @@ class Spool:
             if not part:
                 self.waiting = 0
                 break
-            rows = _newest_open([_row(told) for _, told, _ in part if told is not None])
-            seen = [number for *_, told in part if told is not None for number in json.loads(told)]
+            rows = _newest_open([row for _, told, _ in part if told is not None and (row := self._read(told))])
+            seen = [number for *_, told in part if told is not None for number in _numbers(told)]
             try:
                 _store(database, list(rows.values()))
             except UNANSWERED:
                 raise
-            except DBAPIError:  # one of them cannot be stored: the others can
+            except StatementError:  # one of them cannot be stored: the others can
                 for row in rows.values():
                     self._store_alone(database, row)
             with database.writing() as connection:  # on its own: it locks other series than those of the rows
@@ -102,15 +112,34 @@ class Spool:
             LOG.warning("%d decisions that were answered without the database are stored", stored)
         return stored
 
+    def _read(self, told: str) -> Row | None:
+        """A row; None where it is none, and then it is kept beside the others."""
+        try:
+            return _row(told)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            self._refuse(told, error)
+            return None
+
     def _store_alone(self, database: Database, row: Row) -> None:
         try:
             _store(database, [row])
         except UNANSWERED:
             raise
-        except DBAPIError as error:
-            LOG.error("decision %s cannot be stored (%s); it stays in %s", row["id"], type(error).__name__, self._path)
-            with self._lock, self._open() as file:
-                file.execute("INSERT INTO refused (decision) VALUES (?)", (json.dumps(_plain(row)),))
+        except StatementError as error:
+            self._refuse(json.dumps(_plain(row)), error)
+
+    def _refuse(self, told: str, error: Exception) -> None:
+        LOG.error("a decision cannot be stored (%s); it stays in %s", type(error).__name__, self._path)
+        with self._lock, self._open() as file:
+            file.execute("INSERT INTO refused (decision) VALUES (?)", (told,))
+
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        """What is no database is kept under another name, and a new one begun: else no decision could ever wait again."""
+        kept = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
+        with self._lock:
+            self._path.rename(kept)
+            self.waiting = 0
+        LOG.error("the spool is damaged (%s); it is kept as %s, and what waits in it is not stored", error, kept)
 
     def _open(self) -> _File:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +147,9 @@ class Spool:
         return _File(self._path)
 
     def _count(self, file: sqlite3.Connection) -> int:
-        return int(file.execute("SELECT count(*) FROM spooled").fetchone()[0])
+        """By the ends: rows leave in the order in which they came, and counting them one by one would read all that waits."""
+        query = "SELECT (SELECT max(number) FROM spooled) - (SELECT min(number) FROM spooled) + 1"
+        return int(file.execute(query).fetchone()[0] or 0)
 
 
 class _File:
@@ -160,8 +191,19 @@ def _plain(row: Row) -> Row:
     return row | dates | {"observation": base64.b64encode(row["observation"]).decode()}
 
 
+def _numbers(told: str) -> list[str]:
+    """Decisions that were seen, by number; none where the text is no list of them."""
+    try:
+        found = json.loads(told)
+    except ValueError:
+        return []
+    return [number for number in found if isinstance(number, str)] if isinstance(found, list) else []
+
+
 def _row(told: str) -> Row:
     row: Row = json.loads(told)
+    if not NEEDED <= row.keys() <= COLUMNS:
+        raise ValueError("a row of other columns than a decision's")
     dates: Row = {name: date.fromisoformat(row[name]) for name in DATES}
     observed = {
         "observation": base64.b64decode(row["observation"]),

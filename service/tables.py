@@ -113,6 +113,8 @@ decisions = Table(
     Column("answer", String, nullable=False),  # JSON
     Column("observation", LargeBinary, nullable=False),  # packed and compressed, what the policy read
     Index("ix_decisions_series", "location_id", "item_id", "order_date"),
+    Index("ix_decisions_order_date", "order_date", "created_at", "id"),  # lists are read in the order of the last two
+    Index("ix_decisions_client_ref", "client_ref", "created_at", "id"), Index("ix_decisions_page", "created_at", "id"),
 )  # fmt: skip
 holds = Table(
     "holds", metadata, Column("id", Integer, primary_key=True), Column("order_date", Date, nullable=False),

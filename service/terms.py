@@ -33,6 +33,7 @@ class Terms(NamedTuple):
     series: list[Series]
     category: list[str]
     unit_cost: list[float]  # currency per unit; NaN where unknown
+    uom: list[str]  # unit of measure; "" where unknown
     rules: OrderRules
     due: list[bool]  # whether an order is due at the end of the day
     following: list[date | None]  # the first order day after it; None beyond the horizon
@@ -46,7 +47,7 @@ class Terms(NamedTuple):
 
 
 _none = np.zeros(0)
-NOTHING = Terms([], [], [], OrderRules(_none, _none, _none, _none, _none, _none, _none), [], [], [], [])
+NOTHING = Terms([], [], [], [], OrderRules(_none, _none, _none, _none, _none, _none, _none), [], [], [], [])
 
 
 class Place(NamedTuple):
@@ -93,6 +94,14 @@ class TermsByPlace:
             return next(iter(places.values())).terms.take([row for _, row in found]), index, unread
         return _join(found) if found else NOTHING, index, unread
 
+    def at(self, place: str, dataset: Dataset, day: date) -> Terms:
+        """Terms of every series of a location.
+
+        Raises:
+            SQLAlchemyError: where they are not known yet and the database does not answer.
+        """
+        return self._place(place, dataset, day).terms
+
     def _place(self, place: str, dataset: Dataset, day: date) -> Place:
         with self._lock:
             held, forgotten = self._held.get((place, day, dataset.fingerprint)), self._forgotten
@@ -133,7 +142,7 @@ def _terms(panel: Panel, day: date) -> tuple[Terms, dict[str, int]]:
     days = [panel.date_of(t + 1 + int(n)) for n in ahead.argmax(axis=1)]
     terms = Terms(
         series=list(zip(items.item_id, items.location_id, strict=True)), category=list(items.category),
-        unit_cost=items.unit_cost.tolist(), rules=rules,
+        unit_cost=items.unit_cost.tolist(), uom=list(items.uom), rules=rules,
         due=[bool(one) for one in due[:, 0]],
         following=[one if any_ else None for one, any_ in zip(days, later, strict=True)],
         spans=responsible_dates(panel, np.arange(count), day), far=beyond_horizon(panel, spec).tolist(),

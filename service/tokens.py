@@ -59,7 +59,10 @@ def is_token(text: str) -> bool:
 
 def is_private(url: str) -> bool:
     """Whether nobody on the way can change what comes from there: HTTPS, or this machine."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1"))
 
 
@@ -127,10 +130,11 @@ def _usable(listed: list[dict[str, Any]]) -> dict[str | None, _Signer]:
     found: dict[str | None, _Signer] = {}
     for one in listed:
         algorithms = [name for name in _ALGORITHMS.get(str(one.get("kty")), []) if name == one.get("alg", name)]
-        if not algorithms or one.get("use", "sig") != "sig":
+        name = one.get("kid")
+        if not algorithms or one.get("use", "sig") != "sig" or not isinstance(name, str | None):
             continue
         try:
-            found[one.get("kid")] = _Signer(jwt.PyJWK(one).key, algorithms)
+            found[name] = _Signer(jwt.PyJWK(one).key, algorithms)
         except jwt.PyJWTError as error:
             LOG.warning("a key of the issuer cannot be used (%s)", type(error).__name__)
     if len(found) == 1:

@@ -29,15 +29,18 @@ from service.changes import (
     STOPS,
     TERMS,
     Change,
+    Mark,
     changes_since,
-    last_number,
+    last_mark,
 )  # fmt: skip
 from service.datasets import Dataset, dataset_of
 from service.decide import Override
 from service.decision_store import OPEN, SUPERSEDED, Advised, advised_after
-from service.hold_store import Release, Stop, active_stops, releases_from
+from service.hold_store import Release, Stop, active_stops, count_held, releases_from
 from service.keys import Key, keys_of
 from service.override_store import active_overrides
+from service.places import feeds_before, places_of
+from service.punctuality import Punctuality
 from service.store import Series, Store, open_orders_of, stock_of
 
 LOG = logging.getLogger(__name__)
@@ -58,16 +61,19 @@ class StockCount(NamedTuple):
 class View:
     """The store as this process knows it; safe to share between threads."""
 
-    def __init__(self, store: Store, forget_terms: Callable[[frozenset[str] | None], None]) -> None:
+    def __init__(
+        self, store: Store, forget_terms: Callable[[frozenset[str] | None], None], punctuality: Punctuality
+    ) -> None:
         """It knows nothing before the first refresh.
 
         Args:
             store: what it follows.
             forget_terms: called with the locations whose items or calendars have changed; None: with all.
+            punctuality: told of every change.
         """
-        self._store, self._forget_terms = store, forget_terms
+        self._store, self._forget_terms, self._punctuality = store, forget_terms, punctuality
         self._lock = threading.Lock()
-        self._number = -1  # of the newest change that it knows; -1: it knows nothing yet
+        self._mark: Mark | None = None  # of the newest change that it knows; None: it knows nothing yet
         self._writes = -1  # of this process, that it knows
         self._read_at = 0.0
         self._away = False
@@ -81,6 +87,8 @@ class View:
         self._keys: dict[str, Key] = {}
         self._stops: list[Stop] = []
         self._releases: list[Release] = []
+        self.places: frozenset[str] = frozenset()  # locations that have items
+        self.holds_open = 0
         self.as_of: datetime | None = None  # when it was the whole truth; None: never yet
         self.decisions_after = date.max  # it knows those whose goods are to arrive after this day
 
@@ -120,23 +128,27 @@ class View:
         try:
             now, writes = datetime.now(UTC), self._store.database.writes
             with self._store.database.probing() as connection:
-                news = changes_since(connection, self._number) if self._number >= 0 else None
+                news = None if self._mark is None else changes_since(connection, self._mark)
                 self._store.database.answered()
                 if news is None or any(change.kind == DATASET for change in news):
                     self._read_everything(connection)
                 else:
                     self._apply(connection, news)
+            self._punctuality.noticed(news or [])
             self._writes, self.as_of, self._read_at = writes, now, time.monotonic()
         finally:
             self._lock.release()
         return True
 
     def _read_everything(self, connection: sa.Connection) -> None:
-        number, dataset = last_number(connection), dataset_of(connection)
+        mark, dataset = last_mark(connection), dataset_of(connection)
         stock = {key: StockCount(*row) for key, row in stock_of(connection).items()}
         orders, keys, stopped = open_orders_of(connection), keys_of(connection), active_stops(connection)
         after = (dataset and dataset.last_recorded) or date.max
         decided, released = advised_after(connection, after), _releases(connection, dataset)
+        self.places, self.holds_open = places_of(connection), count_held(connection)
+        self._punctuality.remember(feeds_before(connection))
+        self._punctuality.stored(decided)
         overrides = {one.id: one for one in active_overrides(connection)}
         by_scope: dict[Scope, list[Override]] = {}
         for one in overrides.values():
@@ -144,7 +156,7 @@ class View:
         # All at once, so that nobody reads a half of it.
         self._overrides, self._by_scope, self._stops, self._releases = overrides, by_scope, stopped, released
         self._stock, self._orders, self._decisions, self.decisions_after = stock, orders, decided, after
-        self._keys, self._dataset, self._number = keys, dataset, number
+        self._keys, self._dataset, self._mark = keys, dataset, mark
         self._forget_terms(None)
 
     def _apply(self, connection: sa.Connection, news: list[Change]) -> None:
@@ -154,13 +166,13 @@ class View:
             keys = frozenset().union(*known) if len(known) == len(named) else None
             self._apply_kind(connection, kind, keys)
         if news:
-            self._number = news[-1].number
+            self._mark = news[-1].mark
 
     def _apply_kind(self, connection: sa.Connection, kind: str, keys: frozenset[Any] | None) -> None:
         if kind == HISTORY:
             self._read_dataset(connection)
         elif kind == TERMS:
-            self._dataset = dataset_of(connection)
+            self._dataset, self.places = dataset_of(connection), places_of(connection)
             self._forget_terms(keys)
         elif kind == INVENTORY:
             found = stock_of(connection, keys)
@@ -168,13 +180,15 @@ class View:
         elif kind == ORDERS:
             _replace(self._orders, keys, open_orders_of(connection, keys))
         elif kind == DECISIONS:
-            _replace(self._decisions, keys, advised_after(connection, self.decisions_after, keys))
+            decided = advised_after(connection, self.decisions_after, keys)
+            _replace(self._decisions, keys, decided)
+            self._punctuality.stored(decided)
         elif kind == OVERRIDES:
             self._read_overrides(connection, keys)
         elif kind == KEYS:
             self._keys = keys_of(connection)
         elif kind == HOLDS:
-            self._releases = _releases(connection, self._dataset)
+            self._releases, self.holds_open = _releases(connection, self._dataset), count_held(connection)
         elif kind == STOPS:
             self._stops = active_stops(connection)
 
@@ -254,6 +268,10 @@ class View:
     def stop(self, location_id: str, category: str) -> Stop | None:
         """The kill switch that keeps orders of a location and category back, if any."""
         return next((one for one in self._stops if one.covers(location_id, category)), None)
+
+    def stops(self) -> list[Stop]:
+        """Every kill switch that counts."""
+        return self._stops
 
     def releases(self) -> list[Release]:
         """What was held and let pass lately."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, model_validator
 
+from service.fields import AsOf, Currency, Day, GivenDay, PolicyVersion
 from service.schemas import Body, RecommendationItem
 
 MOST_DAYS = 365
@@ -16,8 +17,8 @@ Days = Annotated[float, Field(ge=0, le=MOST_DAYS)]
 class DemandChange(Body):
     """Demand that differs from the forecast on some selling dates."""
 
-    selling_from: date = Field(description="First selling date.", examples=["2019-05-03"])
-    selling_to: date = Field(description="Last selling date.", examples=["2019-05-05"])
+    selling_from: GivenDay = Field(description="First selling date.", examples=["2019-05-03"])
+    selling_to: GivenDay = Field(description="Last selling date.", examples=["2019-05-05"])
     per_cent: float = Field(
         ge=-100, le=1000, description="By how much demand differs from the forecast, %.", examples=[50]
     )
@@ -44,7 +45,7 @@ class Assumptions(Body):
 class WhatIfRequest(RecommendationItem):
     """One series, some numbers of days, and what is to be assumed."""
 
-    as_of: date | None = Field(
+    as_of: GivenDay | None = Field(
         None, description="The day at whose end the order is placed; the last recorded day where absent.",
         examples=["2019-04-30"],
     )  # fmt: skip
@@ -57,13 +58,13 @@ class WhatIfRequest(RecommendationItem):
         "plus review period, its own answer and inventory_days.",
         examples=[[2, 3, 4, 5, 6]],
     )  # fmt: skip
-    assumptions: Assumptions = Field(default_factory=Assumptions)
+    assumptions: Assumptions = Field(default_factory=Assumptions, description="What is to be taken for granted.")
 
 
 class PricedDays(BaseModel):
     """What one number of days is expected to cost over the dates that the order is responsible for."""
 
-    inventory_days: float = Field(examples=[4.75])
+    inventory_days: float = Field(description="The days.", examples=[4.75])
     order_quantity: float = Field(
         description="Units ordered after the item's rules, if an order were due.", examples=[249]
     )
@@ -72,37 +73,46 @@ class PricedDays(BaseModel):
     waste_cost: float = Field(description="Of stock that perishes, currency.", examples=[0])
     total_cost: float = Field(description="Their sum, currency.", examples=[8.5])
     lost_units: float = Field(description="Units of demand that find no stock.", examples=[2.7])
-    stockout_probability: float = Field(description="That some demand finds no stock, 0 to 1.", examples=[0.12])
+    stockout_probability: float = Field(
+        description="Probability that some demand finds no stock, 0 to 1.", examples=[0.12]
+    )
 
 
 class ProjectedPeriod(BaseModel):
     """Stock in one period after as_of, if the chosen days are ordered for now."""
 
-    date: date  # its first day
+    date: Day
     received: float = Field(description="Units that come in at its start.", examples=[249])
     on_hand_p10: float = Field(description="Stock at its end that one path in ten stays below, units.", examples=[410])
     on_hand_p50: float = Field(description="The median, units.", examples=[520])
     on_hand_p90: float = Field(description="Stock at its end that one path in ten exceeds, units.", examples=[590])
     lost_units: float = Field(description="Expected units of demand that find no stock.", examples=[0.4])
-    stockout_probability: float = Field(description="That some demand of the period finds no stock.", examples=[0.05])
+    stockout_probability: float = Field(
+        description="Probability that some demand of the period finds no stock, 0 to 1.", examples=[0.05]
+    )
 
 
 class WhatIfResponse(BaseModel):
     """The cost curve over days of one series, and the projected stock of chosen days."""
 
-    as_of: date
-    policy_version: str = Field(examples=["daily-5"])
-    currency: str = Field(examples=["EUR"])
+    as_of: AsOf
+    policy_version: PolicyVersion
+    currency: Currency
     review_due: bool = Field(
-        description="Whether an order may be placed at the end of as_of; if not, this is what if it could."
+        description="Whether an order may be placed at the end of as_of; if not, this is what if it could.",
+        examples=[True],
     )
     lead_time_days: int = Field(description="Days until the order arrives, calendars included.", examples=[3])
-    expected_receipt_date: date = Field(description="First selling date that the order is responsible for.")
-    covers_until: date = Field(description="Last selling date that it is responsible for.")
+    expected_receipt_date: date = Field(
+        description="First selling date that the order is responsible for.", examples=["2019-05-03"]
+    )
+    covers_until: date = Field(description="Last selling date that it is responsible for.", examples=["2019-05-03"])
     daily_rate: float = Field(description="What a day stands for, units.", examples=[212.4])
     inventory_position: float = Field(description="On hand, on order and reserved, units.", examples=[760])
-    policy_days: float = Field(description="The policy's own answer.", examples=[4.75])
-    override_id: int | None = Field(description="Number of the override that counts in the recommendation, if any.")
+    policy_days: float = Field(description="The policy's own answer, days.", examples=[4.75])
+    override_id: int | None = Field(
+        description="Number of the override that counts in the recommendation, if any.", examples=[17]
+    )
     inventory_days: float = Field(description="The days whose stock is projected.", examples=[5])
     order_quantity: float = Field(description="Units ordered for them, if an order were due.", examples=[302])
     cheapest_days: float = Field(description="The cheapest of the priced days; of equals the fewest.", examples=[4.25])

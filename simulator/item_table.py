@@ -26,7 +26,7 @@ from simulator.tables import (
 
 ITEM_TEXTS = [
     "category", "parent_category", "region", "name", "orderable_until", "reference_item_id", "status",
-    "order_weekdays", "delivery_weekdays",
+    "order_weekdays", "delivery_weekdays", "uom",
 ]  # fmt: skip
 ITEM_WHOLE = ["lead_time_days", "review_period_days", "review_offset_days"]
 ITEM_REQUIRED = [*KEY, "lost_sale_cost", "holding_cost_per_day", *ITEM_WHOLE, "min_order_qty", "order_multiple"]

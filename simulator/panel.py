@@ -60,6 +60,7 @@ class Items:
     status: Strings  # active, phase_out, new
     order_weekdays: Strings  # ISO weekdays on which one may order, as digits ("135"); "" means any
     delivery_weekdays: Strings  # the same for receipts
+    uom: Strings  # unit of measure that all its quantities are counted in, as an ERP names it
     order_cutoff_days: F64  # days before the order day by which it must have been decided; NaN means 0
 
     def __len__(self) -> int:

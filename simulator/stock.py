@@ -71,7 +71,7 @@ def _table_of(folder: Path, stem: str, file: Path | None) -> tuple[str, pl.DataF
 def _with_quantity(file: str, table: pl.DataFrame, column: str, problems: list[Problem]) -> pl.DataFrame:
     table = cast(file, table, column, pl.Float64(), "a number", problems)
     bad = pl.col(column).is_null() | not_a_quantity(column)
-    problems += offences(file, table, column, bad, "must be a number of at least 0")
+    problems += offences(file, table, column, bad, QUANTITY)
     return table
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import polars as pl
 
 KEY = ["item_id", "location_id"]
-QUANTITY = "must be a number of at least 0"
+MOST = 1e12  # units, or money for one; more is a typing error, and sums of it would end in infinity
+QUANTITY = "must be a number of at least 0 and at most 1e12"
 SHOWN_CHARACTERS = 80  # of a value in a message
 MOST_CHARACTERS = 200  # of a name
 FIRST_YEAR, LAST_YEAR = 1970, 2199  # a date outside is a typing error
@@ -208,9 +209,9 @@ def with_keys(file: str, table: pl.DataFrame, problems: list[Problem]) -> pl.Dat
 
 
 def not_a_quantity(column: str) -> pl.Expr:
-    """Known, and yet negative, infinite or not a number."""
+    """Known, and yet negative, beyond all that is plausible, or not a number."""
     value = pl.col(column)
-    return value.is_not_null() & ~(value.is_finite() & (value >= 0))
+    return value.is_not_null() & ~(value.is_finite() & value.is_between(0, MOST))
 
 
 def set_aside_or_raise(problems: Sequence[Problem], set_aside: list[Problem] | None) -> set[Series]:

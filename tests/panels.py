@@ -17,7 +17,7 @@ from simulator.panel import Items, Panel
 
 TEXTS = (
     "item_id", "location_id", "category", "parent_category", "region", "name", "orderable_until", "reference_item_id",
-    "status", "order_weekdays", "delivery_weekdays",
+    "status", "order_weekdays", "delivery_weekdays", "uom",
 )  # fmt: skip
 WHOLE = ("lead_time_days", "review_period_days", "review_offset_days")
 DEFAULTS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.servers import Answer, Asked, Server
 
 Row = dict[str, Any]
 MOMENT = "%Y-%m-%d %H:%M:%S"
@@ -21,53 +21,24 @@ class Refusal(Exception):
         self.status, self.name, self.message = status, name, message
 
 
-class Site:
-    """An HTTP server; subclasses answer. `lose` is the number of writes that are done and whose answers are lost."""
+class Site(Server):
+    """Subclasses answer. `lose` is the number of writes that are done and whose answers are lost."""
 
     def __init__(self) -> None:
+        super().__init__(self._answer)
         self.calls: list[str] = []
         self.lose = 0
-        site = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                site.calls.append(f"{self.command} {unquote(urlsplit(self.path).path)}")
-                try:
-                    status, told = 200, site.answer(self.command, self.path, dict(self.headers), body)
-                except Refusal as refusal:
-                    status, told = refusal.status, site.error(refusal)
-                if site.lose and status == 200 and site.writes(self.command, self.path):
-                    site.lose -= 1
-                    self.close_connection = True
-                    return
-                content = json.dumps(told).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = _any  # noqa: N815 - http.server names them
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def _answer(self, asked: Asked) -> Answer | None:
+        self.calls.append(f"{asked.method} {unquote(urlsplit(asked.path).path)}")
+        try:
+            status, told = 200, self.answer(asked.method, asked.path, asked.headers, asked.body)
+        except Refusal as refusal:
+            status, told = refusal.status, self.error(refusal)
+        if self.lose and status == 200 and self.writes(asked.method, asked.path):
+            self.lose -= 1
+            return None
+        return Answer(status, json.dumps(told).encode(), {"Content-Type": "application/json"})
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Any:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""A trained network becomes a policy bundle: graph, contract, golden cases, manifest, report.
+"""A trained network becomes a policy bundle: graph, contract, golden cases, histograms, manifest, report.
 
 The bundle is all that serving ever sees. It is written beside its destination and moved there whole, after the
 exported graph has answered the golden cases as the network does.
@@ -26,6 +26,7 @@ from simulator.observation import FIELDS, Observation, Observer
 from simulator.panel import I64
 from simulator.step import State
 from training.checkpoint import save_weights
+from training.histograms import frozen_histograms, write_histograms
 from training.model import PolicyNetwork
 
 PARITY = 1e-4  # of 1 + the largest magnitude in the decision's output
@@ -92,7 +93,7 @@ def export_bundle(
         cases: the datasets that golden cases are made from, in equal parts.
         out: folder to make; its name is the policy's version. An existing bundle there is replaced.
         manifest: provenance that is written beside hashes and contract id; `training_cut_offs` and `commit` also enter
-            the contract.
+            the contract, and the histograms are those of its `datasets`.
         report: metrics and curves of the training run.
 
     Raises:
@@ -123,6 +124,10 @@ def export_bundle(
         np.savez_compressed(staging / "golden.npz", **golden)  # type: ignore[arg-type]
         save_weights(network, staging / "weights.npz")
         _write_json(staging / "report.json", report)
+        own = [case for case in cases if case.observer.panel.name in manifest.get("datasets", ())]  # no drawn demand
+        histograms = frozen_histograms(staging / "policy.onnx", own)
+        if histograms is not None:
+            write_histograms(staging, histograms)
         files = {path.name: sha256_of(path) for path in sorted(staging.iterdir())}
         _write_json(
             staging / "manifest.json",

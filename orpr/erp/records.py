@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import NamedTuple, Protocol
 
 import polars as pl
+
+from orpr.sending import one_line
 
 Series = tuple[str, str]  # item_id, location_id
 KEY = {"item_id": pl.String(), "location_id": pl.String()}
@@ -17,6 +20,16 @@ COMING = {**KEY, "arrival_date": pl.Date(), "quantity": pl.Float64()}
 
 class ErpError(RuntimeError):
     """The ERP refused a request or did not answer it; its text is one line without a secret."""
+
+
+@contextmanager
+def understood(name: str) -> Iterator[None]:
+    """Answers of another form than the ERP documents become an ErpError, whatever they break."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, pl.exceptions.PolarsError) as error:
+        said = f"{name}: an answer has another form than is documented ({type(error).__name__}: {error})"
+        raise ErpError(one_line(said)) from error
 
 
 class ErpItem(NamedTuple):

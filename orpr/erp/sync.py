@@ -5,14 +5,15 @@
 3. Items, sales, stock and open orders go into the service.
 4. All series are asked for; what is due is written into the ERP as drafts, and told as ordered document by document.
 
-A run that broke off is made good by the next: step 2 finds its drafts by the decision numbers that they carry. Two runs at
-the same time would not see each other's drafts.
+A run that broke off is made good by the next: step 2 finds its drafts by the decision numbers that they carry. Two runs that
+read the same ERP are given the same decisions, so what the other has drafted meanwhile is recognised and left out before step 4
+writes; only runs that write in the same moment, each before the other's first draft is there, would draft an order twice.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from typing import NamedTuple
 import polars as pl
 
 from orpr.client import Client
-from orpr.erp.records import COMING, KEY, Draft, Erp, ErpItem, Order, Series, Snapshot
+from orpr.erp.records import COMING, KEY, Draft, Erp, ErpItem, Order, Series, Snapshot, understood
 from service.decision_schemas import DecisionBrief, OutcomeRequest
 from service.feed_schemas import ItemRow
 from service.schemas import RecommendationItem
@@ -76,7 +77,8 @@ def synchronise(erp: Erp, client: Client, day: date, days: int, assumed: Assumed
     if days < 1:
         raise ValueError(f"days must be at least 1, got {days}")
     first = day - timedelta(days=days - 1)
-    snapshot = erp.read(first, day)
+    with understood(erp.name):
+        snapshot = erp.read(first, day)
     reference = f"sync {erp.name}"
     told, refused = _settle(erp, client, reference, day)
     series, unpriced = _feed(client, snapshot, first, day, assumed)
@@ -85,13 +87,23 @@ def synchronise(erp: Erp, client: Client, day: date, days: int, assumed: Assumed
         unanswered["without price and cost"] = unpriced
     orders = _asked(client, series, day, reference, unanswered) if series else []
     wanted = [order for order in orders if (order.item_id, order.location_id) not in refused]
+    withheld = len(orders) - len(wanted)
+    if wanted:
+        there = {number for draft in erp.drafts(day - timedelta(days=SLACK_DAYS)) for number in draft.decisions}
+        wanted = [
+            order for order in wanted if order.decision_id not in there
+        ]  # else another run has drafted it meanwhile
     documents = []
-    for name, held in erp.propose(wanted, day):
+    for name, held in _proposed(erp, wanted, day):
         documents.append(name)
         for order in held:
             client.tell_outcome(order.decision_id, OutcomeRequest(status="ordered", note=f"{erp.name} {name}"))
-    withheld = len(orders) - len(wanted)
     return Synced(len(series), told, documents, len(wanted), withheld, dict(unanswered))
+
+
+def _proposed(erp: Erp, wanted: Sequence[Order], day: date) -> Iterator[tuple[str, list[Order]]]:
+    with understood(erp.name):
+        yield from erp.propose(wanted, day)
 
 
 # ------------------------------------------------------------------------------------------------------ earlier drafts
@@ -100,7 +112,8 @@ def synchronise(erp: Erp, client: Client, day: date, days: int, assumed: Assumed
 def _settle(erp: Erp, client: Client, reference: str, day: date) -> tuple[int, set[Series]]:
     """Tell the service what became of its advice; how often, and the series whose drafts of `day` somebody took out."""
     first = day - timedelta(days=LOOK_BACK_DAYS)
-    drafts = erp.drafts(first - timedelta(days=SLACK_DAYS))
+    with understood(erp.name):
+        drafts = erp.drafts(first - timedelta(days=SLACK_DAYS))
     dates = [first + timedelta(days=n) for n in range(LOOK_BACK_DAYS + 1)]
     briefs = [brief for one in dates for brief in client.decisions(client_ref=reference, order_date=one)]
     standing = drafted_units(drafts, briefs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -11,8 +10,10 @@ from fastapi.responses import JSONResponse
 from service.auth import Caller, ErpWrite
 from service.decision_schemas import DecisionPage, OutcomeRequest, Status, StoredDecision
 from service.decisions import Decisions
-from service.idempotency import Act, Answered
+from service.fields import GivenDay
+from service.idempotency import REPLAYED, Act, Answered
 from service.problems import problem_responses
+from service.routes.parameters import Cursor, Limit, OnlyItem, OnlyPlace
 
 router = APIRouter(prefix="/v1", tags=["decisions"])
 
@@ -24,17 +25,21 @@ def _decisions(request: Request) -> Decisions:
     return decisions
 
 
-@router.get("/decisions", responses=problem_responses(401, 422, 503))
+@router.get("/decisions", responses=problem_responses(422))
 def list_decisions(
     request: Request,
     _caller: Caller,
-    item_id: Annotated[str | None, Query(max_length=200)] = None,
-    location_id: Annotated[str | None, Query(max_length=200)] = None,
-    order_date: Annotated[date | None, Query()] = None,
-    status: Annotated[Status | None, Query()] = None,
-    client_ref: Annotated[str | None, Query(max_length=200)] = None,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    item_id: OnlyItem = None,
+    location_id: OnlyPlace = None,
+    order_date: Annotated[
+        GivenDay | None, Query(description="Only orders of this day.", examples=["2019-04-30"])
+    ] = None,
+    status: Annotated[Status | None, Query(description="Only those that stand so.", examples=["open"])] = None,
+    client_ref: Annotated[
+        str | None, Query(max_length=200, description="Only those of this run.", examples=["night-2019-04-30"])
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> DecisionPage:
     """Decisions, oldest first; each filter that is given has to match exactly."""
     given = {"item_id": item_id, "location_id": location_id, "order_date": order_date, "status": status,
@@ -43,7 +48,7 @@ def list_decisions(
     return _decisions(request).page(matching, cursor, limit)
 
 
-@router.get("/decisions/{decision_id}", responses=problem_responses(401, 404, 422, 503))
+@router.get("/decisions/{decision_id}", responses=problem_responses(404, 422))
 def get_decision(decision_id: Id, request: Request, _caller: Caller) -> StoredDecision:
     """One decision: what it rested on, what was answered, what became of it."""
     return _decisions(request).get(decision_id)
@@ -52,7 +57,7 @@ def get_decision(decision_id: Id, request: Request, _caller: Caller) -> StoredDe
 @router.post(
     "/decisions/{decision_id}/outcome",
     response_model=StoredDecision,
-    responses=problem_responses(401, 403, 404, 409, 413, 422, 503),
+    responses=problem_responses(404, 408, 409, 413, 422),
 )
 def tell_outcome(decision_id: Id, body: OutcomeRequest, request: Request, write: ErpWrite) -> JSONResponse:
     """Say what became of a decision. What was ordered counts until it shows up among the open orders; what was rejected
@@ -63,4 +68,7 @@ def tell_outcome(decision_id: Id, body: OutcomeRequest, request: Request, write:
         store = decisions.settling(decision_id, body, write.caller)
         return lambda connection: Answered(200, store(connection).model_dump(mode="json"))
 
-    return write.once(request.app.state.store.database, prepare)
+    told = write.once(request.app.state.store.database, prepare)
+    if REPLAYED not in told.headers:
+        request.app.state.telemetry.outcomes.labels(body.status).inc()
+    return told

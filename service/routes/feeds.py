@@ -16,18 +16,24 @@ from service.auth import Caller, ErpWrite
 from service.cursors import cursor_of, place_of, unknown_cursor
 from service.feed_forms import JSON
 from service.feed_schemas import (
+    CalendarPage,
     CalendarRow,
     FeedResult,
+    HistoryPage,
     HistoryRow,
+    InventoryPage,
     InventoryRow,
+    ItemPage,
     ItemRow,
+    OpenOrderPage,
     OpenOrderRow,
     body_of,
-    problems_of_a_feed,
 )  # fmt: skip
 from service.feed_store import page
 from service.feeds import Feeds
+from service.fields import GivenDay
 from service.problems import problem_responses
+from service.routes.parameters import Cursor, FeedLimit, OnlyItem, OnlyPlace
 from service.tables import calendar, history, inventory, items, open_orders
 
 router = APIRouter(prefix="/v1", tags=["feeds"])
@@ -37,14 +43,11 @@ async def _body(request: Request) -> bytes:
     return await request.body()
 
 
+WRITING = problem_responses(408, 409, 413, 415, 422)
 Bytes = Annotated[bytes, Depends(_body)]
 Form = Annotated[str, Header(alias="Content-Type", include_in_schema=False)]
-Item = Annotated[str | None, Query(max_length=200, description="Only this SKU.")]
-Place = Annotated[str | None, Query(max_length=200, description="Only this DC or store.")]
-First = Annotated[date | None, Query(alias="from", description="From this date on.")]
-Last = Annotated[date | None, Query(alias="to", description="Up to this date.")]
-Cursor = Annotated[str | None, Query(max_length=1000, description="`next_cursor` of the page before.")]
-Limit = Annotated[int, Query(ge=1, le=5000)]
+First = Annotated[GivenDay | None, Query(alias="from", description="From this date on.", examples=["2019-04-01"])]
+Last = Annotated[GivenDay | None, Query(alias="to", description="Up to this date.", examples=["2019-04-30"])]
 
 
 def _feeds(request: Request) -> Feeds:
@@ -86,79 +89,40 @@ def _between(column: sa.Column[Any], first: date | None, last: date | None) -> l
     return found if last is None else [*found, column <= last]
 
 
-class ItemPage(BaseModel):
-    """Some items in the order of location and SKU."""
-
-    items: list[ItemRow]
-    next_cursor: str | None
-
-
-class HistoryPage(BaseModel):
-    """Some history in the order of location, SKU and date."""
-
-    items: list[HistoryRow]
-    next_cursor: str | None
-
-
-class InventoryPage(BaseModel):
-    """Some stock in the order of location and SKU."""
-
-    items: list[InventoryRow]
-    next_cursor: str | None
-
-
-class OpenOrderPage(BaseModel):
-    """Some open orders, in the order in which they were stored."""
-
-    items: list[OpenOrderRow]
-    next_cursor: str | None
-
-
-class CalendarPage(BaseModel):
-    """Some days in the order of location and date."""
-
-    items: list[CalendarRow]
-    next_cursor: str | None
-
-
-@router.put("/items", response_model=FeedResult, responses=problems_of_a_feed(), openapi_extra=body_of(ItemRow))
+@router.put("/items", response_model=FeedResult, responses=WRITING, openapi_extra=body_of(ItemRow))
 def put_items(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
     """Add or replace items; a row replaces all that was known of its series."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).items(body, form))
 
 
-@router.put("/history", response_model=FeedResult, responses=problems_of_a_feed(), openapi_extra=body_of(HistoryRow))
+@router.put("/history", response_model=FeedResult, responses=WRITING, openapi_extra=body_of(HistoryRow))
 def put_history(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
     """Add or correct sales, as late as you like; columns that are left out stay as they are."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).history(body, form))
 
 
-@router.put(
-    "/inventory", response_model=FeedResult, responses=problems_of_a_feed(), openapi_extra=body_of(InventoryRow)
-)
+@router.put("/inventory", response_model=FeedResult, responses=WRITING, openapi_extra=body_of(InventoryRow))
 def put_inventory(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
     """Say what stands there at the end of a day; a count of an earlier day than the stored one is ignored."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).inventory(body, form))
 
 
-@router.put(
-    "/open-orders", response_model=FeedResult, responses=problems_of_a_feed(), openapi_extra=body_of(OpenOrderRow)
-)
+@router.put("/open-orders", response_model=FeedResult, responses=WRITING, openapi_extra=body_of(OpenOrderRow))
 def put_open_orders(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
     """Say everything that is on order of the series that are named; a quantity of 0 clears one."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).open_orders(body, form))
 
 
-@router.put("/calendar", response_model=FeedResult, responses=problems_of_a_feed(), openapi_extra=body_of(CalendarRow))
+@router.put("/calendar", response_model=FeedResult, responses=WRITING, openapi_extra=body_of(CalendarRow))
 def put_calendar(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
     """Add or correct days of locations; columns that are left out stay as they are."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).calendar(body, form))
 
 
-@router.get("/items", response_model=ItemPage, responses=problem_responses(401, 422, 503))
+@router.get("/items", response_model=ItemPage, responses=problem_responses(422))
 def get_items(
-    request: Request, _caller: Caller, item_id: Item = None, location_id: Place = None, cursor: Cursor = None,
-    limit: Limit = 1000,
+    request: Request, _caller: Caller, item_id: OnlyItem = None, location_id: OnlyPlace = None, cursor: Cursor = None,
+    limit: FeedLimit = 1000,
 ) -> dict[str, Any]:  # fmt: skip
     """The items that are stored."""
     conditions = _matching(items, item_id=item_id, location_id=location_id)
@@ -173,40 +137,40 @@ class _Stored(BaseModel):
     attributes: str
 
 
-@router.get("/history", response_model=HistoryPage, responses=problem_responses(401, 422, 503))
+@router.get("/history", response_model=HistoryPage, responses=problem_responses(422))
 def get_history(
-    request: Request, _caller: Caller, item_id: Item = None, location_id: Place = None, first: First = None,
-    last: Last = None, cursor: Cursor = None, limit: Limit = 1000,
+    request: Request, _caller: Caller, item_id: OnlyItem = None, location_id: OnlyPlace = None, first: First = None,
+    last: Last = None, cursor: Cursor = None, limit: FeedLimit = 1000,
 ) -> dict[str, Any]:  # fmt: skip
     """The sales that are stored."""
     conditions = _matching(history, item_id=item_id, location_id=location_id) + _between(history.c.date, first, last)
     return _page(request, HistoryRow, history, ("location_id", "item_id", "date"), conditions, cursor, limit)
 
 
-@router.get("/inventory", response_model=InventoryPage, responses=problem_responses(401, 422, 503))
+@router.get("/inventory", response_model=InventoryPage, responses=problem_responses(422))
 def get_inventory(
-    request: Request, _caller: Caller, item_id: Item = None, location_id: Place = None, cursor: Cursor = None,
-    limit: Limit = 1000,
+    request: Request, _caller: Caller, item_id: OnlyItem = None, location_id: OnlyPlace = None, cursor: Cursor = None,
+    limit: FeedLimit = 1000,
 ) -> dict[str, Any]:  # fmt: skip
     """The stock that is stored."""
     conditions = _matching(inventory, item_id=item_id, location_id=location_id)
     return _page(request, InventoryRow, inventory, ("location_id", "item_id"), conditions, cursor, limit)
 
 
-@router.get("/open-orders", response_model=OpenOrderPage, responses=problem_responses(401, 422, 503))
+@router.get("/open-orders", response_model=OpenOrderPage, responses=problem_responses(422))
 def get_open_orders(
-    request: Request, _caller: Caller, item_id: Item = None, location_id: Place = None, cursor: Cursor = None,
-    limit: Limit = 1000,
+    request: Request, _caller: Caller, item_id: OnlyItem = None, location_id: OnlyPlace = None, cursor: Cursor = None,
+    limit: FeedLimit = 1000,
 ) -> dict[str, Any]:  # fmt: skip
     """The open orders that are stored."""
     conditions = _matching(open_orders, item_id=item_id, location_id=location_id)
     return _page(request, OpenOrderRow, open_orders, ("id",), conditions, cursor, limit)
 
 
-@router.get("/calendar", response_model=CalendarPage, responses=problem_responses(401, 422, 503))
+@router.get("/calendar", response_model=CalendarPage, responses=problem_responses(422))
 def get_calendar(
-    request: Request, _caller: Caller, location_id: Place = None, first: First = None, last: Last = None,
-    cursor: Cursor = None, limit: Limit = 1000,
+    request: Request, _caller: Caller, location_id: OnlyPlace = None, first: First = None, last: Last = None,
+    cursor: Cursor = None, limit: FeedLimit = 1000,
 ) -> dict[str, Any]:  # fmt: skip
     """The calendar that is stored."""
     conditions = _matching(calendar, location_id=location_id) + _between(calendar.c.date, first, last)

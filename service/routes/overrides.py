@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.auth import Caller, PlannerWrite
+from service.fields import GivenDay
 from service.idempotency import REPLAYED, Act, Answered, Write
 from service.override_schemas import (
     BulkRequest,
@@ -23,11 +23,15 @@ from service.override_schemas import (
 )  # fmt: skip
 from service.overrides import Overrides, answered, answered_bulk, etag
 from service.problems import problem_responses
+from service.routes.parameters import Cursor, Limit, OnlyItem, OnlyPlace
 
 router = APIRouter(prefix="/v1", tags=["overrides"])
 
 Id = Annotated[int, Path(ge=1, le=2**31 - 1, description="Number of the override.", examples=[17])]
-IfMatch = Annotated[str | None, Header(max_length=40, description="ETag of the version that you have seen, or *.")]
+CHANGING = problem_responses(404, 408, 409, 412, 413, 422, 428)
+IfMatch = Annotated[
+    str | None, Header(max_length=40, description="ETag of the version that you have seen, or *.", examples=['"1"'])
+]
 
 
 def _overrides(request: Request) -> Overrides:
@@ -54,14 +58,14 @@ def _create(
     "/overrides",
     status_code=201,
     response_model=StoredOverride,
-    responses=problem_responses(401, 403, 404, 409, 413, 422, 503),
+    responses=problem_responses(404, 408, 409, 413, 422),
 )
 def create_override(body: OverrideRequest, request: Request, write: PlannerWrite) -> JSONResponse:
     """Store an override. It counts in the next answer of every order that covers one of its selling dates."""
     return _create(request, write, [body], lambda made: answered(made[0], 201))
 
 
-@router.post("/overrides/preview", responses=problem_responses(401, 404, 413, 422, 503))
+@router.post("/overrides/preview", responses=problem_responses(404, 408, 413, 422))
 def preview_override(body: OverrideRequest, request: Request, _caller: Caller) -> Preview:
     """What an override would do, in units and money. Nothing is stored."""
     return _overrides(request).preview(body)
@@ -71,25 +75,34 @@ def preview_override(body: OverrideRequest, request: Request, _caller: Caller) -
     "/overrides/bulk",
     status_code=201,
     response_model=BulkResponse,
-    responses=problem_responses(401, 403, 404, 409, 413, 422, 503),
+    responses=problem_responses(404, 408, 409, 413, 422),
 )
 def create_overrides(body: BulkRequest, request: Request, write: PlannerWrite) -> JSONResponse:
     """Store up to 5,000 overrides: all of them, or none where one is bad; `errors` names the rows."""
     return _create(request, write, body.overrides, answered_bulk)
 
 
-@router.get("/overrides", responses=problem_responses(401, 422, 503))
+@router.get("/overrides", responses=problem_responses(422))
 def list_overrides(
     request: Request,
     _caller: Caller,
-    item_id: Annotated[str | None, Query(max_length=200)] = None,
-    location_id: Annotated[str | None, Query(max_length=200)] = None,
-    category: Annotated[str | None, Query(max_length=200)] = None,
-    promotion_id: Annotated[str | None, Query(max_length=200)] = None,
-    state: Annotated[Literal["active", "pending", "deleted"] | None, Query()] = None,
-    selling_on: Annotated[date | None, Query(description="A selling date that they cover.")] = None,
-    cursor: Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    item_id: OnlyItem = None,
+    location_id: OnlyPlace = None,
+    category: Annotated[
+        str | None, Query(max_length=200, description="Only this category.", examples=["bread"])
+    ] = None,
+    promotion_id: Annotated[
+        str | None, Query(max_length=200, description="Only this promotion.", examples=["MAY19"])
+    ] = None,
+    state: Annotated[
+        Literal["active", "pending", "deleted"] | None,
+        Query(description="Only those that stand so.", examples=["active"]),
+    ] = None,
+    selling_on: Annotated[
+        GivenDay | None, Query(description="A selling date that they cover.", examples=["2019-05-03"])
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> OverridePage:
     """Overrides in the order of their numbers; each filter that is given has to match exactly."""
     given = {"item_id": item_id, "location_id": location_id, "category": category, "promotion_id": promotion_id,
@@ -98,7 +111,7 @@ def list_overrides(
     return _overrides(request).page(matching, selling_on, cursor, limit)
 
 
-@router.get("/overrides/{override_id}", responses=problem_responses(401, 404, 422, 503))
+@router.get("/overrides/{override_id:int}", responses=problem_responses(404, 422))
 def get_override(override_id: Id, request: Request, response: Response, _caller: Caller) -> StoredOverride:
     """One override, withdrawn ones too; its ETag is what `If-Match` wants."""
     found = _overrides(request).get(override_id)
@@ -106,16 +119,16 @@ def get_override(override_id: Id, request: Request, response: Response, _caller:
     return found
 
 
-@router.get("/overrides/{override_id}/history", responses=problem_responses(401, 404, 422, 503))
+@router.get("/overrides/{override_id:int}/history", responses=problem_responses(404, 422))
 def get_history(override_id: Id, request: Request, _caller: Caller) -> list[OverrideVersion]:
     """Every version, oldest first, with who made it."""
     return _overrides(request).history(override_id)
 
 
 @router.patch(
-    "/overrides/{override_id}",
+    "/overrides/{override_id:int}",
     response_model=StoredOverride,
-    responses=problem_responses(401, 403, 404, 409, 412, 413, 422, 428, 503),
+    responses=CHANGING,
 )
 def change_override(
     override_id: Id, body: OverrideChange, request: Request, write: PlannerWrite, if_match: IfMatch = None
@@ -131,9 +144,9 @@ def change_override(
 
 
 @router.post(
-    "/overrides/{override_id}/approval",
+    "/overrides/{override_id:int}/approval",
     response_model=StoredOverride,
-    responses=problem_responses(401, 403, 404, 409, 412, 422, 428, 503),
+    responses=CHANGING,
 )
 def approve_override(override_id: Id, request: Request, write: PlannerWrite, if_match: IfMatch = None) -> JSONResponse:
     """Put a pending override into effect; whoever wrote it cannot."""
@@ -142,9 +155,9 @@ def approve_override(override_id: Id, request: Request, write: PlannerWrite, if_
 
 
 @router.delete(
-    "/overrides/{override_id}",
+    "/overrides/{override_id:int}",
     response_model=StoredOverride,
-    responses=problem_responses(401, 403, 404, 409, 412, 422, 428, 503),
+    responses=CHANGING,
 )
 def withdraw_override(override_id: Id, request: Request, write: PlannerWrite, if_match: IfMatch = None) -> JSONResponse:
     """Withdraw an override; it no longer counts, and its history stays."""

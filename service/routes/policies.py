@@ -26,7 +26,7 @@ from service.promotions import Promotions
 router = APIRouter(prefix="/v1", tags=["policies"])
 
 Version = Annotated[str, Path(pattern=VERSION, description="Name of a bundle.", examples=["daily-5"])]
-CHANGING = problem_responses(401, 403, 404, 409, 413, 422, 503)
+CHANGING = problem_responses(404, 408, 409, 413, 422)
 
 
 def _promotions(request: Request) -> Promotions:
@@ -42,7 +42,7 @@ def _change(request: Request, write: Write, prepare: Callable[[], Act]) -> JSONR
     return changed
 
 
-@router.get("/policies", responses=problem_responses(401, 503))
+@router.get("/policies")
 def list_policies(request: Request, _caller: Caller) -> PolicyList:
     """Every policy that is registered, ships, or lies in the folder of bundles; where the aliases point and pointed before."""
     return _promotions(request).listed()
@@ -71,14 +71,14 @@ def roll_back(body: ReasonRequest, request: Request, write: OpsWrite) -> JSONRes
 def clear_shadow(
     request: Request,
     write: OpsWrite,
-    reason: Annotated[str, Query(max_length=500, description="Kept with the change.")] = "",
+    reason: Annotated[str, Query(max_length=500, description="Kept with the change.", examples=["seen enough"])] = "",
 ) -> JSONResponse:
     """End the shadow."""
     promotions = _promotions(request)
     return _change(request, write, lambda: promotions.clearing_shadow(reason, write.caller))
 
 
-@router.get("/policies/{version}", responses=problem_responses(401, 404, 422, 503))
+@router.get("/policies/{version}", responses=problem_responses(404, 422))
 def get_policy(version: Version, request: Request, _caller: Caller) -> PolicyDetail:
     """One policy, with every change of an alias that named it."""
     return _promotions(request).get(version)

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.auth import Caller, check_scope
+from service.fields import GivenDay
 from service.keys import ERP
 from service.memory import Recording
 from service.problems import ProblemError, problem_responses
@@ -23,9 +24,7 @@ from service.telemetry import Telemetry
 router = APIRouter(prefix="/v1", tags=["recommendations"])
 
 
-@router.post(
-    "/recommendations", response_model=RecommendationResponse, responses=problem_responses(401, 403, 413, 422, 503)
-)
+@router.post("/recommendations", response_model=RecommendationResponse, responses=problem_responses(408, 413, 422))
 def recommend(body: RecommendationRequest, request: Request, caller: Caller) -> Response:
     """Decide 1 to 5,000 series at once. Answers keep the order of the request; each is a result or a problem.
 
@@ -35,20 +34,25 @@ def recommend(body: RecommendationRequest, request: Request, caller: Caller) -> 
     if body.record:
         check_scope(caller, ERP)
     recording = Recording(caller.name, body.client_ref) if body.record else None
-    return _json(_answer(request, body.items, body.as_of, How(recording, body.counterfactuals)))
+    how = How(recording, body.counterfactuals, body.inventory_as_of, body.uom)
+    return _json(request, _answer(request, body.items, body.as_of, how))
 
 
 @router.get(
     "/recommendations/{location_id}/{item_id}", response_model=RecommendationResponse,
-    responses=problem_responses(401, 404, 422, 503),
+    responses=problem_responses(404, 409, 422),
 )  # fmt: skip
 def recommend_one(
     location_id: Annotated[Name, Path(description="The DC or store.", examples=["S17"])],
     item_id: Annotated[Name, Path(description="The SKU.", examples=["B101"])],
     request: Request,
     _caller: Caller,
-    as_of: Annotated[date | None, Query(description="The day at whose end the order is placed.")] = None,
-    on_hand: Annotated[float | None, Query(ge=0, le=1e12, description="Units in stock.", allow_inf_nan=False)] = None,
+    as_of: Annotated[
+        GivenDay | None, Query(description="The day at whose end the order is placed.", examples=["2019-04-30"])
+    ] = None,
+    on_hand: Annotated[
+        float | None, Query(ge=0, le=1e12, description="Units in stock.", allow_inf_nan=False, examples=[640])
+    ] = None,
 ) -> Response:
     """Decide one series from stored history and stock; nothing is remembered."""
     item = RecommendationItem(item_id=item_id, location_id=location_id, on_hand=on_hand)
@@ -56,20 +60,24 @@ def recommend_one(
     problem = response.items[0].problem
     if problem is not None:
         raise ProblemError(problem.status, problem.type, problem.title, problem.detail)
-    return _json(response)
+    return _json(request, response)
 
 
-def _json(response: RecommendationResponse) -> Response:
+def _json(request: Request, response: RecommendationResponse) -> Response:
     """As it is: FastAPI would check every field of up to 5,000 answers a second time."""
-    return Response(response.model_dump_json(), media_type="application/json")
+    telemetry: Telemetry = request.app.state.telemetry
+    laps = telemetry.laps()
+    written = response.model_dump_json()
+    laps.mark("json")
+    return Response(written, media_type="application/json")
 
 
 def _answer(
     request: Request, items: list[RecommendationItem], as_of: date | None, how: How = PLAIN
 ) -> RecommendationResponse:
-    recommender: Recommender = request.app.state.recommender
-    telemetry: Telemetry = request.app.state.telemetry
+    state = request.app.state
+    recommender: Recommender = state.recommender
+    telemetry: Telemetry = state.telemetry
     response = recommender.answer(items, as_of, how)
-    for answer in response.items:
-        telemetry.decisions.labels("decided" if answer.problem is None else answer.problem.type).inc()
+    telemetry.count_answers(response.items, store_down=state.store.database.down)
     return response

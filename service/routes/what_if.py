@@ -12,7 +12,7 @@ from service.what_if_schemas import WhatIfRequest, WhatIfResponse
 router = APIRouter(prefix="/v1", tags=["recommendations"])
 
 
-@router.post("/what-if", responses=problem_responses(401, 404, 413, 422, 503))
+@router.post("/what-if", responses=problem_responses(404, 408, 409, 413, 422))
 def ask_what_if(body: WhatIfRequest, request: Request, _caller: Caller) -> WhatIfResponse:
     """The cost curve over days of one series and the projected stock of chosen days, under a planner's assumptions.
 

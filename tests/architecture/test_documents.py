@@ -30,6 +30,14 @@ def test_every_setting_stands_in_the_documents() -> None:
         assert f"`ORPR_{name.upper()}`" in page, name
 
 
+def test_no_table_of_the_documents_has_two_rows_of_one_name() -> None:
+    for page in ("README.md", "docs/settings.md", "docs/format.md"):
+        rows = re.findall(r"^\| (`.*?) \|", text_of(page), re.MULTILINE)
+        names = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+        assert len(names) > 8, page
+        assert sorted(name for name in set(names) if names.count(name) > 1) == [], page
+
+
 def test_every_metric_stands_in_the_documents() -> None:
     page = text_of("docs/settings.md")
     for metric in Telemetry().registry.collect():

@@ -45,6 +45,7 @@ def test_every_shipped_bundle_holds() -> None:
         assert policy.parity <= 1e-4
         assert policy.version == path.name
         assert policy.contract["training_cut_offs"]["bakery"] < "2018-11-02"
+        assert policy.histograms is not None
 
 
 def test_the_contract_in_the_graph_names_every_input_and_output_as_they_are() -> None:
@@ -79,6 +80,34 @@ def test_changed_golden_cases_are_refused_by_their_hash(bundle: Path) -> None:
     (bundle / "golden.npz").write_bytes((bundle / "golden.npz").read_bytes() + b"x")
     with pytest.raises(BundleRefused, match="hash"):
         Policy(bundle)
+
+
+def test_a_bundle_without_histograms_holds_and_has_none(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["sha256"]["histograms.json"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    assert Policy(bundle).histograms is None  # those that lie there are nobody's word
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "missing"), (b"{}", "contract"), (b"[" * 100_000, "contract"), (b"\xff", "contract"), (b"", "contract")],
+)
+def test_histograms_that_are_named_and_do_not_hold_are_a_refusal(
+    bundle: Path, content: bytes | None, reason: str
+) -> None:
+    path = bundle / "histograms.json"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+        with pytest.raises(BundleRefused) as refused:
+            Policy(bundle)
+        assert refused.value.reason == "hash"
+        rehash(bundle)
+    with pytest.raises(BundleRefused) as refused:
+        Policy(bundle)
+    assert refused.value.reason == reason
 
 
 @pytest.mark.parametrize("output", ["logits", "daily_rate", "forecast"])

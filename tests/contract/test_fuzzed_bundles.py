@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import shutil
 import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -15,11 +18,36 @@ import onnx
 import pytest
 
 import service.policy
-from service.policy import FILES, GOLDEN, GRAPH, MANIFEST, PARITY, BundleRefused, Policy, PolicyAnswer, resolve_bundle
+from service.policy import (
+    FILES,
+    GOLDEN,
+    GRAPH,
+    HISTOGRAMS,
+    MANIFEST,
+    PARITY,
+    BundleRefused,
+    Policy,
+    PolicyAnswer,
+    resolve_bundle,
+)  # fmt: skip
 from simulator.observation import FIELDS, Observation
 from tests.bundles import make_bundle, rehash
 
 SHIPPED = resolve_bundle("champion", 1)
+OPENED: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _recorded(
+    record_testsuite_property: Callable[[str, object], None], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    failed = request.session.testsfailed
+    yield
+    record_testsuite_property(
+        "fault: a corrupt bundle",
+        f"{OPENED['tried']} times opened, broken at random and by intent; {OPENED['refused']} times refused with the reason, else as sound "
+        f"as before; {request.session.testsfailed - failed} tests that found it otherwise",
+    )
 
 
 @pytest.fixture
@@ -58,16 +86,18 @@ def broken(content: bytes, random: Random) -> bytes:
 
 def opened(bundle: Path, pinned: dict[str, str] | None = None) -> Policy | None:
     """The policy; None where it is refused. Anything else that is raised fails the test."""
+    OPENED["tried"] += 1
     try:
         return Policy(bundle, pinned)
     except BundleRefused as refused:
         told = refused
+        OPENED["refused"] += 1
     assert told.reason in ("hash", "contract", "parity", "missing")
     assert "\n" not in str(told)
     return None
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, HISTOGRAMS])
 def test_a_bundle_broken_at_random_is_refused_or_answers_bit_by_bit_as_before(
     bundle: Path, seen: Observation, sound: PolicyAnswer, name: str
 ) -> None:
@@ -80,7 +110,7 @@ def test_a_bundle_broken_at_random_is_refused_or_answers_bit_by_bit_as_before(
                 np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, HISTOGRAMS])
 def test_of_a_registered_bundle_no_broken_file_at_all_is_taken(bundle: Path, name: str) -> None:
     pins, random, content = Policy(bundle).hashes, Random(8), (bundle / name).read_bytes()
     for _ in range(40):
@@ -104,6 +134,19 @@ def test_a_broken_bundle_with_hashes_that_fit_decides_as_its_golden_cases_say_or
             size = 1 + np.abs(sound.logits).max(axis=1, keepdims=True)
             assert (np.abs(answer.logits - sound.logits) / size).max() <= 2 * PARITY
             assert (answer.inventory_days == sound.inventory_days).mean() >= service.policy.SAME_DAYS
+
+
+def test_broken_histograms_with_a_hash_that_fits_are_refused_or_are_histograms(bundle: Path) -> None:
+    random, content = Random(10), (bundle / HISTOGRAMS).read_bytes()
+    for _ in range(20):
+        (bundle / HISTOGRAMS).write_bytes(broken(content, random))
+        manifest = json.loads((bundle / MANIFEST).read_text())
+        manifest["sha256"][HISTOGRAMS] = hashlib.sha256((bundle / HISTOGRAMS).read_bytes()).hexdigest()
+        (bundle / MANIFEST).write_text(json.dumps(manifest))
+        policy = opened(bundle)
+        if policy is not None:
+            assert policy.histograms is not None
+            assert all(np.isfinite(one).all() and one.sum() > 0 for one in policy.histograms.counts.values())
 
 
 def test_a_graph_with_weights_in_another_file_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

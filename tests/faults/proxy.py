@@ -17,6 +17,7 @@ class Mode(Enum):
     OPEN = "bytes go through"
     CLOSED = "connections are refused, and those that exist are cut"
     FROZEN = "connections are taken, and nothing ever comes back"
+    TORN = "of the next reply a half comes back, then the connection is cut"
 
 
 class Proxy:
@@ -35,7 +36,7 @@ class Proxy:
     def set(self, mode: Mode) -> None:
         """From now on; connections that were frozen go on where they were once it is open again."""
         self._mode = mode
-        if mode is Mode.OPEN:
+        if mode in (Mode.OPEN, Mode.TORN):
             self._open.set()
         else:
             self._open.clear()
@@ -71,23 +72,29 @@ class Proxy:
 
     def _serve(self, near: socket.socket) -> None:
         self._open.wait()
+        far = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
         try:
-            far = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
             far.connect(self._target)
         except OSError:
             near.close()
+            far.close()
             return
         self._pairs.append((near, far))
         for source, sink in ((near, far), (far, near)):
-            threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+            told = {"reply": source is far}
+            threading.Thread(target=self._pass, args=(source, sink), kwargs=told, daemon=True).start()
 
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, *, reply: bool) -> None:
         with suppress(OSError):
             while chunk := source.recv(65536):
                 self._open.wait()
+                if self._mode is Mode.TORN and reply:
+                    sink.sendall(chunk[: len(chunk) // 2])
+                    break
                 sink.sendall(chunk)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
+        for end in (sink, source):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

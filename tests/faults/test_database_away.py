@@ -104,6 +104,16 @@ def test_of_two_answers_for_one_order_that_were_given_without_the_database_the_l
     assert [behind.http.get(f"/v1/decisions/{one['id']}").json()["inputs"]["on_hand"] for one in listed] == [0, 50]
 
 
+def test_a_key_that_nobody_knows_may_be_new_while_the_database_is_away(behind: Behind) -> None:
+    unknown = {"X-API-Key": "orpr_made_a_moment_ago"}
+    assert behind.http.get("/v1/stops", headers=unknown).status_code == 401
+    gone(behind, Mode.CLOSED)
+    assert behind.http.get("/v1/stops", headers=unknown).json()["type"] == "store-unavailable"
+    assert behind.http.get("/v1/stops", headers={"X-API-Key": ""}).status_code == 401
+    back(behind)
+    assert behind.http.get("/v1/stops", headers=unknown).status_code == 401
+
+
 def test_it_stays_ready_and_says_that_the_database_is_away(behind: Behind) -> None:
     assert behind.http.get("/readyz").json()["store"] == "ok"
     gone(behind, Mode.CLOSED)
@@ -134,12 +144,17 @@ def test_a_process_that_starts_without_the_database_is_not_ready_until_it_answer
             assert asked(early, item(on_hand=3), record=False)[0]["result"] is not None
 
 
-def test_a_writing_that_the_fault_interrupts_is_whole_or_not_there(behind: Behind, item: Item) -> None:
+def test_a_writing_that_the_fault_interrupts_is_whole_or_not_there(
+    behind: Behind, item: Item, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     """Overrides are written one after the other while connections are cut over and over; each is sent until it is taken."""
     ended = threading.Event()
+    cuts = 0
 
     def disturb() -> None:
+        nonlocal cuts
         while not ended.wait(0.1):
+            cuts += 1
             behind.proxy.set(Mode.CLOSED)
             ended.wait(0.02)
             behind.proxy.set(Mode.OPEN)
@@ -163,5 +178,11 @@ def test_a_writing_that_the_fault_interrupts_is_whole_or_not_there(behind: Behin
         behind.proxy.set(Mode.OPEN)
     back(behind)
     listed = behind.http.get("/v1/overrides", params={"limit": 500}).json()["items"]
-    assert sorted(one["value"] for one in listed) == [n + 1 for n in range(40)]
+    values = [one["value"] for one in listed]
+    lost, doubled = len({n + 1.0 for n in range(40)} - set(values)), len(values) - len(set(values))
+    record_testsuite_property(
+        "fault: PostgreSQL cut off during override writes",
+        f"40 written under {cuts} cuts; {lost} lost, {doubled} doubled",
+    )
+    assert sorted(values) == [n + 1 for n in range(40)]
     assert {one["id"] for one in listed} == made

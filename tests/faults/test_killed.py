@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,11 +16,7 @@ from typing import Any
 
 import httpx
 
-from orpr.serving import load_dataset
-from service.keys import Keys
-from service.settings import Settings
-from service.store import Store
-from tests.serving import PROGRAM, SAMPLE, free_port
+from tests.faults.servers import Server
 
 WRITES = int(os.environ.get("ORPR_FAULT_WRITES", "60"))
 WRITERS = 3
@@ -35,39 +28,6 @@ SCOPE = ITEM | {
     "reason": "r",
     "author": "a",
 }
-
-
-class Server:
-    """The service in a process that may be killed and started again, on the same port and database."""
-
-    def __init__(self, folder: Path, database_url: str) -> None:
-        self._folder = folder
-        self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
-        named = {"ORPR_DATABASE_URL": database_url, "ORPR_REQUESTS_PER_MINUTE": "1000000", "ORPR_PLANNER": "false"}
-        self._environment = os.environ | named
-        self._process: subprocess.Popen[bytes] | None = None
-        self.kills = 0
-
-    def start(self) -> None:
-        """Start, and wait until it is ready."""
-        with (self._folder / "log.txt").open("ab") as log:
-            command = [sys.executable, "-c", PROGRAM, "serve", "--port", str(self._port)]
-            self._process = subprocess.Popen(command, cwd=self._folder, env=self._environment, stdout=log, stderr=log)
-        for _ in range(600):
-            try:
-                if httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.1)
-        raise RuntimeError((self._folder / "log.txt").read_text(encoding="utf-8"))
-
-    def kill(self) -> None:
-        """As the kernel does when memory runs out."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-        self.kills += 1
 
 
 def sent(http: httpx.Client, method: str, path: str, key: str, **parts: Any) -> dict[str, Any]:
@@ -101,17 +61,12 @@ def write_some(url: str, key: str, first: int, kept: dict[int, int], withdrawn: 
 def test_no_override_is_lost_doubled_or_back_after_its_end_while_the_service_is_killed(
     tmp_path: Path, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
-    settings = Settings(database_url=f"sqlite:///{tmp_path}/orpr.db")
-    load_dataset(settings, SAMPLE, draw_stock=True)
-    store = Store(settings.database_url)
-    key = Keys(store.database).add("planner")
-    store.close()
-    server, ended = Server(tmp_path, settings.database_url), threading.Event()
+    server, ended = Server(tmp_path), threading.Event()
     kept: dict[int, int] = {}
     withdrawn: set[int] = set()
     server.start()
     with ThreadPoolExecutor(WRITERS) as pool:
-        jobs = [pool.submit(write_some, server.url, key, n, kept, withdrawn) for n in range(WRITERS)]
+        jobs = [pool.submit(write_some, server.url, server.key, n, kept, withdrawn) for n in range(WRITERS)]
         draw = random.Random(7)
         while not all(job.done() for job in jobs):
             ended.wait(draw.uniform(0.2, 0.8 if WRITES < 1000 else 4.0))
@@ -119,7 +74,7 @@ def test_no_override_is_lost_doubled_or_back_after_its_end_while_the_service_is_
             server.start()
         for job in jobs:
             job.result()
-    with httpx.Client(base_url=server.url, headers={"X-API-Key": key}, trust_env=False, timeout=20) as http:
+    with httpx.Client(base_url=server.url, headers={"X-API-Key": server.key}, trust_env=False, timeout=20) as http:
         listed: dict[int, dict[str, Any]] = {}
         cursor: dict[str, str] = {}
         while True:
@@ -130,10 +85,18 @@ def test_no_override_is_lost_doubled_or_back_after_its_end_while_the_service_is_
             cursor = {"cursor": page["next_cursor"]}
         told = http.get("/v1/recommendations/S17/B101?on_hand=3").raise_for_status().json()
     server.kill()
-    record_testsuite_property("killed", f"{WRITES} written, {len(withdrawn)} withdrawn, {server.kills} kills")
+    values = [one["value"] for one in listed.values()]
+    lost, doubled = len(kept.keys() - {int(v) - 1 for v in values}), len(values) - len(set(values))
+    back = sum(listed[number]["state"] != "deleted" for number in withdrawn & listed.keys())
+    record_testsuite_property(
+        "fault: kill -9 during override writes",
+        f"{WRITES} overrides written and {len(withdrawn)} of them withdrawn under {server.kills} kills; "
+        f"{lost} lost, {doubled} doubled, {back} visible after deletion",
+    )
+    assert (lost, doubled, back) == (0, 0, 0)
     assert server.kills > 1
     assert {number: listed[number]["value"] for number in listed} == {number: n + 1.0 for n, number in kept.items()}
     assert {number for number, one in listed.items() if one["state"] == "deleted"} == withdrawn
     assert told["items"][0]["result"]["override"]["id"] == max(set(listed) - withdrawn)
-    log = (tmp_path / "log.txt").read_text(encoding="utf-8")
-    assert "Traceback" not in log
+    assert "Traceback" not in server.log
+    assert "unhandled error" not in server.log

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import date, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import polars as pl
 import pytest
 
+import orpr.calls.overrides
 import orpr.client
 from orpr.client import Client, ServiceProblem
 from orpr.sending import Sender, Unanswered
 from service.decision_schemas import OutcomeRequest
 from service.feed_schemas import CalendarRow, HistoryRow, InventoryRow, ItemRow, OpenOrderRow
+from service.hold_schemas import StopRequest
 from service.override_schemas import OverrideChange, OverrideRequest
 from service.schemas import RecommendationItem
 from service.what_if_schemas import WhatIfRequest
+from tests.bundles import make_bundle
+from tests.conftest import CHAMPION
+from tests.servers import Flaky
 from tests.serving import Service, running_service
 
 LAST = date(2019, 4, 30)
+VERSION = "held-20"
 NEXT = LAST + timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
 def service(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service"), small_dataset) as running:
+    bundles = tmp_path_factory.mktemp("bundles")
+    make_bundle(bundles, VERSION, 20.0)
+    settings = {"ORPR_BUNDLES": str(bundles), "ORPR_HOLD_LOCATION_MONEY": "1000000"}
+    with running_service(tmp_path_factory.mktemp("service"), small_dataset, **settings) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    with Client(service.url, service.key, waits_s=()) as made:
-        yield made
 
 
 @pytest.fixture
@@ -53,60 +48,6 @@ def override(row: ItemRow, **fields: Any) -> OverrideRequest:
     said = {"item_id": row.item_id, "location_id": row.location_id, "selling_from": NEXT, "selling_to": NEXT,
             "mode": "set", "value": 9, "reason": "a fair", "author": "ann"}  # fmt: skip
     return OverrideRequest(**(said | fields))
-
-
-class Flaky:
-    """Stands before a service and treats each request as the next word of its plan says; after that all pass.
-
-    `lost`: the service gets it and answers, the caller sees a broken connection. A number: it gets this status and a
-    `Retry-After` of 7, and the service nothing. `pass`: as if nobody stood there.
-    """
-
-    def __init__(self, target: str, *plan: str | int) -> None:
-        self.seen: list[tuple[str, str, str | None]] = []
-        flaky = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _any(self) -> None:
-                word = plan[len(flaky.seen)] if len(flaky.seen) < len(plan) else "pass"
-                flaky.seen.append((self.command, self.path, self.headers["Idempotency-Key"]))
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                if isinstance(word, int):
-                    return self._reply(word, b"busy", {"Retry-After": "7"})
-                kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
-                answer = httpx.request(self.command, f"{target}{self.path}", content=body, headers=kept, timeout=30)
-                if word == "lost":
-                    self.close_connection = True
-                    return None
-                return self._reply(answer.status_code, answer.content, {"Content-Type": answer.headers["Content-Type"]})
-
-            def _reply(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - http.server names them
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Flaky:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 # --------------------------------------------------------------------------------------------------------- round trips
@@ -161,7 +102,7 @@ def test_pages_follow_each_other_by_cursor(
     service: Service, client: Client, rows: list[ItemRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = client.create_overrides([override(rows[2], value=n, promotion_id="PAGES") for n in range(5)])
-    monkeypatch.setattr(orpr.client, "PAGE", 2)
+    monkeypatch.setattr(orpr.calls.overrides, "PAGE", 2)
     with Flaky(service.url) as counted, Client(counted.url, service.key) as counting:
         assert [one.id for one in counting.overrides(promotion_id="PAGES")] == [one.id for one in made]
         assert len(counted.seen) == 3
@@ -180,6 +121,51 @@ def test_an_override_is_previewed_made_changed_and_withdrawn(client: Client, row
     assert [one.action for one in client.override_history(made.id)] == ["created", "changed", "deleted"]
     with pytest.raises(ServiceProblem, match="404 override-unknown"):
         client.approve_override(made.id, version=3)
+
+
+def test_what_is_held_is_listed_released_and_then_answered(client: Client, rows: list[ItemRow]) -> None:
+    where = {"item_id": rows[6].item_id, "location_id": rows[6].location_id}
+    client.put_items([rows[6].model_copy(update={"unit_cost": 50_000.0, "min_order_qty": 100.0})])
+    asked = [RecommendationItem(**where, on_hand=0, open_orders=[])]
+    refused = client.recommend(asked, as_of=LAST).items[0].problem
+    assert refused is not None
+    assert refused.type == "order-held"
+    hold = next(one for one in client.holds("held") if one.location_id == rows[6].location_id)
+    assert hold.findings[0].measure == "order_value"
+    released = client.release_hold(hold.id, "the new hall opens", version=hold.version)
+    assert (released.state, released.reason) == ("released", "the new hall opens")
+    assert [one.id for one in client.holds("released")] == [hold.id]
+    assert client.recommend(asked, as_of=LAST).items[0].result is not None
+    with pytest.raises(ServiceProblem, match="404 hold-unknown"):
+        client.release_hold(hold.id + 1, "none", version=1)
+
+
+def test_orders_are_stopped_and_go_on(client: Client, rows: list[ItemRow]) -> None:
+    stop = client.stop_orders(StopRequest(location_id=rows[7].location_id, reason="stock take"))
+    asked = [RecommendationItem(item_id=rows[7].item_id, location_id=rows[7].location_id, on_hand=1e6)]
+    problem = client.recommend(asked, as_of=LAST).items[0].problem
+    assert problem is not None
+    assert problem.type == "orders-stopped"
+    assert list(client.stops()) == [stop]
+    ended = client.end_stop(stop.id)
+    assert ended.ended_by == "planner"
+    assert list(client.stops()) == []
+    assert list(client.stops(ended=True)) == [ended]
+    assert client.recommend(asked, as_of=LAST).items[0].result is not None
+
+
+def test_a_policy_is_registered_shadowed_promoted_and_rolled_back(client: Client) -> None:
+    assert client.register_policy(VERSION).registered_by == "planner"
+    assert client.shadow_policy(VERSION, "to see").version == VERSION
+    promoted = client.promote_policy(VERSION, "4 % cheaper")
+    assert (promoted.alias, promoted.version, promoted.before) == ("champion", VERSION, CHAMPION)
+    assert client.policies().serving == VERSION
+    assert client.end_shadow("seen enough").version is None
+    back = client.roll_back_policy("too much stock")
+    assert back.version == CHAMPION
+    assert [one.action for one in client.policy(VERSION).changes] == ["shadow", "promote"]
+    with pytest.raises(ServiceProblem, match="404 policy-unknown: version: there is no policy 'nobody'"):
+        client.promote_policy("nobody", "x")
 
 
 # ------------------------------------------------------------------------------------------------------------- problems

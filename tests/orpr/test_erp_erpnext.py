@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,34 +15,12 @@ from orpr.client import Client
 from orpr.erp.erpnext import ErpNext, erpnext_at
 from orpr.erp.records import ErpError
 from orpr.erp.sync import Assumed, Synced, synchronise
+from service.schemas import RecommendationResponse
 from tests.erpnext_site import FrappeSite
-from tests.serving import Service, running_service
+from tests.serving import Service
 
 KEY, SECRET = "0123456789abcde", "fedcba987654321"
 SERIES = [("B101", "S17"), ("B101", "S47"), ("B109", "S71")]  # those that may order every day
-DAYS = (date(2019, 5, 1) + timedelta(days=n) for n in count())  # each test has a day of its own
-
-
-@pytest.fixture(scope="module")
-def service(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service"), small_dataset) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    with Client(service.url, service.key, waits_s=()) as made:
-        yield made
-
-
-@pytest.fixture
-def day() -> date:
-    return next(DAYS)
 
 
 def stocked(site: FrappeSite, day: date) -> FrappeSite:
@@ -105,6 +81,25 @@ def test_what_is_advised_stands_in_erpnext_as_drafts_and_is_told_as_ordered(
         assert line["uom"] == "Nos"
         assert told.pop(decision.id) == ("ordered", line["stock_qty"])
     assert not told
+
+
+def test_a_run_that_another_overtakes_writes_none_of_its_orders_again(
+    site: FrappeSite, service: Service, client: Client, day: date
+) -> None:
+    """The other reads, asks and writes all of its drafts between this one's answers and its first draft."""
+
+    class Overtaken(Client):
+        def recommend(self, *asked: Any, **how: Any) -> RecommendationResponse:
+            answers = super().recommend(*asked, **how)
+            others.append(sync(site, client, day))
+            return answers
+
+    others: list[Synced] = []
+    with Overtaken(service.url, service.key, waits_s=()) as slower:
+        done = sync(site, slower, day)
+    assert (others[0].orders, done.orders, done.withheld) == (3, 0, 0)
+    assert len(lines(site)) == 3
+    assert [status for status, _ in decisions_of(client, day).values()] == ["ordered"] * 3
 
 
 def test_a_second_run_on_the_same_day_writes_nothing_twice(site: FrappeSite, client: Client, day: date) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from itertools import count
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,34 +16,12 @@ from orpr.client import Client, ServiceProblem
 from orpr.erp.odoo import Odoo, odoo_at
 from orpr.erp.records import ErpError
 from orpr.erp.sync import Assumed, Synced, synchronise
+from service.schemas import RecommendationResponse
 from tests.odoo_site import OdooSite
-from tests.serving import Service, running_service
+from tests.serving import Service
 
 KEY, DATABASE = "0123456789abcdef", "chain"
 SERIES = [("B101", "S17"), ("B101", "S47"), ("B109", "S71")]  # those that may order every day
-DAYS = (date(2019, 5, 1) + timedelta(days=n) for n in count())  # each test has a day of its own
-
-
-@pytest.fixture(scope="module")
-def service(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service"), small_dataset) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    with Client(service.url, service.key, waits_s=()) as made:
-        yield made
-
-
-@pytest.fixture
-def day() -> date:
-    return next(DAYS)
 
 
 class Chain:
@@ -137,6 +113,25 @@ def test_what_is_advised_stands_in_odoo_as_rfqs_and_is_told_as_ordered(chain: Ch
     assert not told
 
 
+def test_a_run_that_another_overtakes_writes_none_of_its_orders_again(
+    chain: Chain, service: Service, client: Client, day: date
+) -> None:
+    """The other reads, asks and writes all of its drafts between this one's answers and its first draft."""
+
+    class Overtaken(Client):
+        def recommend(self, *asked: Any, **how: Any) -> RecommendationResponse:
+            answers = super().recommend(*asked, **how)
+            others.append(sync(chain, client, day))
+            return answers
+
+    others: list[Synced] = []
+    with Overtaken(service.url, service.key, waits_s=()) as slower:
+        done = sync(chain, slower, day)
+    assert (others[0].orders, done.orders, done.withheld) == (3, 0, 0)
+    assert len(chain.lines) == 3
+    assert [status for status, _ in decisions_of(client, day).values()] == ["ordered"] * 3
+
+
 def test_a_second_run_on_the_same_day_writes_nothing_twice(chain: Chain, client: Client, day: date) -> None:
     sync(chain, client, day)
     before = [dict(line) for line in chain.lines]
@@ -179,12 +174,14 @@ def test_what_buyers_change_or_cancel_is_told_and_not_proposed_again_that_day(
     assert all(order["picking_type_id"] != chain.orders[0]["picking_type_id"] for order in alive)
 
 
-def test_a_confirmed_order_counts_as_open_and_not_besides(chain: Chain, client: Client, day: date) -> None:
+def test_a_confirmed_order_counts_as_open_and_not_besides(
+    chain: Chain, client: Client, day: date, days: Iterator[date]
+) -> None:
     sync(chain, client, day)
     for order in chain.orders:
         order |= {"state": "purchase", "receipt_status": "pending"}
     units = chain.lines[0]["product_uom_qty"]
-    tomorrow = next(DAYS)
+    tomorrow = next(days)
     sync(chain, client, tomorrow)
     item, place = SERIES[0]
     coming = list(client.open_orders(item_id=item, location_id=place))

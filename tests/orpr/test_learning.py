@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from orpr.cli import app
 from orpr.learning import Learned, run_training
+from orpr.provenance import folder_hash
 from service.policy import Policy
+from simulator.canonical import read_panel
+from simulator.observation import ObservationSpec, Observer
 from training.config import TrainConfig, load_config
+from training.histograms import freeze, frozen_histograms
 from training.run import named_config
 
 
@@ -60,6 +67,57 @@ def test_golden_cases_come_from_every_dataset_with_and_without_stock(learned: Pa
         assert len(on_hand) == 48
         assert 0 < np.isnan(on_hand).sum() < 24
         assert (np.isnan(golden["input.on_order"]).all(axis=1) == np.isnan(on_hand)).all()
+
+
+def test_what_it_learned_from_is_frozen_in_histograms_that_a_command_makes_again_to_the_byte(
+    learned: Path, small_dataset: Path, other: Path, tmp_path: Path
+) -> None:
+    histograms = Policy(learned).histograms
+    assert histograms is not None
+    assert len({count.sum() for count in histograms.counts.values()}) == 1
+    assert histograms.counts["inventory_days"].sum() == 6000  # half of them from each dataset
+    again = Path(shutil.copytree(learned, tmp_path / learned.name))
+    (again / "histograms.json").unlink()
+    panels = [read_panel(folder) for folder in (small_dataset, other)]
+    hashes = {panel.name: folder_hash(folder) for panel, folder in zip(panels, (small_dataset, other), strict=True)}
+    assert freeze(again, panels, hashes) == 6000
+    for name in ("histograms.json", "manifest.json", "policy.onnx"):
+        assert (again / name).read_bytes() == (learned / name).read_bytes(), name
+    with pytest.raises(ValueError, match="trained on, file by file: bakery"):
+        freeze(again, panels, hashes | {"other": "0"})
+    with pytest.raises(ValueError, match="file by file"):
+        freeze(again, panels[:1], hashes)
+
+
+def test_the_command_needs_every_dataset_of_the_bundle(
+    learned: Path, small_dataset: Path, other: Path, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(learned, tmp_path / learned.name))
+    (bundle / "histograms.json").write_text("{}")
+    words = ["histograms", str(bundle), "--data", str(small_dataset)]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, ValueError)
+    assert (bundle / "histograms.json").read_text() == "{}"
+    done = CliRunner().invoke(app, [*words, "--data", str(other)])
+    assert done.exit_code == 0, done.output
+    assert "6000 decisions" in done.output
+    assert Policy(bundle).histograms is not None
+
+
+def test_histograms_do_not_read_behind_the_cut_off(learned: Path, small_dataset: Path) -> None:
+    panel, spec = read_panel(small_dataset), ObservationSpec(1)
+    last = panel.period_of(date(2018, 11, 1))
+    future = {name: getattr(panel, name).copy() for name in ("units_sold", "in_stock")}
+    for column in future.values():
+        column[:, last + 1 :] = 0.0
+    found = [
+        frozen_histograms(learned / "policy.onnx", [(Observer(one, spec), last)])
+        for one in (panel, replace(panel, **future))
+    ]
+    assert found[0] is not None
+    assert found[1] is not None
+    for name, counts in found[0].counts.items():
+        np.testing.assert_array_equal(counts, found[1].counts[name], name)
 
 
 def test_the_policy_before_its_replays_is_kept_and_decides_otherwise(learned: Path) -> None:

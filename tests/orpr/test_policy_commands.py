@@ -1,31 +1,22 @@
-"""`orpr policy` against a real service, and against one that falters."""
+"""`orpr policy` against a real service, also where its answers are lost."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from orpr.policy_commands import ask
 from tests.bundles import make_bundle
 from tests.conftest import CHAMPION
+from tests.servers import Flaky
 from tests.serving import Service, running_service
 
 VERSION = "held-20"
 Orpr = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +64,11 @@ def test_a_policy_s_life_at_the_command_line(orpr: Orpr) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("promote", "nobody", "--reason", "x"), "404 version: there is no policy 'nobody'"),
-        (("register", "nobody"), "404 version: there is no policy 'nobody'"),
-        (("promote", "weekly-2", "--reason", "x"), "409 version: 'weekly-2' is not registered"),
-        (("list", "--key", "wrong"), "401 X-API-Key: the API key is not known"),
-        (("list", "--url", "nonsense"), "url: 'nonsense' is no URL"),
+        (("promote", "nobody", "--reason", "x"), "404 policy-unknown: version: there is no policy 'nobody'"),
+        (("register", "nobody"), "404 policy-unknown: version: there is no policy 'nobody'"),
+        (("promote", "weekly-2", "--reason", "x"), "409 policy-not-registered: version: 'weekly-2' is not registered"),
+        (("list", "--key", "wrong"), "401 unauthorized: X-API-Key: the API key is not known"),
+        (("list", "--url", "nonsense"), "nonsense: the URL must be http(s)://HOST"),
     ],
 )
 def test_a_refusal_is_one_line(orpr: Orpr, words: tuple[str, ...], said: str) -> None:
@@ -87,48 +78,19 @@ def test_a_refusal_is_one_line(orpr: Orpr, words: tuple[str, ...], said: str) ->
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-@contextmanager
-def faltering(*statuses: int) -> Iterator[tuple[str, list[str]]]:
-    """A service that answers with these statuses one after another, and the keys that it was sent."""
-    keys: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            status = statuses[min(len(keys), len(statuses) - 1)]
-            keys.append(self.headers["Idempotency-Key"])
-            content = json.dumps({"detail": "wait"} if status != 200 else {"version": VERSION}).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", keys
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def test_a_change_whose_answer_is_lost_is_made_once(orpr: Orpr, service: Service) -> None:
+    with Flaky(service.url, "lost") as flaky:
+        done = orpr("shadow", "--reason", "sent twice", "--url", flaky.url)
+        assert len(flaky.seen) == 2
+    assert done.returncode == 0, done.stderr
+    assert "(clear by planner: sent twice)" in done.stdout
 
 
-def test_a_change_that_is_sent_again_has_the_same_key() -> None:
-    with faltering(503, 503, 200) as (url, keys):
-        assert ask(url, "k", "POST", "", {"version": VERSION}, waits_s=(0.0, 0.0)) == {"version": VERSION}
-    assert len(keys) == 3
-    assert len(set(keys)) == 1
-    with faltering(200) as (url, others):
-        ask(url, "k", "POST", "", {"version": VERSION})
-    assert others[0] not in keys
-
-
-def test_a_service_that_does_not_recover_or_is_not_there_is_one_line() -> None:
-    with faltering(503) as (url, _keys), pytest.raises(RuntimeError, match="no answer after 2 tries: 503 wait"):
-        ask(url, "k", "POST", "", {"version": VERSION}, waits_s=(0.0,))
-    with pytest.raises(RuntimeError, match="no answer after 1 tries: ConnectError"):
-        ask(url, "k", "POST", "", {"version": VERSION}, waits_s=())
+def test_a_service_that_does_not_recover_or_is_not_there_is_one_line(orpr: Orpr, service: Service) -> None:
+    with Flaky(service.url, *["lost"] * 3) as flaky:
+        done = orpr("list", "--url", flaky.url)
+        gone = flaky.url
+    for one in (done, orpr("list", "--url", gone)):
+        assert one.returncode == 1
+        assert "no answer after 3 tries" in one.stderr
+        assert len(one.stderr.strip().splitlines()) == 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,8 @@ from simulator.observation import ObservationSpec, Observer
 from simulator.panel import Panel
 from simulator.step import State
 from tests.conftest import CHAMPION
-from tests.serving import Service, running_service
+from tests.servers import Answer, Asked, Server
+from tests.serving import Service
 from training.backtest import replay_contender
 from training.methods import Replay, replay_of
 
@@ -37,17 +36,6 @@ def replay(small_dataset: Path) -> Replay:
 @pytest.fixture(scope="module")
 def observer(replay: Replay) -> Observer:
     return Observer(replay.panel, ObservationSpec(), replay.rates)
-
-
-@pytest.fixture(scope="module")
-def service(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service"), small_dataset) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 def decide(remote: RemotePolicy, observer: Observer, t: int = T, rows: tuple[int, ...] = (0, 1)) -> list[float]:
@@ -137,41 +125,21 @@ def good(body: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {"as_of": body["as_of"], "policy_version": "odd-1", "items": results}
 
 
-class OddServer:
+class OddServer(Server):
     """Answers each request as the next of its replies says, the last one for ever."""
 
     def __init__(self, *replies: Reply) -> None:
+        super().__init__(self._answer)
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        odd = self
+        self._replies = replies
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, told = replies[min(len(odd.bodies), len(replies) - 1)](body)
-                odd.bodies.append(body)
-                odd.headers.append(dict(self.headers))
-                content = told if isinstance(told, bytes) else json.dumps(told).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> OddServer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def _answer(self, asked: Asked) -> Answer:
+        body = json.loads(asked.body)
+        status, told = self._replies[min(len(self.bodies), len(self._replies) - 1)](body)
+        self.bodies.append(body)
+        self.headers.append(asked.headers)
+        return Answer(status, told if isinstance(told, bytes) else json.dumps(told).encode())
 
 
 def test_the_replay_s_stock_and_pipeline_are_sent(observer: Observer) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from service.database import Database, StoreTooOld
+from service.decision_store import decisions_page
 from service.tables import inventory, metadata, policies, policy_aliases, shadow_decisions
 from tests.databases import Postgres
 
@@ -164,3 +166,36 @@ def test_two_writings_that_read_before_they_write_lose_nothing(database: Databas
         thread.join()
     with database.reading() as connection:
         assert connection.scalar(sa.select(sa.func.min(inventory.c.on_hand))) == 2 * rounds
+
+
+@pytest.mark.parametrize(
+    ("matching", "index"),
+    [
+        ({"order_date": date(2019, 4, 30)}, "ix_decisions_order_date"),
+        ({"client_ref": "night"}, "ix_decisions_client_ref"),
+        ({}, "ix_decisions_page"),
+    ],
+)
+@pytest.mark.parametrize("after", [None, (datetime(2019, 4, 30, 20, tzinfo=UTC), "d-1")])
+def test_a_page_of_decisions_is_read_from_an_index_and_nothing_is_sorted(
+    database: Database, matching: dict[str, Any], index: str, after: tuple[datetime, str] | None
+) -> None:
+    plans: list[str] = []
+    with database.reading() as connection:
+        if database.dialect == "postgresql":
+            for way in ("seqscan", "bitmapscan"):  # of a small table it would read all
+                connection.execute(sa.text(f"SET LOCAL enable_{way} = off"))
+
+        def explain(_: Any, cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+            if not statement.startswith("SELECT"):
+                return
+            word = "EXPLAIN" if database.dialect == "postgresql" else "EXPLAIN QUERY PLAN"
+            cursor.execute(f"{word} {statement}", parameters)
+            plans.append(" ".join(str(row) for row in cursor.fetchall()).lower())
+
+        sa.event.listen(connection, "before_cursor_execute", explain)
+        assert decisions_page(connection, matching, after, 100) == []
+    (plan,) = plans
+    assert index in plan
+    assert "sort" not in plan
+    assert "temp b-tree" not in plan

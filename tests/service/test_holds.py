@@ -96,6 +96,44 @@ async def test_only_the_location_that_is_too_dear_is_held(small: FastAPI, chain:
         assert hold["findings"][0]["value"] > hold["findings"][0]["limit"] == 100_000
 
 
+async def test_a_night_that_is_asked_in_parts_has_the_limit_of_one_that_is_asked_at_once(
+    client: httpx.AsyncClient, settings: Settings, chain: Panel
+) -> None:
+    """Every series but one of a location alone costs less than the limit; the last one takes the sum above it."""
+    item, place = chain.items.item_id[0], chain.items.location_id[0]
+    (row,) = (await client.get("/v1/items", params={"location_id": place})).json()["items"]
+    row |= {"review_period_days": 1, "review_offset_days": 0, "order_weekdays": None, "delivery_weekdays": None,
+            "unit_cost": 2.0}  # fmt: skip
+    names = [item, "B-new", "B-newer"]
+    rows = [row, *(row | {"item_id": name, "expected_daily_demand": 60.0} for name in names[1:])]
+    (await client.put("/v1/items", json=rows)).raise_for_status()
+    fair = {"selling_from": "2019-05-01", "selling_to": "2019-06-30", "reason": "r", "author": "a"}
+    await client.post("/v1/overrides", json=fair | {"location_id": place, "mode": "set", "value": 9})
+    one = {"location_id": place, "on_hand": 0, "open_orders": []}
+    parts = [{"items": [one | {"item_id": name}], "as_of": DAY.isoformat()} for name in names]
+    costs = [
+        2.0 * (await ask(client, part | {"record": False}))[0]["result"]["order_quantity"] for part in parts
+    ]  # fmt: skip
+    assert min(costs) > 2
+    limited = create_app(settings.model_copy(update={"hold_location_money": sum(costs) - 1}))
+    async with client_of(limited, "erp") as erp:
+        for part in parts[:-1]:
+            assert kinds(await ask(erp, part)) == {"decided"}
+        assert kinds(await ask(erp, parts[0])) == {"decided"}  # asked again it counts once
+        held = (await ask(erp, parts[-1]))[0]
+        assert held["problem"]["type"] == "order-held"
+        assert "given out earlier" in held["problem"]["detail"]
+        (hold,) = (await erp.get("/v1/holds")).json()["items"]
+        assert hold["findings"][0]["value"] == pytest.approx(sum(costs))
+        ordered = (await ask(erp, parts[0]))[0]["result"]["decision_id"]
+        await erp.post(f"/v1/decisions/{ordered}/outcome", json={"status": "ordered"})
+        assert kinds(await ask(erp, parts[-1])) == {"order-held"}
+        await erp.post(f"/v1/holds/{hold['id']}/release", json={"version": hold["version"], "reason": "a feast"})
+        assert kinds(await ask(erp, parts[-1])) == {"decided"}
+        await erp.post(f"/v1/decisions/{ordered}/outcome", json={"status": "rejected"})
+    limited.state.store.close()
+
+
 async def test_a_release_lets_pass_what_it_has_seen_and_no_more(small: FastAPI, chain: Panel) -> None:
     async with client_of(small, "erp") as client:
         item = {"item_id": chain.items.item_id[0], "location_id": chain.items.location_id[0]}

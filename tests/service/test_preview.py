@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.decide import Override, uplift_units
+from service.decide import Override, responsible_dates, uplift_units
 from simulator.panel import Panel
 
 PREVIEW, OVERRIDES = "/v1/overrides/preview", "/v1/overrides"
@@ -82,8 +83,17 @@ def test_an_uplift_adds_its_share_of_the_days_that_it_and_the_order_cover() -> N
     assert uplift_units(override, span, date(2019, 4, 30), 1, plain, plain) == pytest.approx(0.5 * (30 + 40))
     told = np.array([10.0, 20.0, 36.0, 48.0, 50.0])  # the policy knows a promotion and expects a fifth more
     assert uplift_units(override, span, date(2019, 4, 30), 1, told, plain) == pytest.approx(1.5 * 70 - 84)
-    weekly = uplift_units(override, (date(2019, 5, 1), date(2019, 5, 7)), date(2019, 4, 30), 7, plain, plain)
-    assert weekly == pytest.approx(0.5 * 10 * 3 / 7)
+
+
+def test_an_uplift_in_weekly_data_falls_into_the_week_of_its_dates(chain: Panel) -> None:
+    """A week goes by its first day: what is ordered at the end of the week of 29 April comes on 6 May at the earliest."""
+    items = replace(chain.items.take(np.array([0])), lead_time_days=np.array([7]), review_period_days=np.array([7]))
+    weekly = replace(chain.take(np.array([0])), items=items, period_days=7, start=date(2019, 4, 22))
+    as_of, plain = date(2019, 4, 29), np.array([70.0, 140.0])  # the weeks of 6 and 13 May
+    (span,) = responsible_dates(weekly, np.array([0]), as_of)
+    assert span == (date(2019, 5, 6), date(2019, 5, 12))
+    override = Override(1, "", "", "", date(2019, 5, 9), date(2019, 5, 14), "uplift", 50.0, "", "")
+    assert uplift_units(override, span, as_of, 7, plain, plain) == pytest.approx(0.5 * 70 * 4 / 7)
 
 
 async def test_an_uplift_is_put_on_the_target_and_taken_off_by_a_negative_one(

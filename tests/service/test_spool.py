@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import stat
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from fastapi import FastAPI
 
 from service.decision_store import Advised, decisions_page
 from service.keys import ERP
+from service.problems import ProblemError
 from service.spool import Spool
 from service.store import Store
 from simulator.panel import Panel
@@ -75,6 +79,17 @@ def test_another_process_stores_what_one_left_behind(store: Store, tmp_path: Pat
     assert stored(store) == {"a": "open"}
 
 
+def test_what_waits_is_counted_as_it_comes_and_goes(store: Store, tmp_path: Path) -> None:
+    spool, other = Spool(tmp_path / "spool.db"), Spool(tmp_path / "spool.db")
+    for n in range(3):
+        spool.put([row(f"a{n}"), row(f"b{n}", item_id="B102")], ["d-seen"])
+        assert spool.waiting == other.look() == 3 * (n + 1)
+    other.put([row("c", item_id="B103")], [])
+    assert spool.look() == 11
+    spool.drain(store.database)
+    assert (spool.waiting, other.look()) == (0, 0)
+
+
 def test_a_decision_that_cannot_be_stored_keeps_no_other_back(
     postgres: Postgres, loaded_database: str, tmp_path: Path
 ) -> None:
@@ -117,3 +132,51 @@ async def test_a_control_character_in_the_callers_reference_is_refused(client: h
     answer = await client.post("/v1/recommendations", json={"items": [item], "client_ref": "night\x00"})
     assert answer.status_code == 422
     assert "client_ref" in answer.json()["detail"]
+
+
+def test_a_spooled_row_that_is_none_keeps_no_other_back_and_is_kept(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path)
+    spool.put([row("a")], [])
+    good = json.dumps({"id": "x"})
+    strange = ["", "no json", "[]", "null", '"x"', good, json.dumps(json.loads(first_row(path)) | {"colour": "red"}),
+               json.dumps(json.loads(first_row(path)) | {"order_date": "yesterday", "id": "y"}),
+               json.dumps(json.loads(first_row(path)) | {"review_due": "perhaps", "id": "z", "item_id": "B109"})]  # fmt: skip
+    with closing(sqlite3.connect(path)) as file, file:
+        file.executemany("INSERT INTO spooled (decision) VALUES (?)", [(text,) for text in strange])
+        file.executemany("INSERT INTO spooled (seen) VALUES (?)", [("no json",), ("{}",), ("[3]",)])
+    spool.put([row("b", item_id="B103")], ["d-1"])
+    spool.look()
+    spool.drain(store.database)
+    assert stored(store) == {"a": "open", "b": "open"}
+    assert spool.look() == 0
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT count(*) FROM refused").fetchone()[0] == len(strange)
+
+
+def first_row(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as file:
+        return str(file.execute("SELECT decision FROM spooled WHERE decision IS NOT NULL").fetchone()[0])
+
+
+def test_a_damaged_file_is_kept_aside_and_a_new_one_begun(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    path.write_bytes(b"this is no database" * 100)
+    spool = Spool(path)
+    with pytest.raises(ProblemError):
+        spool.put([row("a")], [])
+    assert spool.look() == 0
+    spool.put([row("a")], [])
+    spool.drain(store.database)
+    assert stored(store) == {"a": "open"}
+    (kept,) = tmp_path.glob("spool.db.damaged-*")
+    assert kept.read_bytes().startswith(b"this is no database")
+
+
+def test_where_the_folder_takes_no_file_the_answer_is_a_503(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file")
+    spool = Spool(tmp_path / "folder" / "spool.db")
+    with pytest.raises(ProblemError) as refused:
+        spool.put([row("a")], [])
+    assert (refused.value.problem.status, refused.value.problem.type) == (503, "store-unavailable")
+    assert spool.look() == 0

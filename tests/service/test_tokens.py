@@ -6,9 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import time
 from typing import Any
 
@@ -22,6 +20,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from service.app import create_app
 from service.settings import Settings
+from tests.servers import Answer, Asked, Server
 from tests.service.conftest import client_of
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -31,29 +30,21 @@ OVERRIDE = {"selling_from": "2019-05-01", "selling_to": "2019-05-20", "mode": "s
             "author": "ann"}  # fmt: skip
 
 
-class Issuer:
+class Issuer(Server):
     """Serves a discovery document and a set of keys, and counts how often it is asked for them."""
 
     def __init__(self) -> None:
+        super().__init__(self._answer)
         self.keys: list[dict[str, Any]] = []
         self.asked = 0
         self.down = False
         self.named: str | None = None
-        issuer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                document = {"issuer": issuer.named or issuer.url, "jwks_uri": f"{issuer.url}/keys"}
-                issuer.asked += self.path == "/keys"
-                self.send_response(500 if issuer.down else 200)
-                self.end_headers()
-                self.wfile.write(json.dumps({"keys": issuer.keys} if self.path == "/keys" else document).encode())
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+    def _answer(self, asked: Asked) -> Answer:
+        self.asked += asked.path == "/keys"
+        document = {"issuer": self.named or self.url, "jwks_uri": f"{self.url}/keys"}
+        told = {"keys": self.keys} if asked.path == "/keys" else document
+        return Answer(500 if self.down else 200, json.dumps(told).encode())
 
     def token(self, key: Any = RSA, kid: str | None = "rsa", algorithm: str = "RS256", **claims: Any) -> str:
         """A good token for half a minute, but for what is given."""
@@ -70,14 +61,9 @@ def public(key: Any, kid: str, **more: str) -> dict[str, Any]:
 @pytest.fixture
 def issuer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Issuer]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    made = Issuer()
-    made.keys = [public(RSA, "rsa"), public(EC, "ec", use="sig", alg="ES256")]
-    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with Issuer() as made:
+        made.keys = [public(RSA, "rsa"), public(EC, "ec", use="sig", alg="ES256")]
+        yield made
 
 
 class Clock:

@@ -108,6 +108,7 @@ BAD_CELLS = [
     ("items", 2, "review_offset_days", "", "items.csv, column review_offset_days, row 2: must be a whole number"),
     ("items", 3, "lost_sale_cost", "", "items.csv, column lost_sale_cost, row 3: must not be empty"),
     ("items", 3, "holding_cost_per_day", "-1", "items.csv, column holding_cost_per_day, row 3: -1.0: must be a number"),
+    ("items", 3, "lost_sale_cost", "1e300", "items.csv, column lost_sale_cost, row 3: 1e+300: must be a number of at least 0 and at most 1e12"),
     ("items", 3, "min_order_qty", "few", "items.csv, column min_order_qty, row 3: 'few': must be a number"),
     ("items", 3, "orderable_until", "soon", "items.csv, column orderable_until, row 3: 'soon': must be a date"),
     ("items", 3, "item_id", "a", "demand.csv, column item_id, row 21: 'c': this series is not in items"),
