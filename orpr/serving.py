@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
+import platform
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from service.settings import Settings
 from service.store import Store
 from simulator.canonical import read_panel
 
+M_ARENA_MAX, MOST_ARENAS = -8, 2  # the first is glibc's number for the option
 DEMO_KEY = Path(".orpr/demo-key")
 
 
@@ -39,6 +42,7 @@ def load_dataset(settings: Settings, data: Path, *, draw_stock: bool) -> None:
 def run_server(settings: Settings, host: str, port: int) -> None:
     """Serve until stopped."""
     configure_logs(settings.log_level)
+    _few_arenas()
     app = create_app(settings, host)
     gc.collect()
     gc.freeze()  # what is there now stays: looking through it again and again makes single requests wait
@@ -46,6 +50,12 @@ def run_server(settings: Settings, host: str, port: int) -> None:
         app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5,
         forwarded_allow_ips=list(settings.proxies),
     )  # fmt: skip
+
+
+def _few_arenas() -> None:
+    """glibc gives each thread a heap of its own and seldom gives one back: with forty workers memory grows for hours."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, MOST_ARENAS)
 
 
 def change_keys(settings: Settings, name: str, scopes: list[str] | None, days: int | None, *, revoke: bool) -> str:

@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 LOG = logging.getLogger(__name__)
+AT_ONCE = 200  # rows of one MGET: thousands of them would take longer than Redis is waited for
 BREAK_S = 2.0  # how long Redis is left alone after an error
 
 
@@ -63,7 +64,7 @@ class MemoryCache:
 
 
 class RedisCache:
-    """One MGET a request, no retries, a short timeout; after an error Redis is left alone for two seconds.
+    """One MGET for most requests, no retries, a short timeout; after an error Redis is left alone for two seconds.
 
     What passes through is kept in the process too, and serves while Redis does not answer: rows that had to be built anew for
     each question would make the answers late.
@@ -86,7 +87,8 @@ class RedisCache:
         if not keys or time.monotonic() < self.rest_until:
             return self._near.get_many(keys)
         try:
-            found = [blob if isinstance(blob, bytes) else None for blob in self._client.mget(keys)]
+            parts = (self._client.mget(keys[at : at + AT_ONCE]) for at in range(0, len(keys), AT_ONCE))
+            found = [blob if isinstance(blob, bytes) else None for part in parts for blob in part]
         except (redis.RedisError, OSError) as error:
             self._trip(error)
             return self._near.get_many(keys)
@@ -98,10 +100,12 @@ class RedisCache:
         if not rows or time.monotonic() < self.rest_until:
             return
         try:
-            with self._client.pipeline(transaction=False) as pipe:
-                for key, blob in rows.items():
-                    pipe.set(key, blob, ex=int(self._ttl * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads expiry
-                pipe.execute()
+            told = list(rows.items())
+            for at in range(0, len(told), AT_ONCE):
+                with self._client.pipeline(transaction=False) as pipe:
+                    for key, blob in told[at : at + AT_ONCE]:
+                        pipe.set(key, blob, ex=int(self._ttl * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads expiry
+                    pipe.execute()
         except (redis.RedisError, OSError) as error:
             self._trip(error)
 

@@ -23,6 +23,19 @@ def _day(given: object) -> object:
     raise ValueError("must be a date, YYYY-MM-DD")
 
 
+def _moment(given: object) -> object:
+    """A text as a moment; a number of seconds is none."""
+    if not isinstance(given, str):
+        return given
+    try:
+        if _DAY.match(given) and "T" in given:
+            return datetime.fromisoformat(given)
+    except ValueError:
+        pass
+    raise ValueError("must be a date and a time, YYYY-MM-DDTHH:MM:SS, with or without an offset")
+
+
+GivenMoment = Annotated[datetime, BeforeValidator(_moment)]
 GivenDay = Annotated[date, BeforeValidator(_day)]  # in a request
 Item = Annotated[str, Field(description="The SKU.", examples=["B101"])]
 Place = Annotated[str, Field(description="The DC or store.", examples=["S17"])]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.fields import AsOf, GivenDay, Item, Place, PolicyVersion
+from service.fields import AsOf, GivenDay, GivenMoment, Item, Place, PolicyVersion
 from service.problems import Problem
 
 PRINTED = r"^[^\x00-\x1f\x7f]*$"  # no control characters, which databases refuse and logs should not hold
@@ -49,7 +49,7 @@ class RecommendationRequest(Body):
         examples=["2019-04-30"],
     )  # fmt: skip
     items: list[RecommendationItem] = Field(min_length=1, max_length=5000, description="Each series once.")
-    inventory_as_of: datetime | None = Field(
+    inventory_as_of: GivenMoment | None = Field(
         None, description="When the stock in this request was counted, by the location's clock, on as_of or in its period: what is "
         "expected to sell in what is left of it is deducted. At the end of as_of where absent.",
         examples=["2019-04-30T14:00:00"],

@@ -60,6 +60,14 @@ async def test_a_count_of_another_day_is_a_problem(client: httpx.AsyncClient, ch
     assert "inventory_as_of" in found["problem"]["detail"]
 
 
+@pytest.mark.parametrize("at", [1556600000, "2019-04-30", "noon", "2019-04-31T10:00:00", "2019-04-30T10:00:00+99:00"])
+async def test_a_count_at_no_moment_is_refused(client: httpx.AsyncClient, chain: Panel, at: object) -> None:
+    item = {"item_id": chain.items.item_id[0], "location_id": chain.items.location_id[0], "on_hand": 1}
+    answer = await client.post(PATH, json={"items": [item], "inventory_as_of": at})
+    assert answer.status_code == 422
+    assert "inventory_as_of" in answer.json()["detail"]
+
+
 async def test_an_item_that_is_kept_in_another_unit_is_a_problem(client: httpx.AsyncClient, chain: Panel) -> None:
     assert (await asked(client, chain, uom="EA"))["result"]  # the sample says nothing of units
     place = {"location_id": chain.items.location_id[0], "item_id": chain.items.item_id[0]}
