@@ -86,9 +86,11 @@ class TrainingSet:
             self.known += [known_of(Past(lumpy(*past, rng), past.end), config) for past in pasts]
             self.shares += [config.lumpy_share] * len(pasts)
         if config.recovered_share > 0:
-            completed = replace(config, demand=RECOVERED, forecast=RECOVERED)
-            self.known += [known_of(past, completed) for past in pasts]
-            self.shares += [config.recovered_share] * len(pasts)
+            completed = [known_of(past, replace(config, demand=RECOVERED, forecast=RECOVERED)) for past in pasts]
+            # Where shelves never ran empty, they would be the same decisions again.
+            told = [new for old, new in zip(self.known, completed, strict=False) if (new.demand > old.demand).any()]
+            self.known += told
+            self.shares += [config.recovered_share] * len(told)
         self.copies: list[Copy] = []
         total = len(self.known) * (1 + config.drawn_variants)
         for known, part_of in zip(self.known, self.shares, strict=True):

@@ -89,7 +89,7 @@ def _to_forecast(panel: Panel, stock: F64, which: str, end: int) -> tuple[F32, B
         completed, known = label_demand(panel, recovered=True, before=end)
         demand, whole = completed.astype(np.float32), known & seen
     future = np.where(whole | censored, demand, np.nan).astype(np.float32)
-    future[:, end:] = np.nan
+    future[:, end:], censored[:, end:] = np.nan, False
     return future, censored
 
 

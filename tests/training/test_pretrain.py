@@ -33,19 +33,24 @@ def quiet(config: TrainConfig) -> Run:
 
 def test_nothing_from_the_cut_off_on_reaches_training(few: Panel, tiny: TrainConfig) -> None:
     """Sales, stock-outs, prices after the end are replaced; observations, curves, weights, targets stay the same."""
+    in_stock = np.ones_like(few.in_stock)
+    in_stock[:, ::9] = 0.5
+    few = replace(few, in_stock=in_stock)
     later = {name: getattr(few, name).copy() for name in ("units_sold", "in_stock", "price")}
     for column in later.values():
         column[:, END:] = 7.0
     changed = replace(few, **later)
-    labels = replace(tiny.labels, lumpy_share=0.5, recovered_share=0.5)
+    labels = replace(tiny.labels, lumpy_share=0.5, recovered_share=0.5, forecast="at_least")
     sets = [TrainingSet([Past(panel, END)], labels, 3, 0.5) for panel in (few, changed)]
     assert sets[0].size == sets[1].size
+    assert len(sets[0].known) == 3  # real, drawn and recovered
     for one, other in zip(sets[0].copies, sets[1].copies, strict=True):
         np.testing.assert_array_equal(one.curves, other.curves)
         np.testing.assert_array_equal(one.weight, other.weight)
         last = np.argsort(one.period)[-40:]
         left, right = sets[0].batch(one, last), sets[1].batch(other, last)
         torch.testing.assert_close(left.demand, right.demand, equal_nan=True)
+        assert torch.equal(left.censored, right.censored)
         for a, b in zip(left.fields, right.fields, strict=True):
             torch.testing.assert_close(a, b, equal_nan=True)
 
@@ -303,6 +308,8 @@ def test_decisions_on_recovered_demand_are_added_and_their_forecast_knows_days_o
     labels = replace(tiny.labels, drawn_variants=0)
     plain = TrainingSet([Past(patchy, END)], labels, 0, 0.5)
     mixed = TrainingSet([Past(patchy, END)], replace(labels, recovered_share=0.5), 0, 0.5)
+    always_full = TrainingSet([Past(few, END)], replace(labels, recovered_share=0.5), 0, 0.5)
+    assert len(always_full.copies) == 1  # nothing is hidden there
     first, added = mixed.copies
     assert len(first.series) == len(plain.copies[0].series)
     assert 0.4 * labels.samples_per_variant < len(added.series) < 0.6 * labels.samples_per_variant
