@@ -16,7 +16,7 @@ from simulator.panel import test_window
 from training.ablations import BASE, Variant, decides, trained, variants_of
 from training.backtest import Backtest, Contender, backtest
 from training.config import TrainConfig
-from training.dataset import Past
+from training.known import Past
 from training.loop import Report
 from training.methods import GBM_STRONG, replay_of
 

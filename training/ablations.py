@@ -21,7 +21,8 @@ from simulator.step import State
 from training.backtest import Decide
 from training.checkpoint import load_weights, save_weights
 from training.config import RECOVERED, STREAMS, LabelConfig, TrainConfig
-from training.dataset import Past, TrainingSet
+from training.dataset import TrainingSet
+from training.known import Past
 from training.loop import Report, Run
 from training.model import PolicyNetwork
 from training.run import config_hash, train

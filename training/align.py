@@ -19,7 +19,8 @@ from simulator.panel import F64, I64
 from solver.labels import best_days
 from training.backprop import choosing_parameters
 from training.config import AlignConfig
-from training.dataset import Copy, TrainingSet, supplied
+from training.dataset import Copy, TrainingSet
+from training.known import supplied
 from training.loop import Batches, Run, Trace, run_stage
 from training.model import Context, PolicyNetwork
 from training.rewards import AT_ONCE, Prices, Traces, portfolio_prices, rewards

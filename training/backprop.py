@@ -19,7 +19,8 @@ from simulator.panel import I64, Bools, Panel
 from simulator.step import State, advance, place_order
 from solver.labels import history_window
 from training.config import RolloutConfig
-from training.dataset import Known, TrainingSet, draw_variant, supplied
+from training.dataset import TrainingSet, draw_variant
+from training.known import Known, supplied
 from training.loop import Batches, Run, Trace, run_stage
 from training.model import Context, PolicyNetwork
 

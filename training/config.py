@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-RECOVERED, IN_STOCK = "recovered", "in_stock"
+RECOVERED, IN_STOCK, AT_LEAST = "recovered", "in_stock", "at_least"
 PRICED_ON = (RECOVERED, "sales", IN_STOCK)
+FORECAST_ON = (IN_STOCK, AT_LEAST, RECOVERED)
 STREAMS = ("sales", "attributes", "objectives")
 
 
@@ -63,9 +64,15 @@ class LabelConfig:
     # What decisions are priced on: demand "recovered" behind stock-outs, "sales" as they were, or "in_stock": the sales of
     # intervals that were nearly always in stock, the others left out.
     demand: str = IN_STOCK
+    # What the forecast learns: sales of periods "in_stock" throughout, the others left out; "at_least", the others count as
+    # lower bounds; or demand "recovered" behind stock-outs. Days out of stock are busy ones: without them it comes out low.
+    forecast: str = IN_STOCK
     # "in_stock" judges an interval's supply over at least so many days from its start on: a short one may be in stock
     # just because little was asked for, and pricing on such alone makes a policy hold too little where demand rises.
     supply_days: int = 14
+    # Of each dataset's decisions, so many more that are priced on recovered demand, and forecasts of it: where shelves
+    # are often empty, intervals in stock are those in which little was asked for.
+    recovered_share: float = 0.0
     drawn_variants: int = 4  # further copies of the dataset with drawn lead times, review periods and critical ratios
     lumpy_share: float = 0.0  # of each dataset's decisions, so many more under drawn, slow and lumpy demand
     free_position: bool = (
@@ -78,10 +85,13 @@ class LabelConfig:
             raise ValueError(f"drawn_variants must be at least 0, got {self.drawn_variants}")
         if self.demand not in PRICED_ON:
             raise ValueError(f"demand must be one of {', '.join(PRICED_ON)}, got {self.demand!r}")
+        if self.forecast not in FORECAST_ON:
+            raise ValueError(f"forecast must be one of {', '.join(FORECAST_ON)}, got {self.forecast!r}")
         if self.supply_days < 0:
             raise ValueError(f"supply_days must be at least 0, got {self.supply_days}")
-        if self.lumpy_share < 0:
-            raise ValueError(f"lumpy_share must be at least 0, got {self.lumpy_share}")
+        for name in ("lumpy_share", "recovered_share"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         _positive(self, "samples_per_variant")
 
 

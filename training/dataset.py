@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from simulator.observation import FIELDS, ObservationSpec, Observer, Rates, beyond_horizon, evidence, panel_rates
+from simulator.observation import FIELDS, ObservationSpec, Observer, beyond_horizon
 from simulator.ordering import inventory_days_grid
-from simulator.panel import F32, F64, I64, Bools, Panel
+from simulator.panel import F32, F64, I64, Panel
 from simulator.schedule import lead_and_review
 from simulator.step import State
 from solver.curves import Epochs
@@ -25,26 +25,18 @@ from solver.labels import (
     cost_curves,
     epochs_from,
     history_window,
-    label_demand,
     replayed_history,
     with_offset,
 )
 from training.config import IN_STOCK, RECOVERED, LabelConfig
 from training.drawn_demand import lumpy
+from training.known import Known, Past, known_of, supplied
 from training.loop import Batches
 
 DRAWN_REVIEWS = (1, 1, 2, 2, 3, 7)
 USUAL_RATIOS, WIDE_LOGITS = (0.75, 0.97), (0.4, 5.3)  # half of the drawn series each; the second is 0.6 to 0.995
-LEAST_SUPPLY = 0.9  # share of an interval in stock from which its sales count as demand
 STOCK_SPREAD, DAY_SPREAD = 0.3, 0.1  # of the drawn base stocks around the incumbent's, in logs
 Progress = Callable[[int, int], None]
-
-
-class Past(NamedTuple):
-    """A panel and the period at which its test window starts."""
-
-    panel: Panel
-    end: int
 
 
 class Batch(NamedTuple):
@@ -55,33 +47,7 @@ class Batch(NamedTuple):
     weight: torch.Tensor  # (B,) mean 1
     demand: torch.Tensor  # (B, H) units of the periods ahead, NaN where unknown
     scale: torch.Tensor  # (B,) units a period
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a panel before its end, for all its copies."""
-
-    panel: Panel
-    end: int
-    rates: Rates
-    demand: F64  # (N, T) what the labels replay
-    known: Bools  # (N, T) where
-    future: F32  # (N, T) demand to forecast, NaN where unknown
-    supply: F64 | None  # (N, T + 1) time in stock summed up to each period, where only supplied intervals are taken
-    supply_periods: int  # that supply is judged over at least
-
-    def take(self, rows: I64) -> Known:
-        """Some series only."""
-        return Known(
-            self.panel.take(rows),
-            self.end,
-            self.rates.take(rows),
-            self.demand[rows],
-            self.known[rows],
-            self.future[rows],
-            None if self.supply is None else self.supply[rows],
-            self.supply_periods,
-        )
+    censored: torch.Tensor  # (B, H) where `demand` was at least that
 
 
 @dataclass(frozen=True)
@@ -119,6 +85,12 @@ class TrainingSet:
         if config.lumpy_share > 0:
             self.known += [known_of(Past(lumpy(*past, rng), past.end), config) for past in pasts]
             self.shares += [config.lumpy_share] * len(pasts)
+        if config.recovered_share > 0:
+            completed = [known_of(past, replace(config, demand=RECOVERED, forecast=RECOVERED)) for past in pasts]
+            # Where shelves never ran empty, they would be the same decisions again.
+            told = [new for old, new in zip(self.known, completed, strict=False) if (new.demand > old.demand).any()]
+            self.known += told
+            self.shares += [config.recovered_share] * len(told)
         self.copies: list[Copy] = []
         total = len(self.known) * (1 + config.drawn_variants)
         for known, part_of in zip(self.known, self.shares, strict=True):
@@ -206,7 +178,8 @@ class TrainingSet:
         observation = copy.observer.observe(rows, periods, State(copy.on_hand[chosen], copy.arriving[chosen]))
         ahead = periods[:, None] + 1 + np.arange(self.spec.horizon)
         count = source.panel.period_count
-        future = np.where(ahead < count, source.future[rows[:, None], np.minimum(ahead, count - 1)], np.float32(np.nan))
+        each = rows[:, None], np.minimum(ahead, count - 1)
+        future = np.where(ahead < count, source.future[each], np.float32(np.nan))
         scale = source.rates.daily_rate[rows, periods] * self.spec.period_days
         return Batch(
             fields=tuple(torch.from_numpy(observation[field.name]) for field in FIELDS),
@@ -214,39 +187,8 @@ class TrainingSet:
             weight=torch.from_numpy(copy.weight[chosen]),
             demand=torch.from_numpy(future),
             scale=torch.from_numpy(scale.astype(np.float32)),
+            censored=torch.from_numpy(source.censored[each]),
         )
-
-
-def known_of(past: Past, config: LabelConfig) -> Known:
-    """Rates, demand to replay and demand to forecast; nothing in the last two comes from `end` on.
-
-    Args:
-        past: the panel and its end.
-        config: what decisions are priced on, and over how long their supply is judged.
-    """
-    panel, end = past
-    found = evidence(panel.units_sold, panel.in_stock, panel.promotion * 0, panel.open)
-    future = np.where(found.seen >= 0.999, found.demand, np.nan).astype(np.float32)
-    future[:, end:] = np.nan
-    demand, known = label_demand(panel, recovered=config.demand == RECOVERED, before=end)
-    stock = np.nan_to_num(panel.in_stock, nan=1.0).astype(np.float64)  # unknown counts as in stock, as everywhere
-    supply = np.pad(np.cumsum(stock, axis=1), ((0, 0), (1, 0))) if config.demand == IN_STOCK else None
-    return Known(
-        panel, end, panel_rates(panel), demand, known, future, supply, -(-config.supply_days // panel.period_days)
-    )
-
-
-def supplied(known: Known, rows: I64, first: I64, stop: I64) -> Bools:
-    """(B,) whether the shelf was full for nearly all of the periods from `first` to before `stop`; True where all count.
-
-    Shorter stretches are judged over `known.supply_periods` from their start on, or up to `known.end` where that is near.
-    """
-    if known.supply is None:
-        return np.ones(len(rows), dtype=bool)
-    stop = np.minimum(np.maximum(stop, first + known.supply_periods), known.end)
-    first = np.maximum(np.minimum(first, stop - known.supply_periods), 0)
-    share = (known.supply[rows, stop] - known.supply[rows, first]) / np.maximum(stop - first, 1)
-    return np.asarray(share >= LEAST_SUPPLY)
 
 
 def _usable(source: Known, window: range) -> int:

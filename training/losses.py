@@ -6,18 +6,25 @@ import torch
 from torch import Tensor
 
 
-def pinball(forecast: Tensor, demand: Tensor, quantiles: tuple[float, ...]) -> Tensor:
+def pinball(
+    forecast: Tensor, demand: Tensor, quantiles: tuple[float, ...], censored: Tensor | None = None
+) -> Tensor:  # fmt: skip
     """Mean quantile loss where demand is known.
+
+    Where it is only known from below, a quantile above that pays nothing, as in Powell's censored regression (1986).
 
     Args:
         forecast: (B, H, Q).
-        demand: (B, H), NaN where unknown or censored.
+        demand: (B, H), NaN where unknown.
         quantiles: Q levels.
+        censored: (B, H) where demand was at least that; nowhere if None.
     """
     known = ~torch.isnan(demand)
     target = torch.where(known, demand, torch.zeros_like(demand))[..., None]
     level = torch.tensor(quantiles, dtype=forecast.dtype, device=forecast.device)
     error = target - forecast
+    if censored is not None:
+        error = torch.where(censored[..., None], error.clamp(min=0.0), error)
     loss = torch.maximum(level * error, (level - 1) * error).mean(dim=-1)
     return (loss * known).sum() / known.sum().clamp(min=1)
 

@@ -71,7 +71,7 @@ def think(network: PolicyNetwork, fields: tuple[Tensor, ...], *, mixed: bool) ->
 def forecast_loss(latent: Latent, batch: Batch) -> Tensor:
     """Stage 1: quantile loss of demand in rates, so that no series drowns another."""
     demand = (batch.demand / batch.scale.clamp(min=1e-6)[:, None]).clamp(max=30.0)
-    return pinball(latent.scaled_forecast, demand, QUANTILES)
+    return pinball(latent.scaled_forecast, demand, QUANTILES, batch.censored)
 
 
 def label_loss(latent: Latent, batch: Batch, config: LossConfig) -> Tensor:

@@ -19,8 +19,9 @@ from training.align import align
 from training.backprop import backprop, episodes_of
 from training.checkpoint import load_weights, save_weights
 from training.config import ModelConfig, TrainConfig
-from training.dataset import Past, TrainingSet
+from training.dataset import TrainingSet
 from training.export import Case, ParityError, check_destination, export_bundle
+from training.known import Past
 from training.loop import Report, Run, resume, twentieths
 from training.model import PolicyNetwork
 from training.pretrain import adapt, pretrain

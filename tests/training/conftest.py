@@ -7,7 +7,8 @@ import pytest
 
 from simulator.panel import Panel
 from training.config import TrainConfig, load_config
-from training.dataset import Past, TrainingSet
+from training.dataset import TrainingSet
+from training.known import Past
 from training.loop import Run
 from training.run import Result, named_config, train
 

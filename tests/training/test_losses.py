@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,6 +61,39 @@ def test_unknown_demand_counts_in_no_quantile_loss() -> None:
     forecast = torch.tensor([[[2.0], [7.0]]])
     demand = torch.tensor([[5.0, float("nan")]])
     assert pinball(forecast, demand, (0.9,)).item() == pytest.approx(0.9 * 3)
+
+
+def test_demand_known_from_below_punishes_only_quantiles_below_it() -> None:
+    forecast = torch.tensor([[[2.0], [7.0]]], requires_grad=True)
+    demand, censored = torch.tensor([[5.0, 5.0]]), torch.tensor([[True, True]])
+    loss = pinball(forecast, demand, (0.9,), censored)
+    assert loss.item() == pytest.approx(0.9 * 3 / 2)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert forecast.grad is not None
+    assert forecast.grad.flatten().tolist() == pytest.approx([-0.45, 0.0])
+
+
+def test_quantiles_come_out_right_where_stock_cuts_demand_off() -> None:
+    """Drawn demand, sold up to a stock that is drawn too: left out, the days that sold out take the busy ones with them."""
+    rng = np.random.default_rng(0)
+    demand, stock = rng.gamma(4.0, 1.0, 20_000), rng.uniform(2.0, 9.0, 20_000)
+    sold, ended = np.minimum(demand, stock), demand > stock
+    levels = (0.25, 0.5, 0.75)
+    target = torch.from_numpy(sold).float()[:, None]
+
+    def fitted(values: torch.Tensor, censored: torch.Tensor | None) -> np.ndarray:
+        points = torch.full((1, 1, 3), 3.0, requires_grad=True)
+        optimiser = torch.optim.Adam([points], lr=0.05)
+        for _ in range(300):
+            optimiser.zero_grad()
+            pinball(points.expand(len(values), 1, 3), values, levels, censored).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        return points.detach().numpy().ravel()
+
+    real = np.quantile(demand, levels)
+    left_out = fitted(torch.where(torch.from_numpy(ended)[:, None], torch.nan, target), None)
+    at_least = fitted(target, torch.from_numpy(ended)[:, None])
+    assert (np.abs(at_least - real) < 0.5 * np.abs(left_out - real)).all()
 
 
 def test_the_loss_of_a_batch_is_the_mean_of_its_halves() -> None:

@@ -12,10 +12,12 @@ import torch
 from simulator.observation import FIELDS, ObservationSpec, Observer
 from simulator.ordering import inventory_days_grid
 from simulator.panel import Panel
+from simulator.rates import panel_rates
 from solver.labels import epochs_of, history_window
 from training.checkpoint import load_weights, save_weights
 from training.config import LabelConfig, ModelConfig, TrainConfig, load_config
-from training.dataset import Past, TrainingSet
+from training.dataset import TrainingSet
+from training.known import Past
 from training.loop import Run
 from training.losses import cost_of_days
 from training.model import PolicyNetwork
@@ -31,19 +33,24 @@ def quiet(config: TrainConfig) -> Run:
 
 def test_nothing_from_the_cut_off_on_reaches_training(few: Panel, tiny: TrainConfig) -> None:
     """Sales, stock-outs, prices after the end are replaced; observations, curves, weights, targets stay the same."""
+    in_stock = np.ones_like(few.in_stock)
+    in_stock[:, ::9] = 0.5
+    few = replace(few, in_stock=in_stock)
     later = {name: getattr(few, name).copy() for name in ("units_sold", "in_stock", "price")}
     for column in later.values():
         column[:, END:] = 7.0
     changed = replace(few, **later)
-    labels = replace(tiny.labels, lumpy_share=0.5)
+    labels = replace(tiny.labels, lumpy_share=0.5, recovered_share=0.5, forecast="at_least")
     sets = [TrainingSet([Past(panel, END)], labels, 3, 0.5) for panel in (few, changed)]
     assert sets[0].size == sets[1].size
+    assert len(sets[0].known) == 3  # real, drawn and recovered
     for one, other in zip(sets[0].copies, sets[1].copies, strict=True):
         np.testing.assert_array_equal(one.curves, other.curves)
         np.testing.assert_array_equal(one.weight, other.weight)
         last = np.argsort(one.period)[-40:]
         left, right = sets[0].batch(one, last), sets[1].batch(other, last)
         torch.testing.assert_close(left.demand, right.demand, equal_nan=True)
+        assert torch.equal(left.censored, right.censored)
         for a, b in zip(left.fields, right.fields, strict=True):
             torch.testing.assert_close(a, b, equal_nan=True)
 
@@ -57,7 +64,6 @@ def test_every_decision_is_over_before_the_cut_off(training_set: TrainingSet) ->
 
 def test_a_curve_of_a_free_position_has_its_least_cost_where_the_real_one_has(few: Panel) -> None:
     """Without a position the curve is not flat at its left end, but what is best stays best where an order is due."""
-    from simulator.rates import panel_rates
     from solver.labels import cost_curves
 
     epochs = epochs_of(few, panel_rates(few), history_window(few, 400))
@@ -211,6 +217,8 @@ def test_adapting_runs_the_joint_stage_only(training_set: TrainingSet, trained: 
         ('seed = "one"', "seed"),
         ("model = 3", "model"),
         ('[labels]\ndemand = "wishes"', "demand"),
+        ("[labels]\nrecovered_share = -1.0", "recovered_share"),
+        ('[labels]\nforecast = "sales"', "forecast"),
         ('[loss]\njoint = "both"', "joint"),
         ('[align]\ncompare_with = "nobody"', "compare_with"),
     ],
@@ -233,7 +241,18 @@ def test_a_history_without_a_known_outcome_cannot_be_learned_from(few: Panel) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["adapt", "default", "foundation", "foundation-rl", "orpr", "tiny", "weekly", "weekly-foundation"]
+    "name",
+    [
+        "adapt",
+        "adapt-recovered",
+        "default",
+        "foundation",
+        "foundation-rl",
+        "orpr",
+        "tiny",
+        "weekly",
+        "weekly-foundation",
+    ],
 )
 def test_every_shipped_recipe_can_be_read(name: str) -> None:
     assert load_config(named_config(name)).name == name
@@ -277,3 +296,57 @@ def test_only_supplied_intervals_are_priced_where_that_is_asked(few: Panel, tiny
     assert 0.7 * sets["sales"].size < sets["in_stock"].size < 0.9 * sets["sales"].size
     np.testing.assert_array_equal(sets["in_stock"].known[0].demand, sets["sales"].known[0].demand)
     assert sets["recovered"].known[0].demand[:, 500:700].sum() > 1.2 * sets["sales"].known[0].demand[:, 500:700].sum()
+
+
+def test_decisions_on_recovered_demand_are_added_and_their_forecast_knows_days_out_of_stock(
+    few: Panel, tiny: TrainConfig
+) -> None:
+    """A share of the usual number comes on top, from intervals whose shelf was empty too; the others stay as they were."""
+    in_stock = np.ones_like(few.in_stock)
+    in_stock[:, 500:1000:2] = 0.5
+    patchy = replace(few, in_stock=in_stock)
+    labels = replace(tiny.labels, drawn_variants=0)
+    plain = TrainingSet([Past(patchy, END)], labels, 0, 0.5)
+    mixed = TrainingSet([Past(patchy, END)], replace(labels, recovered_share=0.5), 0, 0.5)
+    always_full = TrainingSet([Past(few, END)], replace(labels, recovered_share=0.5), 0, 0.5)
+    assert len(always_full.copies) == 1  # nothing is hidden there
+    first, added = mixed.copies
+    assert len(first.series) == len(plain.copies[0].series)
+    assert 0.4 * labels.samples_per_variant < len(added.series) < 0.6 * labels.samples_per_variant
+    lead = (patchy.lead_periods + patchy.review_periods)[added.series]
+    shares = [in_stock[n, t + 1 : t + k].mean() for n, t, k in zip(added.series, added.period, lead, strict=True)]
+    assert min(shares) < 0.8
+    completed = mixed.known[1].future[:, 500:1000:2]
+    sold = patchy.units_sold[:, 500:1000:2]
+    assert np.isnan(mixed.known[0].future[:, 500:1000:2]).all()
+    told = np.isfinite(completed) & (sold > 0)
+    assert told.mean() > 0.5
+    assert (completed >= sold - 1e-3)[told].all()
+    assert completed[told].sum() > 1.1 * sold[told].sum()
+
+
+def test_a_forecast_learns_what_it_is_told_of_days_out_of_stock(few: Panel, tiny: TrainConfig) -> None:
+    """Left out, at least what they sold, or the demand behind them; days in stock are the same in all three."""
+    in_stock = np.ones_like(few.in_stock)
+    in_stock[:, 500:1000:2] = 0.5
+    patchy = replace(few, in_stock=in_stock)
+    labels = replace(tiny.labels, drawn_variants=0)
+    batches = {}
+    for which in ("in_stock", "at_least", "recovered"):
+        data = TrainingSet([Past(patchy, END)], replace(labels, demand="sales", forecast=which), 0, 0.5)
+        copy = data.copies[0]
+        rows = np.flatnonzero((copy.period > 600) & (copy.period < 800))[:64]
+        batches[which] = data.batch(copy, rows)
+    out = batches["at_least"].censored
+    assert 0.3 < out.float().mean() < 0.7
+    assert not batches["in_stock"].censored.any()
+    assert not batches["recovered"].censored.any()
+    left, least, behind = (batches[which].demand for which in ("in_stock", "at_least", "recovered"))
+    assert torch.isnan(left[out]).all()
+    torch.testing.assert_close(left[~out], least[~out], equal_nan=True)
+    whole = torch.isfinite(left)
+    torch.testing.assert_close(left[whole], behind[whole])
+    assert (least[out] > 0).all()
+    told = out & torch.isfinite(behind)
+    assert (behind[told] >= least[told] - 1e-3).all()
+    assert behind[told].sum() > 1.1 * least[told].sum()
