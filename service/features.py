@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from datetime import date, timedelta
 from functools import cache
 from typing import NamedTuple
@@ -122,7 +122,8 @@ class FeatureRows:
                     del self._building[key]
             for key, future in promised.items():
                 future.set_result(built.get(key, b""))
-        waited = {key: future.result(WAIT_S) for key, future in theirs.items()}
+        wait(theirs.values(), WAIT_S)
+        waited = {key: future.result() for key, future in theirs.items() if future.done()}
         return built | {key: blob for key, blob in waited.items() if blob}
 
     def _built(self, missing: dict[str, Series], as_of: date, dataset: Dataset) -> dict[str, bytes]:
