@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
-from orpr.erp.records import COMING, SOLD, STOCK, Draft, ErpError, ErpItem, Order, Snapshot, added_up
+from orpr.erp.records import COMING, SOLD, STOCK, Draft, ErpError, ErpItem, Order, Snapshot, Unusable, added_up
 from orpr.sending import Sender, Unanswered, json_of, one_line
 
 PAGE = 500
@@ -118,7 +118,7 @@ class ErpNext:
         found = {row["name"]: row["company"] for row in rows}
         unknown = [name for name in self._wanted if name not in found]
         if unknown:
-            raise ValueError(f"location: {', '.join(unknown)} is no warehouse; known are {', '.join(found)}")
+            raise Unusable(f"location: {', '.join(unknown)} is no warehouse; known are {', '.join(found)}")
         return {name: company for name, company in found.items() if not self._wanted or name in self._wanted}
 
     @cached_property

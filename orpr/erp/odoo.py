@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from orpr.erp.records import COMING, SOLD, STOCK, Draft, ErpError, ErpItem, Order, Series, Snapshot, added_up
+from orpr.erp.records import COMING, SOLD, STOCK, Draft, ErpError, ErpItem, Order, Series, Snapshot, Unusable, added_up
 from orpr.sending import Sender, Unanswered, json_of, one_line
 
 PAGE = 1000
@@ -168,7 +168,7 @@ class Odoo:
         found = {row["code"]: row for row in self._all("stock.warehouse", [], ["code", "in_type_id"])}
         unknown = [code for code in self._wanted if code not in found]
         if unknown:
-            raise ValueError(f"location: {', '.join(unknown)} is no warehouse's code; known are {', '.join(found)}")
+            raise Unusable(f"location: {', '.join(unknown)} is no warehouse's code; known are {', '.join(found)}")
         return {code: row for code, row in found.items() if not self._wanted or code in self._wanted}
 
     @cached_property
@@ -192,7 +192,7 @@ class Odoo:
         for number, row in self._products.items():
             code = row["default_code"]
             if code and found.setdefault(code, number) != number:
-                raise ValueError(f"item_id: two products of Odoo have the internal reference {code!r}")
+                raise Unusable(f"item_id: two products of Odoo have the internal reference {code!r}")
         return found
 
     @cached_property

@@ -22,11 +22,17 @@ class ErpError(RuntimeError):
     """The ERP refused a request or did not answer it; its text is one line without a secret."""
 
 
+class Unusable(ValueError):
+    """Settings or records of the ERP that its user has to mend; its text is one line that names them."""
+
+
 @contextmanager
 def understood(name: str) -> Iterator[None]:
     """Answers of another form than the ERP documents become an ErpError, whatever they break."""
     try:
         yield
+    except Unusable:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, pl.exceptions.PolarsError) as error:
         said = f"{name}: an answer has another form than is documented ({type(error).__name__}: {error})"
         raise ErpError(one_line(said)) from error
