@@ -15,8 +15,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 LOG = logging.getLogger(__name__)
+MOST_OF_SERIES = 3  # rows of one series in a process: other days, or as they were before a feed
 AT_ONCE = 200  # rows of one MGET: thousands of them would take longer than Redis is waited for
 BREAK_S = 2.0  # how long Redis is left alone after an error
+
+
+def series_of(key: str) -> str:
+    """The end of a key, which names a location and an item."""
+    return "\x1f".join(key.rsplit("\x1f", 2)[-2:])
 
 
 class Cache(Protocol):
@@ -37,12 +43,13 @@ class Cache(Protocol):
 
 
 class MemoryCache:
-    """The latest rows of this process, oldest out first."""
+    """The latest rows of this process, oldest out first; of one series a few, for its older ones are hardly asked for again."""
 
     name = "memory"
 
     def __init__(self, most_rows: int = 20_000) -> None:
         self._rows: OrderedDict[str, bytes] = OrderedDict()
+        self._of_series: dict[str, list[str]] = {}  # keys, oldest first
         self.most_rows: int | None = most_rows
         self._lock = threading.Lock()
 
@@ -52,15 +59,32 @@ class MemoryCache:
 
     def put_many(self, rows: dict[str, bytes]) -> None:
         with self._lock:
-            self._rows.update(rows)
+            for key, blob in rows.items():
+                if key not in self._rows:
+                    self._make_room(series_of(key), key)
+                self._rows[key] = blob
             while self.most_rows is not None and len(self._rows) > self.most_rows:
-                self._rows.popitem(last=False)
+                old, _ = self._rows.popitem(last=False)
+                self._of_series[series_of(old)].remove(old)
+
+    @property
+    def held(self) -> int:
+        """Rows that it holds."""
+        return len(self._rows)
+
+    def _make_room(self, series: str, key: str) -> None:
+        keys = self._of_series.setdefault(series, [])
+        keys.append(key)
+        if len(keys) > MOST_OF_SERIES:
+            del self._rows[keys.pop(0)]
 
     def claim(self, name: str, seconds: int) -> bool:  # noqa: ARG002 - of the interface
         return True  # nobody else knows these rows
 
     def close(self) -> None:
-        self._rows.clear()
+        with self._lock:
+            self._rows.clear()
+            self._of_series.clear()
 
 
 class RedisCache:

@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from service.caches import Cache, MemoryCache, RedisCache
+from service.caches import MOST_OF_SERIES, Cache, MemoryCache, RedisCache
 from service.datasets import bump_revisions
 from service.features import FeatureRows
 from service.prebuilding import Prebuilding
@@ -70,3 +70,18 @@ def test_a_cache_that_is_too_small_for_all_is_left_to_what_is_asked(store: Store
     _, prebuilding = process(store, MemoryCache(most_rows=3))
     prebuilding.step(0)
     assert prebuilding.built == 0
+
+
+def test_rows_from_before_a_feed_do_not_pile_up(store: Store) -> None:
+    cache = MemoryCache()
+    features, prebuilding = process(store, cache)
+    series = store.all_series()
+    for _ in range(6):
+        prebuilding.step(0)
+        with store.database.writing() as connection:
+            bump_revisions(connection, {place for _, place in series})
+    assert prebuilding.built == 6 * len(series)
+    assert cache.held == MOST_OF_SERIES * len(series)
+    prebuilding.step(0)
+    features.rows(series, DAY)
+    assert features.misses == 0
