@@ -83,6 +83,9 @@ async def find_key(request: Request, given: str | None) -> Key | None:
     if view.behind:
         await run_in_threadpool(view.catch_up)
     found = view.key(digest_of(given)) if given else None
+    if found is None and given and not request.app.state.store.database.down:
+        await run_in_threadpool(view.try_refresh)  # it may be new; how often somebody can bring this about is limited
+        found = view.key(digest_of(given))
     if found is None:
         if view.as_of is None:
             raise ProblemError(

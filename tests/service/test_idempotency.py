@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from tests.service.conftest import client_of
@@ -83,13 +84,16 @@ async def test_an_empty_or_endless_key_is_refused(client: httpx.AsyncClient) -> 
     assert await stored(client) == []
 
 
-async def test_old_keys_are_forgotten_and_new_ones_kept(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_old_keys_are_forgotten_and_new_ones_kept(
+    app: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from datetime import UTC, datetime, timedelta
 
     import sqlalchemy as sa
 
     from service.tables import idempotency_keys
 
+    monkeypatch.setattr("service.idempotency.KEPT_AT_LEAST", 1)
     for key in ("old", "new"):
         await client.post(PATH, json=BODY, headers={"Idempotency-Key": key})
     database = app.state.store.database

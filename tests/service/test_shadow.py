@@ -151,14 +151,14 @@ async def test_when_too_much_waits_shadow_work_is_dropped_and_counted(
     policies: Policies = app.state.policies
     policy = policies.shadow()
     assert policy is not None
-    go_on, begun, own = threading.Event(), threading.Event(), policy.answer
+    go_on, begun, own = threading.Event(), threading.Event(), policy.answer_to
 
-    def hanging(observation: Any) -> Any:
+    def hanging(seen: Any) -> Any:
         begun.set()
         assert go_on.wait(PATIENCE_S)
-        return own(observation)
+        return own(seen)
 
-    monkeypatch.setattr(policy, "answer", hanging)
+    monkeypatch.setattr(policy, "answer_to", hanging)
     try:
         await ask(client, chain, held=1)
         await asyncio.to_thread(begun.wait, PATIENCE_S)
@@ -177,10 +177,10 @@ async def test_a_shadow_that_fails_touches_no_answer(
     await shadow(client, HIGH)
     policy = app.state.policies.shadow()
 
-    def failing(_observation: Any) -> Any:
+    def failing(_seen: Any) -> Any:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(policy, "answer", failing)
+    monkeypatch.setattr(policy, "answer_to", failing)
     assert numbers(await ask(client, chain)) == numbers(alone)
     await until(lambda: sample(app, "orpr_shadow_dropped_total") == 12)
     monkeypatch.undo()
