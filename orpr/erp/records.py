@@ -25,6 +25,9 @@ class ErpError(RuntimeError):
 class Unusable(ValueError):
     """Settings or records of the ERP that its user has to mend; its text is one line that names them."""
 
+    def __init__(self, said: str) -> None:
+        super().__init__(one_line(said))
+
 
 @contextmanager
 def understood(name: str) -> Iterator[None]:
