@@ -15,10 +15,10 @@ from orpr.provenance import code_commit, folder_hash
 from orpr.remote import RemotePolicy
 from service.policy import Policy
 from simulator.canonical import read_panel
-from simulator.panel import F64, Panel, test_window
+from simulator.panel import I64, Panel, test_window
 from simulator.stock import read_inventory, read_orders
 from training.backtest import Backtest, as_json, backtest
-from training.methods import replay_of
+from training.methods import CATEGORY_MEAN, GBM_PICKED, Replay, replay_of
 from training.scenarios import (
     AS_GIVEN,
     COLD,
@@ -55,7 +55,8 @@ def run_backtest(
         command: the command line that asked for this.
         replay: `sales` or `recovered`.
         scenarios: of `training.scenarios.SCENARIOS`.
-        min_in_stock: leave out series that were in stock for a smaller share of the window, whose sales hide demand.
+        min_in_stock: judge no series that was in stock for a smaller share of the window, whose sales hide demand; methods
+            learn from it all the same, as nobody knows beforehand.
         restarts: so many windows of `test_days` one after another, the last at the end; each opens anew, and what happens
             before its first orders can arrive does not count where there are several.
 
@@ -75,7 +76,8 @@ def run_backtest(
     _check_names(sources)
     for source in sources:
         _check_cut_off(source, panel, window)
-    panel, inventory = _in_stock(panel, window, min_in_stock, read_inventory(panel, data))
+    supplied = _in_stock(panel, window, min_in_stock)
+    inventory = read_inventory(panel, data)
     orders = orders_before(panel, window, read_orders(panel, data)) if LEAD_TIMES in scenarios else None
     made: list[dict[str, Any]] = []
     given: Backtest | None = None
@@ -84,8 +86,7 @@ def run_backtest(
         contenders = [contender for source in sources for contender in contenders_of(source)]
         progress_here = progress if name == AS_GIVEN else _named(progress, name)
         replays = [replay_of(changed, range(start, start + each), replay) for start in starts]
-        if name in COLD:
-            replays = [replayed._replace(judged=new_series(panel)) for replayed in replays]
+        replays = [_judging(replayed, supplied, new_series(panel) if name in COLD else None) for replayed in replays]
         if name == LEAD_TIMES and orders is not None:
             drawn = [drawn_lead_times(replayed, orders, seed) for replayed in replays]
             replays, words = [replayed for replayed, _ in drawn], drawn[0][1]
@@ -106,15 +107,25 @@ def _named(progress: Report, scenario: str) -> Report:
     return lambda stage, step, steps: progress(f"{stage}, {scenario}", step, steps)
 
 
-def _in_stock(panel: Panel, window: range, least: float, inventory: F64 | None) -> tuple[Panel, F64 | None]:
-    """The series whose mean `in_stock` over the window is at least `least`; unknown counts as in stock."""
+def _judging(replay: Replay, supplied: I64 | None, new: I64 | None) -> Replay:
+    """The replay with the series that its results are about, and the row that this choice calls for."""
+    if new is None:
+        return replay if supplied is None else replay._replace(judged=supplied, beside=GBM_PICKED)
+    judged = new if supplied is None else np.intersect1d(new, supplied)
+    if not len(judged):
+        raise ValueError("min_in_stock leaves none of the new series of a cold start")
+    return replay._replace(judged=judged, beside=CATEGORY_MEAN)
+
+
+def _in_stock(panel: Panel, window: range, least: float) -> I64 | None:
+    """The series whose mean `in_stock` over the window is at least `least`, unknown counts as in stock; None: all."""
     if not 0 <= least <= 1:
         raise ValueError(f"min_in_stock must lie between 0 and 1, got {least}")
     share = np.nan_to_num(panel.in_stock[:, window.start : window.stop], nan=1.0).mean(axis=1)
     kept = np.flatnonzero(share >= least)
     if not len(kept):
         raise ValueError(f"min_in_stock {least} leaves no series; the largest share is {share.max():.3f}")
-    return panel.take(kept), None if inventory is None else inventory[kept]
+    return None if len(kept) == panel.series_count else kept
 
 
 def _check_names(sources: list[Source]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from training.sentences import segment_ratio, table_rows, titles, verdicts
+from training.sentences import picked_in_words, segment_ratio, table_rows, titles, verdicts
 
 
 def screen_tables(result: dict[str, Any]) -> list[Table]:
@@ -40,7 +40,7 @@ def markdown(result: dict[str, Any], json_name: str, picture: str) -> str:
         *(f"- {sentence}" for sentence in verdicts(result)), "",
         *_table(result),
         "", f"Best PTO: {result['best_pto']}, the cheapest of the four on past sales. Rows marked hindsight read the window "
-        "itself and cannot be had in advance. Ratios are of total cost, with paired bootstrap intervals over series.", "",
+        f"itself and cannot be had in advance{picked_in_words(result)}. Ratios are of total cost, with paired bootstrap intervals over series.", "",
     ]  # fmt: skip
     lines += [*_losses(result), *_segments(result)]
     for case in result["scenarios"]:

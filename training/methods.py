@@ -33,7 +33,7 @@ from solver.calibration import calibrate
 from solver.candidates import candidate_tables, replayed_rates
 from solver.labels import best_days
 from solver.turnover import Turnover
-from training.gbm import gbm_targets, plain_features, strong_features
+from training.gbm import Features, gbm_targets, plain_features, strong_features
 
 Progress = Callable[[str, int, int], None]
 
@@ -45,7 +45,8 @@ INCUMBENT = "incumbent"
 CATEGORY_MEAN = "category mean"  # only where new series are judged: the others have better to go by
 GBM_PLAIN = "GBM plain"
 GBM_STRONG = "GBM strong"
-HINDSIGHT = (REFERENCE, CLAIRVOYANT, OR_LABEL, CONSTANT)
+GBM_PICKED = "GBM strong, picked"  # only where supply picks the series: trained on these alone, as nobody could have
+HINDSIGHT = (REFERENCE, CLAIRVOYANT, OR_LABEL, CONSTANT, GBM_PICKED)
 SWANSON = np.array([0.3, 0.4, 0.3])  # weights of the 10, 50 and 90 % points
 QUANTILES = [0, 2, 4]  # where these points stand in a forecast
 
@@ -59,6 +60,7 @@ class Replay(NamedTuple):
     world: World
     demand: str  # one of REPLAYED
     judged: I64 | None = None  # the series that results are about; the others are only learnt from. None: all
+    beside: str = ""  # the row that such a choice calls for: CATEGORY_MEAN or GBM_PICKED
 
     @property
     def window(self) -> slice:
@@ -102,7 +104,9 @@ def method_names(period_days: int) -> tuple[str, ...]:
 
 
 def method_targets(replay: Replay, progress: Progress, seed: int, inventory: F64 | None) -> dict[str, F64]:
-    """(N, T) target stocks of every method that is not a policy.
+    """Target stocks of every method that is not a policy, (J, T) of the J judged series.
+
+    Methods learn from all series of the panel; only hindsight, and `GBM_PICKED`, look at the judged alone.
 
     Args:
         replay: the window.
@@ -113,7 +117,6 @@ def method_targets(replay: Replay, progress: Progress, seed: int, inventory: F64
     panel, periods = replay.panel, replay.periods
     short, long = baseline_windows(panel.period_days)
     targets = {
-        **_hindsight_targets(replay, progress, inventory),
         f"PTO normal {short}": pto_normal(panel, periods, short),
         f"PTO normal {long}": pto_normal(panel, periods, long),
         f"PTO gamma {short}": pto_gamma(panel, periods, short),
@@ -122,16 +125,27 @@ def method_targets(replay: Replay, progress: Progress, seed: int, inventory: F64
         "BM_85": demand_quantile(panel, periods, 0.85, long),
         INCUMBENT: incumbent(panel, periods),
     }
-    observer = Observer(panel, ObservationSpec(panel.period_days), replay.rates)
-    for name, features in ((GBM_PLAIN, plain_features), (GBM_STRONG, strong_features)):
-        step = partial(progress, name)
-        targets[name] = gbm_targets(
-            panel, observer, periods.start, periods, features, seed, step, recovered=replay.demand == "recovered"
-        )
-    if replay.judged is not None:
+    targets[GBM_PLAIN] = _boosted(replay, plain_features, seed, partial(progress, GBM_PLAIN))
+    targets[GBM_STRONG] = _boosted(replay, strong_features, seed, partial(progress, GBM_STRONG))
+    if replay.beside == CATEGORY_MEAN:
         targets[CATEGORY_MEAN] = category_base_stock(panel, replay.rates, periods)
+    judged = only_judged(replay)
+    if replay.judged is not None:
+        targets = {name: target[replay.judged] for name, target in targets.items()}
+        inventory = None if inventory is None else inventory[replay.judged]
+    if replay.beside == GBM_PICKED:
+        targets[GBM_PICKED] = _boosted(judged, strong_features, seed, partial(progress, GBM_PICKED))
+    targets |= _hindsight_targets(judged, progress, inventory)
     assert set(targets) <= set(method_names(panel.period_days))
-    return targets if replay.judged is None else {name: target[replay.judged] for name, target in targets.items()}
+    return targets
+
+
+def _boosted(replay: Replay, features: Features, seed: int, progress: Callable[[int, int], None]) -> F64:
+    observer = Observer(replay.panel, ObservationSpec(replay.panel.period_days), replay.rates)
+    return gbm_targets(
+        replay.panel, observer, replay.periods.start, replay.periods, features, seed, progress,
+        recovered=replay.demand == "recovered",
+    )  # fmt: skip
 
 
 def _hindsight_targets(replay: Replay, progress: Progress, inventory: F64 | None) -> dict[str, F64]:

@@ -21,7 +21,7 @@ from training.figures import (
     epoch_days,
     trade_off_by_category,
 )
-from training.sentences import headline, segment_ratio, table_rows, titles, verdicts
+from training.sentences import headline, picked_in_words, segment_ratio, table_rows, titles, verdicts
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }
@@ -256,7 +256,9 @@ def _reading(result: dict[str, Any]) -> list[str]:
         "lead time, unmet demand is lost.",
         "Rows marked hindsight read the window itself and cannot be had in advance: clairvoyant orders what will be sold, the "
         "floor unless packs or minimum orders lift it; OR hindsight is the best constant days of each series, constant "
-        "days the best one number for all, the OR label the days of each series at the turnover of the real stock or the incumbent.",
+        "days the best one number for all, the OR label the days of each series at the turnover of the real stock or the incumbent"
+        + picked_in_words(result)
+        + ".",
         f"Best PTO is the cheapest of the four base stocks on past sales ({result['best_pto']}); a base stock on the policy's "
         "own forecast is a row of its own, because it needs the policy.",
         "Intervals are paired bootstraps over series, so they say how far the mix of series matters, not how another season "

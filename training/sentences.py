@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from training.methods import GBM_STRONG
+from training.methods import GBM_PICKED, GBM_STRONG
 
 LEAST_SERIES = 5  # fewer resample to nearly nothing but themselves
 
@@ -39,6 +39,16 @@ def _cells(row: dict[str, Any], *, waste: bool) -> dict[str, str]:
         "vs GBM strong [95 %]": ratio_text(row["against_gbm_strong"]),
     }
     return cells if waste else {name: cell for name, cell in cells.items() if name != "waste"}
+
+
+def picked_in_words(result: dict[str, Any]) -> str:
+    """What the trees knew that were trained on the judged series alone; nothing where the table has no such row."""
+    if not any(row["method"] == GBM_PICKED for row in result["table"]):
+        return ""
+    return (
+        f"; {GBM_PICKED} learnt from the judged series alone, so it knew beforehand which would be well supplied, where every "
+        "other method learnt from all"
+    )
 
 
 def ratio_text(ratio: Sequence[float]) -> str:

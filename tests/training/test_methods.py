@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from simulator.baselines import critical_ratio
+from simulator.panel import Panel
 from tests.panels import make_panel
-from training.methods import forecast_base_stock, replay_of
+from training.methods import CONSTANT, GBM_PICKED, GBM_STRONG, forecast_base_stock, method_targets, replay_of
 
 
 def test_a_certain_forecast_orders_the_sum_of_the_protection_interval() -> None:
@@ -39,3 +40,19 @@ def test_sales_are_replayed_as_they_are_and_recovered_demand_where_asked() -> No
     assert 3.5 < recovered[2] < 6.5  # half the day was sold out
     with pytest.raises(ValueError, match="sales, recovered, got 'wishes'"):
         replay_of(panel, window, "wishes")
+
+
+def test_trees_learn_from_series_that_are_not_judged_and_hindsight_does_not(
+    bakery: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.gbm.TREES", 5)
+    some, judged, window = bakery.take(np.arange(0, 84, 6)), np.array([1, 4, 5, 9]), range(1100, 1114)
+    whole = replay_of(some, window)
+    every, picked, cut = (
+        method_targets(replay, lambda *_: None, 0, None)
+        for replay in (whole, whole._replace(judged=judged, beside=GBM_PICKED), replay_of(some.take(judged), window))
+    )
+    np.testing.assert_array_equal(picked[GBM_STRONG], every[GBM_STRONG][judged])
+    assert np.abs(picked[GBM_PICKED] / picked[GBM_STRONG] - 1).max() > 0.01
+    np.testing.assert_allclose(picked[CONSTANT], cut[CONSTANT])
+    assert GBM_PICKED not in every

@@ -126,11 +126,14 @@ def test_a_reference_is_an_old_item_of_the_same_category_and_place(bakery: Panel
     assert {sources[n] for n in rows} == {"reference_item"}
 
 
-def test_new_items_are_judged_alone_beside_their_category_s_base_stock(bakery: Panel) -> None:
+def test_new_items_are_judged_alone_beside_their_category_s_base_stock(
+    bakery: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.gbm.TREES", 5)
     some = bakery.take(np.arange(0, 84, 3))
     changed, _ = apply_scenario(some, "cold-7", 1100)
     rows = new_series(some)
-    replay = replay_of(changed, range(1100, 1130))._replace(judged=rows)
+    replay = replay_of(changed, range(1100, 1130))._replace(judged=rows, beside=CATEGORY_MEAN)
     done = backtest([replay], [], lambda *_: None)
     assert done.replay.panel.names == [some.names[n] for n in rows]
     assert {len(total.total_cost) for total in done.totals.values()} == {len(rows)}
