@@ -59,7 +59,8 @@ def judge(
     drift: list[float] = []
     policies: dict[str, Decide] = {name: decides(network) for name, network in networks.items()}
     policies[CHAMPION] = _watched(policies[CHAMPION], networks[CHAMPION], networks[CHALLENGER], drift)
-    table = as_rows(replay_windows(replay, policies), CHAMPION, seed)
+    done = replay_windows(replay, policies)
+    table = as_rows({name: found.totals for name, found in done.items()}, CHAMPION, seed)
     kl = float(np.mean(drift)) if drift else 0.0
     reasons = _reasons(table, kl, config)
     return {

@@ -58,18 +58,24 @@ def replay_windows(replay: Replay, policies: Mapping[str, Decide]) -> dict[str, 
     return done
 
 
-def as_rows(done: Mapping[str, Replayed], reference: str, seed: int) -> list[dict[str, Any]]:
+def as_rows(totals: Mapping[str, dict[str, SeriesTotals]], reference: str, seed: int) -> list[dict[str, Any]]:
     """One row a window and policy: its metrics, and ratios to a reference policy with 95 % intervals over series.
 
-    A window that no series has gives no rows.
+    Args:
+        totals: by policy and window.
+        reference: one of the policies.
+        seed: of the bootstrap.
+
+    Returns:
+        JSON values; none for a window that no series has.
     """
     rows = []
     for window in (PROMOTION, ROUTINE, ALL):
-        base = done[reference].totals[window]
+        base = totals[reference][window]
         if not len(base.periods):
             continue
-        for name, found in done.items():
-            mine = found.totals[window]
+        for name, found in totals.items():
+            mine = found[window]
             metrics: Metrics = summarise(mine)
             rows.append(
                 {"window": window, "policy": name, "series": len(mine.periods), **metrics._asdict(),
