@@ -245,4 +245,4 @@ def network_of(bundle: Path, spec: ObservationSpec) -> PolicyNetwork:
     """
     network = PolicyNetwork(ModelConfig(**manifest_of(bundle)["config"]["model"]), spec, inventory_days_grid().tolist())
     load_weights(network, bundle / "weights.npz")
-    return network
+    return network.eval()  # z at its mean and no dropout until somebody trains it

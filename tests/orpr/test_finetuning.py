@@ -21,9 +21,10 @@ from simulator.observation import ObservationSpec, Observer
 from simulator.step import State
 from tests.conftest import CHAMPION
 from tests.expert_files import write_labels
+from training.ablations import decides
 from training.config import TrainConfig, load_config
 from training.experts import Labels
-from training.run import named_config
+from training.run import named_config, network_of
 
 BUNDLE = Path(__file__).parents[2] / "service" / "bundles" / CHAMPION
 
@@ -154,3 +155,13 @@ def test_a_file_that_is_none_is_one_line(small_dataset: Path, tmp_path: Path) ->
     done = CliRunner().invoke(app, words)
     assert done.exit_code != 0
     assert "is no Parquet file that can be read" in str(done.exception)
+
+
+def test_the_champion_that_the_gate_replays_decides_as_its_bundle_does(small_dataset: Path) -> None:
+    panel, spec = read_panel(small_dataset), ObservationSpec(1)
+    rows, network = np.arange(panel.series_count), network_of(BUNDLE, spec)
+    state = State(np.full(len(rows), 5.0), np.zeros((len(rows), 2)))
+    observer = Observer(panel, spec)
+    answer = Policy(BUNDLE).answer(observer.observe(rows, np.full(len(rows), 1100), state))
+    targets = decides(network)(observer, rows, 1100, state)
+    np.testing.assert_allclose(targets, answer.inventory_days.astype(np.float64) * answer.daily_rate, rtol=1e-4)
