@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from datetime import date
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
-from simulator.ordering import OrderRules
+from simulator.baselines import pto_gamma
+from simulator.canonical import read_panel
+from simulator.metrics import LEAST_LOST
+from simulator.ordering import OrderRules, rules_of
 from simulator.panel import F64
-from simulator.rollout import World, follow, rollout
+from simulator.rollout import World, follow, replay_world, rollout
 from simulator.step import State
 from tests.panels import no_rules
 
@@ -50,3 +57,32 @@ def _stock(demand: F64, targets: F64, rules: OrderRules) -> F64:
     due = np.broadcast_to(np.arange(demand.shape[1]) % REVIEW == 0, demand.shape)
     opening = State(targets[:, 0].copy(), np.zeros((len(demand), LEAD)))
     return rollout(World(demand, due, np.full(len(demand), LEAD), rules, opening), follow(targets)).on_hand
+
+
+def lived_dataset(source: Path, out: Path, first: date, start: date, factor: F64) -> Path:
+    """The dataset at `source` from `first` on, as it would have gone under PTO base stocks: sales, time in stock and stock.
+
+    Args:
+        source: a canonical dataset.
+        out: the folder to write.
+        first: the first day that is kept.
+        start: from here on targets are multiplied.
+        factor: (N,) by what.
+    """
+    panel = read_panel(source)
+    periods = range(panel.period_of(first), panel.last_recorded + 1)
+    targets = pto_gamma(panel, periods, 28)
+    targets[:, panel.period_of(start) - periods.start :] *= factor[:, None]
+    found = rollout(replay_world(panel, periods, rules_of(panel)), follow(targets))
+    days = pl.DataFrame({"date": [panel.date_of(t) for t in periods]})
+    keys = pl.DataFrame({"item_id": panel.items.item_id.tolist(), "location_id": panel.items.location_id.tolist()})
+    rows = keys.join(days, how="cross", maintain_order="left_right").with_columns(
+        on_hand=pl.Series(found.on_hand.ravel()), units_sold=pl.Series(found.sales.ravel()),
+        in_stock=pl.Series((found.lost_sales <= LEAST_LOST).ravel().astype(np.float64)),
+    )  # fmt: skip
+    out.mkdir(parents=True)
+    for name in ("dataset.json", "items.parquet", "calendar.parquet"):
+        shutil.copy(source / name, out)
+    rows.select("item_id", "location_id", "date", "on_hand").write_parquet(out / "inventory.parquet")
+    rows.drop("on_hand").write_parquet(out / "demand.parquet")
+    return out
