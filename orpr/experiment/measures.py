@@ -178,6 +178,7 @@ def pooled_turnover(
     )
     return named | {
         "difference_after": _with_interval(points[2] - points[3], drawn[2] - drawn[3]),
+        "difference_after_relative": _relative(points[2], points[3]),
         "did": _with_interval(_double(points), _double(drawn)), "resamples": RESAMPLES,
     }  # fmt: skip
 

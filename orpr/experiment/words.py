@@ -89,16 +89,17 @@ def page(result: dict[str, Any], effects: str, pictures: dict[str, str]) -> str:
 
 def _tables(result: dict[str, Any]) -> list[str]:
     lines = ["## A/B and difference in differences", "",
-             "| outcome | unit | control before | control after | treated before | treated after | difference after [95 %] | "
+             "| outcome | unit | control before | control after | treated before | treated after | difference after [95 %] | of control | "
              "difference in differences [95 %] | of what would have been | p |",
-             "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+             "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
     for one in result["outcomes"]:
         metric, means = one["metric"], one["means"]
         cells = [
             number(metric, means[group][phase]) for group in ("control", "treated") for phase in ("before", "after")
         ]
+        relative = percent(one["difference_after_relative"])
         lines.append(
-            f"| {NAMES[metric]} | {one['unit']} | {' | '.join(cells)} | {interval(metric, one['difference_after'])} | "
+            f"| {NAMES[metric]} | {one['unit']} | {' | '.join(cells)} | {interval(metric, one['difference_after'])} | {relative} | "
             f"{interval(metric, one['did'])} | {percent(one['did_relative']['effect'])} | {probability(one['did']['p_value'])} |"
         )
     pooled = next((one["pooled"] for one in result["outcomes"] if "pooled" in one), None)
@@ -108,6 +109,7 @@ def _tables(result: dict[str, Any]) -> list[str]:
         ]
         lines.append(
             f"| turnover of the group | days | {' | '.join(cells)} | {interval('turnover_days', pooled['difference_after'])} | "
+            f"{percent(pooled['difference_after_relative'])} | "
             f"{interval('turnover_days', pooled['did'])} | | |"
         )
     lines += ["", "Turnover days of a series are its stock over its own mean daily sales before the start. Turnover of the group is all "

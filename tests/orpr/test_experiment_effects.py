@@ -139,6 +139,14 @@ def test_leads_are_rejected_at_the_nominal_rate_without_a_trend_and_nearly_alway
     assert (p < 0.05).mean() > 0.8
 
 
+def test_many_leads_of_few_series_are_not_rejected_by_their_number() -> None:
+    rng, treated, p = np.random.default_rng(0), np.arange(20) < 10, []
+    for _ in range(400):
+        values = 0.3 * rng.normal(size=(20, 9)).cumsum(axis=1) + rng.normal(size=(20, 9))
+        p.append(event_study(values, treated, 7, np.arange(7)).lead_p)
+    assert 0.01 <= np.mean(np.array(p) < 0.05) <= 0.08  # the plain Wald test rejects every fifth time
+
+
 def test_a_made_up_start_shows_nothing_where_there_is_nothing_and_a_step_where_there_is_one(fields: Field) -> None:
     values = repeats(fields, effect=False)[:, :, :BEFORE]
     rejected = np.mean([placebo_start(one, TREATED, 28).p_value < 0.05 for one in values])
@@ -231,6 +239,7 @@ def test_pooled_turnover_is_stock_over_sales_of_the_phase_and_its_interval_cover
     assert (found["treated_before"], found["control_before"]) == (10 / 4, 10 / 2)
     assert (found["treated_after"], found["control_after"]) == (8 / 4, 10 / 6)
     assert found["did"]["effect"] == pytest.approx((2 - 2.5) - (10 / 6 - 5))
+    assert found["difference_after_relative"] == pytest.approx(2 / (10 / 6) - 1)
     truth = float((fields.new - fields.old)[:, LATE].mean())
     ones = np.ones((SERIES, BEFORE + AFTER))
     covered = [
