@@ -97,7 +97,9 @@ def _assembled(columns: dict[str, F64], volume: F64) -> Covariates:
             continue
         whole = np.where(unknown, np.median(values[~unknown]), values)
         for key, column in ((name, whole), (f"{name} unknown", unknown.astype(np.float64))):
-            if np.ptp(column) > 0:
+            if np.ptp(column) > 0 and not (
+                key != name and any(np.array_equal(column, other) for other in filled.values())
+            ):
                 filled[key] = column
             elif key == name:
                 constant.append(name)

@@ -16,11 +16,17 @@ from training.pictures import picture
 
 TREATED, CONTROL, SHADE = "#c03d3e", "#3a6ea5", "#eeeeee"
 MOST = 100  # percent, where the axis of effects ends
+MOST_ROWS = 40  # of a Love plot
 
 
 def draw_love(result: dict[str, Any], path: Path) -> None:
-    """Absolute standardised differences of each covariate before and after matching."""
-    rows = sorted(result["balance"], key=lambda row: abs(row["difference_before"] or 0))
+    """Absolute standardised differences before and after matching, of the covariates that differ most."""
+    worst = sorted(
+        result["balance"],
+        key=lambda row: -np.nanmax([_size(row["difference_before"]), _size(row["difference_after"]), 0.0]),
+    )
+    rows = sorted(worst[:MOST_ROWS], key=lambda row: abs(row["difference_before"] or 0))
+    more = f", {len(worst) - len(rows)} covariates that differ less are not shown" if len(worst) > len(rows) else ""
     place = np.arange(len(rows))
     with picture(path, 1, 1, (8, 0.28 * len(rows) + 1.6)) as axes:
         axis = axes[0, 0]
@@ -31,9 +37,9 @@ def draw_love(result: dict[str, Any], path: Path) -> None:
         axis.plot(before, place, "o", color="white", mec=CONTROL, ms=6, label="all candidates for control")
         axis.plot(after, place, "o", color=TREATED, ms=6, label="matched pairs")
         axis.set_yticks(place, [row["covariate"] for row in rows], fontsize=8)
-        axis.set_xlim(left=0)
+        axis.set_xlim(0, max(1.2 * UNBALANCED, axis.get_xlim()[1]))
         axis.set_xlabel(f"absolute standardised mean difference (shaded: up to {UNBALANCED})")
-        axis.set_title(f"{result['dataset']}: balance of {result['pairs']} pairs", fontsize=11)
+        axis.set_title(f"{result['dataset']}: balance of {result['pairs']} pairs{more}", fontsize=11)
         axis.legend(frameon=False, fontsize=8, loc="lower right")
 
 
@@ -89,9 +95,6 @@ def draw_outcome(one: dict[str, Any], result: dict[str, Any], path: Path) -> Non
         means, effects = axes[:, 0]
         means.set_title(f"{NAMES[one['metric']]}, means of the groups", fontsize=10)
         effects.set_title("treated less control, against the last bin before the start", fontsize=10)
-        if "dates" not in study:
-            effects.text(0.5, 0.5, study["not_told"], ha="center", transform=effects.transAxes)
-            return
         middle_day = timedelta(days=result["bin_days"] / 2)
         days = [datetime.fromisoformat(day) + middle_day for day in study["dates"]]
         for name, colour in (("treated", TREATED), ("control", CONTROL)):

@@ -132,16 +132,17 @@ def _head(panel: Panel, data: Path, assignment: Assignment, window: Window, sett
 
 
 def write_report(result: dict[str, Any], out: Path) -> list[Path]:
-    """`report.md`, `report.json`, `effects.png`, and a picture for each outcome."""
+    """`report.md`, `report.json`, `effects.png`, and a picture of each outcome's event study."""
     from orpr.experiment.pictures import draw_effects, draw_outcome
     from orpr.experiment.words import page
 
     out.mkdir(parents=True, exist_ok=True)
-    pictures = {one["metric"]: f"{one['metric']}.png" for one in result["outcomes"]}
+    pictures = {one["metric"]: f"{one['metric']}.png" for one in result["outcomes"] if "dates" in one["event_study"]}
     paths = [out / name for name in ("report.md", "report.json", "effects.png", *pictures.values())]
     paths[1].write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     draw_effects(result, paths[2])
     for one in result["outcomes"]:
-        draw_outcome(one, result, out / pictures[one["metric"]])
+        if one["metric"] in pictures:
+            draw_outcome(one, result, out / pictures[one["metric"]])
     paths[0].write_text(page(result, "effects.png", pictures), encoding="utf-8")
     return paths

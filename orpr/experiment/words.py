@@ -80,8 +80,9 @@ def page(result: dict[str, Any], effects: str, pictures: dict[str, str]) -> str:
     lines += [f"![effects]({effects})", "", *_tables(result), *_adherence(result)]
     lines += ["## Checks", "", *_checks(result), ""]
     for one in result["outcomes"]:
-        lines += [f"## {NAMES[one['metric']].capitalize()}", "", f"![{NAMES[one['metric']]}]({pictures[one['metric']]})", "",
-                  *_outcome(one)]  # fmt: skip
+        name, picture = NAMES[one["metric"]], pictures.get(one["metric"])
+        drawn = f"![{name}]({picture})" if picture else f"No event study: {one['event_study']['not_told']}."
+        lines += [f"## {name.capitalize()}", "", drawn, "", *_outcome(one)]
     if result["not_told"]:
         lines += ["## Not told", "", *(f"- {NAMES[name]}: {why}." for name, why in result["not_told"].items()), ""]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from orpr.cli import app
-from orpr.experiment.report import ReportSettings, report
+from orpr.experiment.report import ReportSettings, report, write_report
 from simulator.canonical import read_panel
 from simulator.panel import Panel
 from tests.field import lived_dataset
@@ -195,6 +195,18 @@ def test_a_dataset_without_inventory_tells_what_it_can(
     found = report(panel, bare, asked, lambda *_: None)
     assert [one["metric"] for one in found["outcomes"]] == ["in_stock_rate", "lost_sale_cost", "units_sold"]
     assert found["not_told"] == dict.fromkeys(("turnover_days", "holding_cost"), "the dataset has no inventory file")
+
+
+def test_what_a_short_history_cannot_check_is_said_and_not_drawn(
+    panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path
+) -> None:
+    found = found_by(panel, folder, assignment, tmp_path / "a.parquet", bin_days=60, permutations=199)
+    paths = write_report(found, tmp_path / "out")
+    assert sorted(path.name for path in paths) == ["effects.png", "report.json", "report.md"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["effects.png", "report.json", "report.md"]
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "No event study: bins of 60 periods: 1 before the start and 1 after it, 2 and 1 are needed." in page
+    assert "not every check could be made" in page
 
 
 Spoil = Callable[[pl.DataFrame], pl.DataFrame]
