@@ -96,7 +96,7 @@ def adherence_of(
     exposed[ours["m"].to_numpy()] = True
     told = ours.filter(pl.col("status").is_in(SETTLED)) if "status" in ours.columns else ours.clear()
     return Adherence(
-        sorted(versions or known), inside.height, float(exposed[assignment.treated].mean()),
+        sorted(versions or set(ours["policy_version"])), inside.height, float(exposed[assignment.treated].mean()),
         float(exposed[~assignment.treated].mean()), exposed,
         float((told["status"] == "ordered").to_numpy().mean()) if told.height else None, told.height,
     )  # fmt: skip

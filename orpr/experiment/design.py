@@ -76,11 +76,7 @@ def design(panel: Panel, data: Path, settings: DesignSettings) -> tuple[pl.DataF
     history = range(asked.start, min(asked.stop, panel.last_recorded + 1))
     found = covariates_of(panel, read_inventory(panel, data), history)
     category = group_codes(panel.items.category)
-    if settings.treated is not None:
-        treated = read_treated(settings.treated, panel)
-    else:
-        assert settings.share is not None
-        treated = stratified_draw(category, found.volume, settings.share, np.random.default_rng(settings.seed))
+    treated = _treated(panel, settings, category, found.volume)
     logit = propensity_logit(found.values, treated)
     calliper = settings.calliper * pooled_deviation(logit, treated)
     pair = nearest_pairs(logit, treated, calliper, category if settings.within_category else None)
@@ -101,6 +97,13 @@ def design(panel: Panel, data: Path, settings: DesignSettings) -> tuple[pl.DataF
         "power": _power(panel, data, settings, history, treated, pair),
     }  # fmt: skip
     return _assignment(panel, treated, pair, logit), finite(result)
+
+
+def _treated(panel: Panel, settings: DesignSettings, category: I64, volume: F64) -> Bools:
+    if settings.treated is not None:
+        return read_treated(settings.treated, panel)
+    assert settings.share is not None
+    return stratified_draw(category, volume, settings.share, np.random.default_rng(settings.seed))
 
 
 def _head(panel: Panel, data: Path, settings: DesignSettings, history: range) -> dict[str, Any]:

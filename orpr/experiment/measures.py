@@ -118,21 +118,25 @@ def _against(effect: Estimate, after: float) -> dict[str, float]:
 
 
 def _event_study(used: Measured, size: int, gap: int) -> dict[str, Any]:
-    """Whole bins, counted from the start in both directions; what is left over at the ends is not shown."""
+    """Whole bins, counted from the start in both directions, in which both groups were seen."""
     total = used.values.shape[1]
-    before, later = used.start // size, (total - used.start) // size
-    edges = [used.start - size * k for k in range(before, 0, -1)] + [used.start + size * k for k in range(later)]
-    if before < 2 or later < 1:
-        raise ValueError(f"bins of {size} periods: {before} before the start and {later} after it, 2 and 1 are needed")
-    binned = _known_mean([used.values[:, edge : edge + size] for edge in edges])
+    edges = [used.start - size * k for k in range(used.start // size, 0, -1)]
+    edges += [used.start + size * k for k in range((total - used.start) // size)]
+    binned = _known_mean([used.values[:, edge : edge + size] for edge in edges]) if edges else used.values[:, :0]
+    ours, theirs = (np.isfinite(binned[rows]).any(axis=0) for rows in (used.treated, ~used.treated))
+    seen: Bools = np.logical_and(ours, theirs)
+    binned, edges = binned[:, seen], [edge for edge, both in zip(edges, seen, strict=True) if both]
+    before = sum(edge < used.start for edge in edges)
+    if before < 2 or before == len(edges):
+        raise ValueError(
+            f"bins of {size} periods: {before} before the start and {len(edges) - before} after it, 2 and 1 are needed"
+        )
     kept = np.isfinite(binned[:, :before]).any(axis=1) & np.isfinite(binned[:, before:]).any(axis=1)
     found = event_study(binned[kept], used.treated[kept], before - 1, np.arange(before - 1))
-    groups = {
-        name: np.nanmean(binned[rows], axis=0) for name, rows in (("treated", used.treated), ("control", ~used.treated))
-    }
+    groups = {"treated": used.treated, "control": ~used.treated}
     return {
         "offsets": [edge - used.start + (gap if edge >= used.start else 0) for edge in edges], "before": before,
-        **found._asdict(), **groups,
+        **found._asdict(), **{name: np.nanmean(binned[rows], axis=0) for name, rows in groups.items()},
     }  # fmt: skip
 
 

@@ -217,6 +217,25 @@ def test_a_series_without_observations_on_one_side_goes_with_its_pair(fields: Fi
     assert found["means"]["treated"]["before"] == pytest.approx(np.nanmean(values[rest][TREATED[rest], :BEFORE]))
 
 
+def test_bins_that_a_group_was_not_seen_in_are_left_out_of_the_event_study(fields: Field) -> None:
+    values = repeats(fields, effect=True)[0].copy()
+    values[:, :21] = np.nan  # stock was counted from the fourth week on
+    values[TREATED, 28:35] = np.nan
+    values[:, BEFORE + 14 : BEFORE + 21] = np.nan
+    rng = np.random.default_rng(0)
+    study = measure(
+        Measured(values, TREATED, None, BEFORE), bin_periods=7, gap=5, permutations=19, rng=rng, exposed=None
+    )["event_study"]  # fmt: skip
+    assert study["offsets"] == [-35, -21, -14, -7, 5, 12, 26]
+    assert study["before"] == 4
+    assert study["lead_degrees"] == (3, SERIES - 4)
+    assert study["control"][-1] == pytest.approx(values[~TREATED, BEFORE + 21 :].mean())
+    assert study["effect"][4] == pytest.approx(
+        (values[TREATED, 56:63].mean() - values[~TREATED, 56:63].mean())
+        - (values[TREATED, 49:56].mean() - values[~TREATED, 49:56].mean()), abs=0.1,
+    )  # fmt: skip
+
+
 def test_few_series_or_a_constant_outcome_are_refused_in_words() -> None:
     values = np.random.default_rng(0).normal(size=(3, 10))
     with pytest.raises(ValueError, match="1 treated series can be measured, at least 2"):
