@@ -12,6 +12,7 @@ import typer
 
 from orpr import data_commands, policy_commands, policy_use_commands, service_commands, training_commands
 from orpr.erp.commands import app as sync
+from orpr.experiment.commands import app as experiment
 from orpr.progress import ERRORS
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ for commands in (data_commands, training_commands, policy_use_commands, service_
     app.add_typer(commands.app)
 app.add_typer(policy_commands.app, name="policy")
 app.add_typer(sync, name="sync")
+app.add_typer(experiment, name="experiment")
 
 
 @app.callback()

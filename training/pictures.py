@@ -25,7 +25,8 @@ DPI = 100
 
 
 @contextmanager
-def _picture(path: Path, rows: int, columns: int, size: tuple[float, float], **sharing: Any) -> Iterator[Any]:
+def picture(path: Path, rows: int, columns: int, size: tuple[float, float], **sharing: Any) -> Iterator[Any]:
+    """Axes (rows, columns) to draw on, saved when all went well."""
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, **sharing)
     try:
         yield axes
@@ -51,7 +52,7 @@ def draw_costs(case: dict[str, Any], path: Path) -> None:
     holding = np.array([row["holding_cost"] for row in rows]) / 1000
     lost = np.array([row["stockout_cost"] for row in rows]) / 1000
     wasted = np.array([row["waste_cost"] for row in rows]) / 1000
-    with _picture(path, 1, 1, (9, 0.36 * len(rows) + 1.4)) as axes:
+    with picture(path, 1, 1, (9, 0.36 * len(rows) + 1.4)) as axes:
         axis = axes[0, 0]
         axis.barh(names, holding, color=HOLDING, label="holding")
         axis.barh(names, lost, left=holding, color=LOST, label="lost sales")
@@ -75,7 +76,7 @@ def draw_learning(learning: dict[str, Any], path: Path) -> None:
     aligned = learning.get("alignment") or {}
     logged = [("kl",), ("entropy",), ("rule", "pareto"), ("dominates", "dominated")] if aligned else []
     columns = max(len(stages), len(logged))
-    with _picture(path, 2 if aligned else 1, columns, (2.5 * columns, 4.6 if aligned else 2.5)) as axes:
+    with picture(path, 2 if aligned else 1, columns, (2.5 * columns, 4.6 if aligned else 2.5)) as axes:
         for axis in axes.flat:
             axis.set_visible(False)
         rows: list[tuple[Axes, str, dict[str, Any], tuple[str, ...]]] = [
@@ -96,7 +97,7 @@ def draw_learning(learning: dict[str, Any], path: Path) -> None:
 def draw_segments(figure: dict[str, Any], path: Path) -> None:
     """Figure 2: for each segment and method the middle 80 % as a line, the middle half as a bar, the median as a dot."""
     segments, methods = figure["segments"], figure["methods"]
-    with _picture(path, 1, 2, (10, 4.2), sharex=True) as axes:
+    with picture(path, 1, 2, (10, 4.2), sharex=True) as axes:
         for axis, key, title in zip(
             axes[0], ("days", "beyond"), ("inventory days", "days beyond the protection interval"), strict=True
         ):
@@ -125,7 +126,7 @@ def draw_cycles(figure: dict[str, Any], path: Path) -> None:
     """Figure 3: days above, demand below; one line a year, the last in full colour, the window shaded."""
     years = figure["years"]
     weeks = np.arange(len(years[-1]["demand_index"]))
-    with _picture(path, 2, 1, (10, 6), sharex=True, height_ratios=(2, 1)) as axes:
+    with picture(path, 2, 1, (10, 6), sharex=True, height_ratios=(2, 1)) as axes:
         above, below = axes[:, 0]
         for age, year in enumerate(reversed(years)):
             name = f"to {year['last']}"
@@ -158,7 +159,7 @@ def draw_cycles(figure: dict[str, Any], path: Path) -> None:
 def draw_promotions(figure: dict[str, Any], path: Path) -> None:
     """Figure 4: demand, targets, stock, and the shares of high and low targets, by day from the promotion's start."""
     days, methods = figure["days"], list(figure["stock_days"])
-    with _picture(path, 2, 2, (10, 6.8), sharex=True) as axes:
+    with picture(path, 2, 2, (10, 6.8), sharex=True) as axes:
         (demand, target), (shares, stock) = axes
         _smoothed(demand, days, figure["demand"], "#444444", "demand")
         demand.set_ylabel("times usual demand")
@@ -233,7 +234,7 @@ def draw_trade_off(figure: dict[str, Any], path: Path) -> None:
     columns = min(3, len(categories))
     rows = -(-len(categories) // columns)
     colours = dict(zip(methods, mpl.colormaps["tab10"](np.arange(len(methods)) % 10), strict=True))
-    with _picture(path, rows, columns, (max(3.6 * columns, 8.2), 3.2 * rows + 0.8)) as axes:
+    with picture(path, rows, columns, (max(3.6 * columns, 8.2), 3.2 * rows + 0.8)) as axes:
         for axis in axes.flat:
             axis.set_visible(False)
         for axis, category in zip(axes.flat, categories, strict=False):
@@ -262,7 +263,7 @@ def draw_ablation(result: dict[str, Any], path: Path) -> None:
     rows = result["variants"][::-1]
     groups = list(dict.fromkeys(row["group"] for row in result["variants"]))
     colours = dict(zip(groups, mpl.colormaps["tab10"](np.arange(len(groups)) % 10), strict=True))
-    with _picture(path, 1, 1, (9, 0.3 * len(rows) + 1.4)) as axes:
+    with picture(path, 1, 1, (9, 0.3 * len(rows) + 1.4)) as axes:
         axis = axes[0, 0]
         axis.axvline(1.0, color=DEMAND, lw=1)
         for at, row in enumerate(rows):

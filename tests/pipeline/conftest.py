@@ -17,16 +17,21 @@ SAMPLE = Path(__file__).parents[2] / "simulator" / "sample"
 Orpr = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def orpr(tmp_path: Path) -> Orpr:
-    """Run `orpr` in an empty folder of its own."""
+def orpr_in(folder: Path) -> Orpr:
+    """`orpr`, run in a folder, with a database of its own."""
 
     def run(*words: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from orpr.cli import main; main()", *(str(word) for word in words)]
-        environment = {**os.environ, "ORPR_DATABASE_URL": f"sqlite:///{tmp_path}/orpr.db", "COLUMNS": "200"}
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+        environment = {**os.environ, "ORPR_DATABASE_URL": f"sqlite:///{folder}/orpr.db", "COLUMNS": "200"}
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
 
     return run
+
+
+@pytest.fixture
+def orpr(tmp_path: Path) -> Orpr:
+    """Run `orpr` in an empty folder of its own."""
+    return orpr_in(tmp_path)
 
 
 @pytest.fixture
