@@ -281,7 +281,7 @@ def draw_trajectories(example: dict[str, Any], path: Path) -> None:
     """Figure 6: stock, sales and demand of one series, a row a policy; promoted periods are shaded, lost sales filled."""
     policies = example["policies"]
     top = max(max(told["stock"]) for told in policies.values())
-    with _picture(path, len(policies), 1, (9, 2.1 * len(policies)), sharex=True) as axes:
+    with picture(path, len(policies), 1, (9, 2.1 * len(policies)), sharex=True) as axes:
         for axis, (name, told) in zip(axes[:, 0], policies.items(), strict=True):
             at = np.arange(len(told["stock"]))
             sales = np.array(told["sales"])
