@@ -8,6 +8,18 @@ COPY orpr orpr
 RUN python -m venv /opt/orpr \
  && /opt/orpr/bin/pip install --no-cache-dir --constraint constraints.txt .
 
+# What deploy/promotions.sh runs in: docker build --target training -t orpr-training .
+FROM build AS training
+COPY solver solver
+COPY training training
+RUN /opt/orpr/bin/pip install --no-cache-dir --constraint constraints.txt '.[train]'
+COPY deploy/promotions.sh /opt/orpr/deploy/promotions.sh
+RUN useradd --create-home --uid 10001 orpr
+USER orpr
+WORKDIR /home/orpr
+ENV PATH=/opt/orpr/bin:$PATH PYTHONUNBUFFERED=1
+CMD ["/opt/orpr/deploy/promotions.sh"]
+
 FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 orpr && install -d -o orpr -g orpr /home/orpr/.orpr
 COPY --from=build /opt/orpr /opt/orpr

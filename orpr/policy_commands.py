@@ -52,6 +52,16 @@ def list_policies(url: Url = HERE, key: ApiKey = "") -> None:
 
 
 @app.command()
+def serving(url: Url = HERE, key: ApiKey = "") -> None:
+    """The version in charge, alone on a line, for scripts."""
+    with _service(url, key) as client:
+        told = client.policies()
+    if told.serving is None:
+        raise RuntimeError("no policy is in charge")
+    typer.echo(told.serving)
+
+
+@app.command()
 def register(version: Version, url: Url = HERE, key: ApiKey = "") -> None:
     """Check a bundle that lies in the service's folders and pin the hashes of its files."""
     with _service(url, key) as client:

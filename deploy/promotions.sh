@@ -1,0 +1,25 @@
+#!/bin/sh
+# One round of learning from planners' decisions: pull, fine-tune, gate, register, shadow. Run it once a week from cron
+#
+#     15 3 * * 1  orpr  ORPR_URL=... ORPR_API_KEY=... ORPR_DATA=... ORPR_BUNDLES=... /opt/orpr/deploy/promotions.sh
+#
+# or from deploy/promotions.yaml. It stops at the first step that fails; what the gate refuses is not registered, and what is
+# registered decides nothing until somebody gives it a canary or promotes it.
+#
+# ORPR_URL      where the service listens
+# ORPR_API_KEY  a key with the scopes planner and ops
+# ORPR_DATA     folder of the canonical dataset, brought up to date by the nightly import
+# ORPR_BUNDLES  folder of bundles that the service reads too
+set -eu
+: "${ORPR_URL:?}" "${ORPR_API_KEY:?}" "${ORPR_DATA:?}" "${ORPR_BUNDLES:?}"
+export ORPR_URL ORPR_API_KEY
+version="promotions-$(date -u +%Y%m%d-%H%M%S)"
+labels=$(mktemp)
+trap 'rm -f "$labels"' EXIT
+
+champion=$(orpr policy serving)
+if [ -d "$ORPR_BUNDLES/$champion" ]; then champion="$ORPR_BUNDLES/$champion"; fi
+orpr overrides pull --out "$labels"
+orpr finetune --from "$champion" --overrides "$labels" --data "$ORPR_DATA" --out "$ORPR_BUNDLES/$version" ${ORPR_RECIPE:+--config "$ORPR_RECIPE"}
+orpr policy register "$version"
+orpr policy shadow "$version" --reason "fine-tuned on planners' decisions"
