@@ -87,7 +87,7 @@ class Client(FeedCalls, OverrideCalls, OperationCalls):
                     raise RuntimeError(
                         f"POST {path}: the policy changed from {deciders[alias]} to {version} between two batches; ask again"
                     )
-            told = answer if told is None else told.model_copy(update={"items": told.items + answer.items})
+            told = answer if told is None else _joined(told, answer)
         assert told is not None
         return told
 
@@ -115,3 +115,9 @@ def _deciders(answer: RecommendationResponse) -> dict[str | None, str]:
     """Which version answered under which alias."""
     own = {answer.policy_alias: answer.policy_version}
     return own | {one.policy_alias: one.policy_version for one in answer.items if one.policy_version is not None}
+
+
+def _joined(told: RecommendationResponse, answer: RecommendationResponse) -> RecommendationResponse:
+    """Two batches as one; one that a canary decided alone does not stand for both."""
+    lead = answer if told.policy_alias == "canary" else told
+    return lead.model_copy(update={"items": told.items + answer.items})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -81,11 +80,8 @@ class Sight(NamedTuple):
 
     def ask(self, policy: Policy) -> Asked:
         """What a policy says of them."""
-        began = time.perf_counter()
-        answer = policy.answer_to(self.seen)
-        took = time.perf_counter() - began
-        sources = list(map(source_of, self.seen.blobs))
-        return Asked(policy, self.day, self.seen, answer, sources, self.stock, self.rules, self.ages_s, took)
+        answer, sources = policy.answer_to(self.seen), list(map(source_of, self.seen.blobs))
+        return Asked(policy, self.day, self.seen, answer, sources, self.stock, self.rules, self.ages_s)
 
 
 def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
@@ -110,7 +106,6 @@ class Asked:
     stock: list[Stock]
     rules: OrderRules
     ages_s: list[float]  # of the feature rows
-    network_s: float = 0.0  # how long the policy took, seconds
 
     def take(self, rows: Sequence[int]) -> Asked:
         """The same for some of the series."""

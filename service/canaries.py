@@ -85,7 +85,7 @@ class Canaries:
         self._add(Trial(canary, champion), Figures(asked=asked, failed=failed), ())
 
     def compared(self, trial: Trial, found: Sequence[Comparison], network_s: float, champion_s: float) -> None:
-        """Decisions were compared that had not been before; both networks ran once, over the same series."""
+        """Decisions were compared that had not been before; and how long each network took for the same series, seconds."""
         slow = int(network_s > self.limits.slower * champion_s)
         figures = Figures(
             decisions=len(found), target_value=sum(one.target_value for one in found),
