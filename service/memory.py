@@ -101,6 +101,7 @@ class Memory:
                 "order_quantity": answer.order_quantity, "review_due": answer.review_due, "status": OPEN, "policy_version": asked.policy.version,
                 "client_ref": recording.client_ref, "made_for": recording.caller, "created_at": now,
                 "inputs": inputs, "answer": said, "observation": zlib.compress(blobs[n], 1),
+                "override_id": None if (followed := overrides[n]) is None else followed.id,
             }  # fmt: skip
         self._keep(list(rows.values()), [number for n in answers for number in asked.stock[n].seen])
         return {n: row["id"] for n, row in rows.items()}
