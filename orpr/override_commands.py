@@ -16,14 +16,15 @@ from orpr.progress import SCREEN
 app = typer.Typer(no_args_is_help=True, help="Experts' decisions as labels, and what they earned.")
 
 ApiKey = Annotated[str, typer.Option(help="An API key; `pull` needs the scope planner or ops.", envvar="ORPR_API_KEY")]
-Day = Annotated[str | None, typer.Option(help="YYYY-MM-DD.", show_default="no bound")]
+From = Annotated[str | None, typer.Option("--from", help="First order day, YYYY-MM-DD.", show_default="no bound")]
+To = Annotated[str | None, typer.Option("--to", help="Last order day, YYYY-MM-DD.", show_default="no bound")]
 
 
 @app.command()
 def pull(
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    order_from: Annotated[Day, typer.Option("--from", help="First order day, YYYY-MM-DD.")] = None,
-    order_to: Annotated[Day, typer.Option("--to", help="Last order day, YYYY-MM-DD.")] = None,
+    order_from: From = None,
+    order_to: To = None,
     url: Url = HERE,
     key: ApiKey = "",
 ) -> None:
