@@ -43,7 +43,7 @@ def pull(
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(f"{url}: the answer is no file of labels ({str(error).splitlines()[0]})") from None
     write_bytes_whole(out, content)
-    typer.echo(f"{out}: {len(authors):,} labels of {authors.n_unique():,} authors")
+    typer.echo(f"{out}: {_counted(len(authors), 'label')} of {_counted(authors.n_unique(), 'author')}")
     if left_out := int(told.get("orpr.left_out", "0")):
         typer.echo(f"{left_out:,} left out: the policy saw other fields when they were made", err=True)
 
@@ -67,6 +67,10 @@ def settle(
     SCREEN.print(table)
     least = "; demand was at least what was sold" if told.demand_understated else ""
     typer.echo(f"{told.saved_units:+,.4g} units sold, {told.money:+,.2f} {told.currency}{least}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _day(name: str, text: str) -> date:

@@ -22,14 +22,14 @@ from service.label_store import Wanted, label_rows, labelled
 from service.problems import ProblemError
 from service.rows import row_size
 from service.settlements import Settlements
-from service.store import Store
+from service.store import CHUNK, Store
 from simulator.contract import contract_id, interface
 from simulator.observation import ObservationSpec
 from simulator.ordering import FIXED
 
 FORMAT = "1"  # of the columns
 MOST_LABELS = 20_000  # of one file
-AT_ONCE = 500  # of one part
+AT_ONCE = CHUNK  # of one part
 _MOMENT = pl.Datetime("us", "UTC")
 SCHEMA: dict[str, Any] = {
     "kind": pl.String, "decision_id": pl.String, "override_id": pl.Int64, "item_id": pl.String,

@@ -23,7 +23,7 @@ from service.problems import ProblemError
 from service.recommender import state_of
 from service.settlement_schemas import MOST_LINES, ReplayedOrder, Settlement, SettlementLine
 from service.settling import Case, Replayed, Settled, settle
-from service.store import Series, Store
+from service.store import CHUNK, Series, Store
 from simulator.canonical import assemble
 from simulator.observation import ObservationSpec
 from simulator.panel import Panel
@@ -31,9 +31,10 @@ from simulator.schedule import LOOK_BACK
 from simulator.step import State
 
 MOST_SETTLED = 20_000  # decisions of one override in one answer
-AT_ONCE = 500  # decisions of one replay
+AT_ONCE = CHUNK  # decisions of one replay, so that no more is read than their series
 SPAN_DAYS = 91  # between the first and the last order of one replay
 GRACE_DAYS = 7  # of a series that is no longer recorded
+_DATE = {"date": pl.Date}
 
 
 class Told(NamedTuple):
@@ -126,16 +127,19 @@ class Settlements:
 
     def _history(self, cases: Sequence[Case], dataset: Dataset) -> tuple[Panel, dict[Series, date]]:
         """The cases' series around their time, and the last day that is recorded of each in it."""
-        days = dataset.period_days
-        around = LOOK_BACK + 2 * max(case.periods for case in cases) * days
-        first = min(case.day for case in cases) - timedelta(days=around // days * days)
-        last = max(_end(case, dataset) for case in cases) + timedelta(days=around)
-        frames = self._store.frames(sorted({case.series for case in cases}), first, last)
-        edge = pl.DataFrame([{"item_id": "", "location_id": "", "date": first}], schema_overrides={"date": pl.Date})
-        demand = pl.concat([edge, frames["demand"]], how="diagonal")
+        series = sorted({case.series for case in cases})
+        begin = min(case.day for case in cases)
+        end = max(_end(case, dataset) for case in cases)
+        periods = LOOK_BACK // dataset.period_days + 2 * max(case.periods for case in cases)
+        around = timedelta(days=periods * dataset.period_days)  # as far as closed days may move orders and receipts
+        demand = self._store.sales(series, begin, end + timedelta(days=GRACE_DAYS))
+        calendar = self._store.calendar_days(sorted({place for _, place in series}), begin - around, end + around)
+        edge = pl.DataFrame([{"item_id": "", "location_id": "", "date": begin - around}], schema_overrides=_DATE)
         origin = date.fromisoformat(dataset.settings["review_origin"])
-        panel = assemble(dataset.settings | {"review_origin": origin}, frames["items"], demand, frames["calendar"])
-        known = frames["demand"].filter(pl.col("units_sold").is_not_null())
+        settings = dataset.settings | {"review_origin": origin}
+        table = pl.concat([edge, demand], how="diagonal")
+        panel = assemble(settings, self._store.items_of(series), table, calendar)
+        known = demand.filter(pl.col("units_sold").is_not_null())
         newest = known.group_by("item_id", "location_id").agg(pl.col("date").max())
         return panel, {(item, place): day for item, place, day in newest.iter_rows()}
 

@@ -6,7 +6,7 @@ import io
 import json
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,21 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.datasets import Dataset
 from service.decision_store import find_decision
 from service.feed_forms import PARQUET
+from service.label_store import followed
 from service.labels import SCHEMA
 from service.loading import load_panel
 from service.rows import row_size
 from service.settings import Settings
+from service.settlements import Settlements
 from service.store import Store
+from service.tables import decisions
 from simulator.contract import contract_id, interface
 from simulator.observation import ObservationSpec
 from simulator.panel import Panel
@@ -269,10 +274,6 @@ async def test_the_file_leaves_nothing_on_the_disk(
 
 
 async def test_an_observation_of_another_form_is_left_out_and_counted(app: FastAPI, ann: httpx.AsyncClient) -> None:
-    import sqlalchemy as sa
-
-    from service.tables import decisions
-
     await override(ann)
     await override(ann, "i1")
     old, new = await ask(ann), await ask(ann, "i1")
@@ -376,3 +377,75 @@ async def test_an_override_of_a_decision_from_before_the_column_is_found(app: Fa
     assert found[0] is not None
     assert json.loads(found[0]["inputs"])["override"]["id"] == number
     assert (await settlement(ann, number))["money"] == 5
+
+
+def stored_decision(**fields: Any) -> dict[str, Any]:
+    """A decision of 10 on hand and targets of 35 and 20, an order two weeks ahead that is for two weeks."""
+    span = fields.pop("span", [str(START + timedelta(days=21)), str(START + timedelta(days=34))])
+    rules = {"min_order_qty": 0.0, "order_multiple": 1.0, "max_order_qty": None, "min_stock": 0.0, "max_stock": None}
+    inputs = {
+        "on_hand": 10.0, "open_orders": [], "reserved": [], "shown": [], "placed": 0.0, "span": span, "override": None,
+        "ordering_mode": "order_up_to", "rules": rules | {"keep_days": None, "orderable": True, "rounding": "up"},
+    }  # fmt: skip
+    answer = {"policy_days": 4.0, "daily_rate": 5.0, "target_stock": 35.0, "inventory_position": 10.0}
+    return {
+        "id": "d-1", "item_id": "i0", "location_id": "here", "order_date": START + timedelta(days=7),
+        "expected_receipt_date": START + timedelta(days=21), "order_quantity": 25.0, "review_due": True,
+        "status": "open", "policy_version": "weekly", "client_ref": "", "made_for": "erp",
+        "created_at": datetime(2024, 1, 8, tzinfo=UTC), "inputs": json.dumps(inputs), "answer": json.dumps(answer),
+        "observation": b"", "override_id": 1, "ordered_quantity": None,
+    } | fields  # fmt: skip
+
+
+@pytest.fixture
+def weeks(database_url: str) -> Iterator[Settlements]:
+    """The store of test_settling's example, a day there being a week here."""
+    store = Store(database_url)
+    items = {"lead_time_days": 14, "review_period_days": 14, "review_offset_days": 7}
+    sold = [[5, 5, 5, 5, 10, 10, 5, 5, 5, 5]]
+    load_panel(store, make_panel(sold, items=items, period_days=7, start=START), "weeks", draw_stock=False)
+
+    def dataset() -> Dataset:
+        found = store.dataset()
+        assert found is not None
+        return found
+
+    yield Settlements(store, dataset)
+    store.close()
+
+
+def test_weeks_are_settled_as_weeks(weeks: Settlements) -> None:
+    """As in the example, 5 more are sold at 4.00; 30 units more stand for a week, which is 7 days at 0.50."""
+    (line,) = weeks.lines([stored_decision()])
+    assert line.stood is not None
+    assert line.policy is not None
+    assert (line.state, line.settled_until) == ("settled", START + timedelta(days=49))
+    assert (line.stood.order_quantity, line.policy.order_quantity) == (25, 10)
+    assert (line.stood.stock_periods, line.policy.stock_periods) == (60, 30)
+    assert (line.saved_units, line.money) == (5, 5 * 4 - 30 * 7 * 0.5)
+
+
+def test_a_decision_of_other_periods_or_of_a_series_that_is_gone_is_not_settled(weeks: Settlements) -> None:
+    days = [str(START + timedelta(days=9)), str(START + timedelta(days=10))]
+    rows = [stored_decision(span=days), stored_decision(item_id="gone"), stored_decision()]
+    assert [line.state for line in weeks.lines(rows)] == ["no_history", "no_history", "settled"]
+
+
+def test_the_decisions_of_an_override_are_read_from_an_index(app: FastAPI) -> None:
+    plans: list[str] = []
+    database = app.state.store.database
+    word = "EXPLAIN" if database.dialect == "postgresql" else "EXPLAIN QUERY PLAN"
+
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        if not statement.startswith("SELECT"):
+            return
+        cursor.execute(f"{word} {statement}", parameters)
+        plans.append(" ".join(str(row) for row in cursor.fetchall()).lower())
+
+    with database.reading() as connection:
+        if database.dialect == "postgresql":  # of a small table it would read all
+            connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        sa.event.listen(connection, "before_cursor_execute", explain)
+        assert followed(connection, 17) == []
+    (plan,) = plans
+    assert "ix_decisions_override" in plan
