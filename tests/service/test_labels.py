@@ -429,6 +429,7 @@ def test_a_decision_of_other_periods_or_of_a_series_that_is_gone_is_not_settled(
     days = [str(START + timedelta(days=9)), str(START + timedelta(days=10))]
     rows = [stored_decision(span=days), stored_decision(item_id="gone"), stored_decision()]
     assert [line.state for line in weeks.lines(rows)] == ["no_history", "no_history", "settled"]
+    assert [line.state for line in weeks.lines(rows[:2])] == ["no_history", "no_history"]
 
 
 def test_the_decisions_of_an_override_are_read_from_an_index(app: FastAPI) -> None:
