@@ -60,7 +60,7 @@ def run_training(
     if len(set(names)) < len(names):
         raise ValueError(f"data: two datasets have the same name: {', '.join(names)}")
     base = None if start_from is None else resolve_bundle(start_from, datasets[0].panel.period_days)
-    report, close = _reporter(show, log_dir)
+    report, close = reporter(show, log_dir)
     try:
         result = train_bundle(
             datasets,
@@ -77,8 +77,13 @@ def run_training(
     return Learned(result, {d.panel.name: d.panel.date_of(d.end - 1).isoformat() for d in datasets})
 
 
-def _reporter(show: Show, log_dir: Path | None) -> tuple[Report, Callable[[], None]]:
-    """What training calls after every step, and what to call when it is over."""
+def reporter(show: Show, log_dir: Path | None) -> tuple[Report, Callable[[], None]]:
+    """What training calls after every step, and what to call when it is over.
+
+    Args:
+        show: progress on the screen.
+        log_dir: where TensorBoard's event files go; none are written where None.
+    """
     if log_dir is None:
         return lambda stage, step, steps, trace: show(stage, step, steps, _words(trace)), lambda: None
     from torch.utils.tensorboard import SummaryWriter

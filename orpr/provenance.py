@@ -20,6 +20,11 @@ def folder_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def code_commit() -> str:
     """The commit of the checkout this runs from; "unknown" outside one, "+changes" where files differ from it."""
     here = Path(__file__).parent

@@ -64,6 +64,39 @@ def train(
 
 
 @app.command()
+def finetune(
+    overrides: Annotated[Path, typer.Option(help="Experts' decisions, as orpr overrides pull writes them.")],
+    data: Annotated[Path, typer.Option(help="Folder of the canonical dataset that they were made on.")],
+    out: Out,
+    start_from: Annotated[str, typer.Option("--from", help="The champion: bundle, version or alias.")] = "champion",
+    dl: Annotated[str | None, typer.Option(help="A policy before any reinforcement, for a row of the report.")] = None,
+    config: Annotated[str, typer.Option(help="A shipped recipe or a TOML file.")] = "finetune",
+    seed: Seed = None, threads: Threads = None, log_dir: LogDir = None,
+) -> None:  # fmt: skip
+    """Fine-tune a champion on experts' decisions and let the gate judge it; exit code 1 where it is refused.
+
+    One series in five is kept out, and the gate judges on these. Bad labels are named and left out. The bundle is written
+    in either case; its manifest holds the verdict, and a service registers none that was refused.
+    """
+    from orpr.finetuning import gate_in_words, run_finetuning
+    from orpr.provenance import command_line
+    from training.config import load_config
+    from training.run import named_config
+
+    recipe = load_config(named_config(config), seed=seed, threads=threads)
+    with progress_bars() as show:
+        done = run_finetuning(
+            data, overrides, out, recipe, show, command=command_line(), start_from=start_from, dl=dl, log_dir=log_dir
+        )  # fmt: skip
+    for finding in done.findings:
+        typer.echo(f"left out, {finding.reason}: {finding.detail}")
+    for line in gate_in_words(done):
+        typer.echo(line)
+    if done.gate["reasons"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def export(
     bundle: Annotated[Path, typer.Option("--from", help="Bundle whose weights are exported again.")],
     data: Annotated[list[Path], typer.Option(help="A dataset it was trained on, for the golden cases; repeat.")],

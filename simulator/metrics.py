@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.panel import F64, I64, Items
+from simulator.panel import F64, I64, Bools, Items
 from simulator.rollout import Trajectory
 
 LEAST_LOST = 1e-6  # units; less is what float arithmetic leaves, not a stock-out
@@ -70,6 +70,12 @@ def unit_totals(trajectory: Trajectory) -> UnitTotals:
         demand=(trajectory.sales + lost).sum(axis=1),
         periods=lost.shape[1],
     )
+
+
+def unit_totals_where(trajectory: Trajectory, counted: Bools) -> UnitTotals:
+    """The sums over those periods (N, T) alone."""
+    part = Trajectory(*(column * counted for column in trajectory))
+    return unit_totals(part)._replace(periods=counted.sum(axis=1))
 
 
 def series_totals(units: UnitTotals, items: Items, period_days: int) -> SeriesTotals:

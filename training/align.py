@@ -10,6 +10,8 @@ the distribution which is deployed, exactly. Advantages are not divided by their
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,12 +22,25 @@ from solver.labels import best_days
 from training.backprop import choosing_parameters
 from training.config import AlignConfig
 from training.dataset import Copy, TrainingSet
+from training.experts import Sifted
 from training.known import supplied
 from training.loop import Batches, Run, Trace, run_stage
 from training.model import Context, PolicyNetwork
-from training.rewards import AT_ONCE, Prices, Traces, portfolio_prices, rewards
+from training.rewards import AT_ONCE, Advice, Prices, Traces, portfolio_prices, rewards, rule_reward
 
-TRACES = ("reward", "rule", "pareto", "saving", "portfolio", "dominates", "dominated", "kl", "entropy")
+TRACES = (
+    "reward",
+    "rule",
+    "pareto",
+    "saving",
+    "portfolio",
+    "curve",
+    "dominates",
+    "dominated",
+    "expert",
+    "kl",
+    "entropy",
+)
 
 
 def traces_of(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rng: np.random.Generator) -> list[Traces]:
@@ -46,20 +61,36 @@ def traces_of(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rn
 
 
 def _traces(network: PolicyNetwork, data: TrainingSet, copy: Copy, chosen: I64) -> Traces:
+    parts = np.array_split(chosen, -(-len(chosen) // AT_ONCE))
+    context, x = _read(network, (data.batch(copy, part).fields for part in parts))
+    return Traces(
+        copy, chosen, context, x, best_days(copy.curves[chosen], data.grid),
+        copy.incumbent_days[chosen].astype(np.float64), np.empty(0), Prices(), data.grid,
+    )  # fmt: skip
+
+
+def advice_of(network: PolicyNetwork, experts: Sifted) -> Advice:
+    """Experts' decisions with what the network reads before each."""
+    labels, seen = experts.labels, experts.labels.observation
+    parts = np.array_split(np.arange(labels.size), -(-labels.size // AT_ONCE))
+    context, x = _read(network, (tuple(torch.from_numpy(seen[field.name][part]) for field in FIELDS) for part in parts))
+    days = network.spec.period_days
+    interval = (seen["lead_time_days"] + seen["review_period_days"]).astype(np.float64) - days
+    return Advice(context, x, labels.expert_days, labels.policy_days, np.maximum(interval, days), experts.weight)
+
+
+def _read(network: PolicyNetwork, batches: Iterable[tuple[Tensor, ...]]) -> tuple[Context, dict[str, Tensor]]:
+    """What the large half makes of some decisions, and what the small half reads besides."""
     network.eval()
     contexts: list[Context] = []
     parts: list[dict[str, Tensor]] = []
     with torch.no_grad():
-        for at in range(0, len(chosen), AT_ONCE):
-            batch = data.batch(copy, chosen[at : at + AT_ONCE])
-            x = {field.name: column for field, column in zip(FIELDS, batch.fields, strict=True)}
+        for fields in batches:
+            x = {field.name: column for field, column in zip(FIELDS, fields, strict=True)}
             contexts.append(network.read(x))
             parts.append({name: x[name] for name in CHOSEN_FIELDS})
-    return Traces(
-        copy, chosen, Context(*(torch.cat(column) for column in zip(*contexts, strict=True))),
-        {name: torch.cat([part[name] for part in parts]) for name in CHOSEN_FIELDS},
-        best_days(copy.curves[chosen], data.grid), copy.incumbent_days[chosen].astype(np.float64), np.empty(0), Prices(),
-    )  # fmt: skip
+    whole = Context(*(torch.cat(column) for column in zip(*contexts, strict=True)))
+    return whole, {name: torch.cat([part[name] for part in parts]) for name in CHOSEN_FIELDS}
 
 
 CHOSEN_FIELDS = (
@@ -88,7 +119,9 @@ def rloo_loss(log_probability: Tensor, reward: Tensor, weight: Tensor) -> Tensor
     return -(weight[:, None] * leave_one_out(reward.detach()) * log_probability).mean()
 
 
-def align(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, run: Run) -> str:
+def align(
+    network: PolicyNetwork, data: TrainingSet, config: AlignConfig, run: Run, advice: Advice | None = None
+) -> str:  # fmt: skip
     """Algorithm 1 from the network as it stands, which is also the reference that the KL part holds it to.
 
     Args:
@@ -96,6 +129,7 @@ def align(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, run: R
         data: decisions of the past.
         config: the recipe.
         run: its seed draws the decisions, their order and the samples; it logs `TRACES`.
+        advice: decisions of experts; `config.expert_share` of the batches are theirs, however few there are.
 
     Returns:
         Why it stopped before its last step; "" where it ran to the end.
@@ -115,18 +149,23 @@ def align(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, run: R
     if config.portfolio:
         traces = [part._replace(prices=portfolio_prices(part, config)) for part in traces]
     parts = [max(1, part.size // config.batch_size) for part in traces]
+    told: list[Traces | Advice] = [*traces]
+    if advice is not None:
+        told.append(advice)
+        before.append(_before(network, advice)[0])
+        parts.append(max(1, round(config.expert_share / (1 - config.expert_share) * sum(parts))))
 
     def order(rng: np.random.Generator) -> list[tuple[int, I64]]:
         plan = [
             (part, np.sort(rows))
             for part, count in enumerate(parts)
-            for rows in np.array_split(rng.permutation(traces[part].size), count)
+            for rows in _batches(told[part].size, count, config.batch_size, rng)
         ]
         return [plan[index] for index in rng.permutation(len(plan))]
 
     def step_of(item: tuple[int, I64]) -> tuple[Tensor, Trace]:
         part, rows = item
-        return _step(network, traces[part], rows, before[part][rows], config)
+        return _step(network, told[part], rows, before[part][rows], config)
 
     def stop(trace: Trace) -> str:
         return f"KL {trace['kl']:.3f} above {config.kl_limit}" if trace["kl"] > config.kl_limit else ""
@@ -135,7 +174,13 @@ def align(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, run: R
     return run_stage(network, "align", parameters, config, Batches(sum(parts), order), step_of, run, stop)
 
 
-def _before(network: PolicyNetwork, traces: Traces) -> tuple[Tensor, F64]:
+def _batches(size: int, count: int, batch_size: int, rng: np.random.Generator) -> list[I64]:
+    """`count` batches of `size` decisions; where these are too few to fill them, they come round again."""
+    rounds = max(1, -(-count * min(batch_size, size) // size))
+    return np.array_split(np.concatenate([rng.permutation(size) for _ in range(rounds)]), count)
+
+
+def _before(network: PolicyNetwork, traces: Traces | Advice) -> tuple[Tensor, F64]:
     """(M, V) log pi and (M,) days of the network before alignment."""
     with torch.no_grad():
         logits = torch.cat([_logits(network, traces, rows) for rows in np.array_split(
@@ -144,31 +189,48 @@ def _before(network: PolicyNetwork, traces: Traces) -> tuple[Tensor, F64]:
         return policy, (policy.exp() * network.grid).sum(dim=-1).double().numpy()
 
 
-def _logits(network: PolicyNetwork, traces: Traces, rows: I64) -> Tensor:
+def _logits(network: PolicyNetwork, traces: Traces | Advice, rows: I64) -> Tensor:
     index = torch.from_numpy(rows)
     context = Context(*(column[index] for column in traces.context))
     return network.choose({name: column[index] for name, column in traces.x.items()}, context).logits
 
 
 def _step(
-    network: PolicyNetwork, traces: Traces, rows: I64, before: Tensor, config: AlignConfig
+    network: PolicyNetwork, traces: Traces | Advice, rows: I64, before: Tensor, config: AlignConfig
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one batch, and what there is to watch."""
     policy = torch.log_softmax(_logits(network, traces, rows), dim=-1)
     sampled = torch.multinomial(policy.detach().exp(), config.samples_per_state, replacement=True)
     chosen = policy.gather(1, sampled)
     ratio = (chosen - before.gather(1, sampled)).detach()
-    parts = rewards(traces, rows, network.grid.numpy()[sampled.numpy()].astype(np.float64), config)
-    simulation = config.pareto * parts.pareto + config.saving * parts.saving + config.portfolio * parts.portfolio
-    total = config.omega * parts.rule + (1.0 - config.omega) * simulation
+    days = network.grid.numpy()[sampled.numpy()].astype(np.float64)
+    if isinstance(traces, Advice):
+        total, trace = _advised(traces, rows, days, config)
+    else:
+        total, trace = _guided(traces, rows, days, config)
     reward = torch.from_numpy(total.astype(np.float32)) - config.beta * ratio
-    weight = torch.from_numpy(traces.copy.weight[traces.chosen[rows]])
-    trace = {
-        "reward": float(total.mean()), "rule": float(parts.rule.mean()), "pareto": float(parts.pareto.mean()),
-        "saving": float(parts.saving.mean()), "portfolio": float(parts.portfolio.mean()),
-        "dominates": float((parts.pareto > 0).mean()),
-        "dominated": float((parts.pareto < 0).mean()),
+    weight = torch.from_numpy(traces.weight_of(rows))
+    trace |= {
+        "reward": float(total.mean()),
         "kl": float((policy.exp() * (policy - before)).sum(dim=1).mean().detach()),
         "entropy": float(-(policy.exp() * policy).sum(dim=1).mean().detach()),
     }  # fmt: skip
     return rloo_loss(chosen, reward, weight), trace
+
+
+def _guided(traces: Traces, rows: I64, days: F64, config: AlignConfig) -> tuple[F64, Trace]:
+    """(B, k) rewards by the label and the simulator, and what to log of them."""
+    parts = rewards(traces, rows, days, config)
+    simulation = config.pareto * parts.pareto + config.saving * parts.saving
+    simulation += config.portfolio * parts.portfolio + config.curve * parts.curve
+    means = {name: float(column.mean()) for name, column in parts._asdict().items()}
+    shares = {"dominates": float((parts.pareto > 0).mean()), "dominated": float((parts.pareto < 0).mean())}
+    return config.omega * parts.rule + (1.0 - config.omega) * simulation, means | shares
+
+
+def _advised(advice: Advice, rows: I64, days: F64, config: AlignConfig) -> tuple[F64, Trace]:
+    """(B, k) rewards by the experts' days, and what to log of them."""
+    rule = rule_reward(
+        days, advice.reference[rows], advice.incumbent[rows], advice.interval[rows], config.alpha, config.gamma
+    )
+    return config.expert * rule, {"expert": float(rule.mean())}

@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simulator.metrics import Metrics, SeriesTotals, UnitTotals, paired_ratio, series_totals, summarise, unit_totals
+from simulator.metrics import (
+    Metrics,
+    SeriesTotals,
+    UnitTotals,
+    paired_ratio,
+    series_totals,
+    summarise,
+    unit_totals,
+    unit_totals_where,
+)
 from simulator.observation import ObservationSpec, Observer
 from simulator.ordering import ORDER_UP_TO
 from simulator.panel import F64, I64
@@ -167,8 +176,7 @@ def _opening(replay: Replay) -> UnitTotals:
     arrival = np.where(world.review_due, np.arange(count) + as_columns(world.lead_time), count)
     first = np.minimum(arrival.min(axis=1, initial=count), count)
     record = run_targets(world, np.zeros(world.demand.shape), ORDER_UP_TO)
-    early = np.arange(count)[None, :] < first[:, None]
-    return unit_totals(Trajectory(*(column * early for column in record)))._replace(periods=first)
+    return unit_totals_where(record, np.arange(count)[None, :] < first[:, None])
 
 
 def _without(units: UnitTotals, opening: UnitTotals) -> UnitTotals:

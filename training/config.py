@@ -75,6 +75,8 @@ class LabelConfig:
     recovered_share: float = 0.0
     drawn_variants: int = 4  # further copies of the dataset with drawn lead times, review periods and critical ratios
     lumpy_share: float = 0.0  # of each dataset's decisions, so many more under drawn, slow and lumpy demand
+    surge_share: float = 0.0  # of each dataset's decisions, so many more under drawn surges in promotions
+    promotion_weight: float = 1.0  # of a decision that a promoted period depends on, against 1 of the others
     free_position: bool = (
         True  # train on curves as if the position were below every target; the file keeps the real ones
     )
@@ -89,7 +91,7 @@ class LabelConfig:
             raise ValueError(f"forecast must be one of {', '.join(FORECAST_ON)}, got {self.forecast!r}")
         if self.supply_days < 0:
             raise ValueError(f"supply_days must be at least 0, got {self.supply_days}")
-        for name in ("lumpy_share", "recovered_share"):
+        for name in ("lumpy_share", "recovered_share", "surge_share", "promotion_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         _positive(self, "samples_per_variant")
@@ -150,7 +152,10 @@ class AlignConfig(StageConfig):
     saving: float = 0.0  # of the saving in days of lost sales a period in the simulator's reward; the paper has none
     portfolio: float = 0.0  # of stock and stock-outs saved over all series together; the paper has none
     service: float = 0.5  # of stock-outs in it; at 1 scaling every action gains nothing, below it less stock gains
+    curve: float = 0.0  # of the order's own cost curve, known for every action; the paper has none
     kl_limit: float = 0.5  # nats; above it alignment stops
+    expert_share: float = 0.3  # of the batches that are experts' decisions, where there are any
+    expert: float = 1.0  # of the reward by experts' days
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,9 +168,46 @@ class AlignConfig(StageConfig):
             raise ValueError(f"alpha must be above 1, got {self.alpha}")
         if self.compare_with not in ("label", "policy"):
             raise ValueError(f'compare_with must be "label" or "policy", got {self.compare_with!r}')
-        for name in ("gamma", "beta", "pareto", "saving", "portfolio", "service"):
+        if not 0 <= self.expert_share < 1:
+            raise ValueError(f"expert_share must be at least 0 and below 1, got {self.expert_share}")
+        for name in ("gamma", "beta", "pareto", "saving", "portfolio", "curve", "service", "expert"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """Which experts' decisions are learnt from, and how much they weigh."""
+
+    half_life_days: int = 180  # a label that is older than the newest by so much weighs half
+    stale_days: int = 730  # one that is older than that is left out
+    lost_weight: float = 0.5  # of a decision that cost more than the policy's own would have
+    surge: float = 3.0  # demand may be so many times the usual before a label counts as absurd
+    absurd: float = 3.0  # a label that costs so many times what the policy's own number costs is
+
+    def __post_init__(self) -> None:
+        _positive(self, "half_life_days", "stale_days", "absurd")
+        if self.surge < 1:
+            raise ValueError(f"surge must be at least 1, got {self.surge:g}")
+        if not 0 <= self.lost_weight <= 1:
+            raise ValueError(f"lost_weight must lie between 0 and 1, got {self.lost_weight:g}")
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """When a fine-tuned policy may take the champion's place."""
+
+    held_out: float = 0.2  # share of the series that fine-tuning never sees; the gate judges on them
+    days: int = 56  # the last so many
+    margin: float = 0.005  # by which routine total cost may rise
+    kl_limit: float = 0.5  # nats; how far actions may drift on average
+
+    def __post_init__(self) -> None:
+        _positive(self, "days", "kl_limit")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"held_out must lie between 0 and 1, got {self.held_out:g}")
+        if self.margin < 0:
+            raise ValueError(f"margin must be at least 0, got {self.margin:g}")
 
 
 @dataclass(frozen=True)
@@ -181,6 +223,8 @@ class TrainConfig:
     joint: StageConfig = field(default_factory=lambda: StageConfig(epochs=5.0, learning_rate=5e-4))
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     align: AlignConfig = field(default_factory=lambda: AlignConfig(epochs=0.0))
+    experts: ExpertConfig = field(default_factory=ExpertConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
     seed: int = 0
     threads: int = 2
     mixed_precision: bool = True  # products of the encoders in bfloat16 while training; the bundle is float32

@@ -16,7 +16,7 @@ import torch
 
 from simulator.observation import FIELDS, ObservationSpec, Observer, beyond_horizon
 from simulator.ordering import inventory_days_grid
-from simulator.panel import F32, F64, I64, Panel
+from simulator.panel import F32, F64, I64, Bools, Panel
 from simulator.schedule import lead_and_review
 from simulator.step import State
 from solver.curves import Epochs
@@ -32,6 +32,7 @@ from training.config import IN_STOCK, RECOVERED, LabelConfig
 from training.drawn_demand import lumpy
 from training.known import Known, Past, known_of, supplied
 from training.loop import Batches
+from training.surges import surging
 
 DRAWN_REVIEWS = (1, 1, 2, 2, 3, 7)
 USUAL_RATIOS, WIDE_LOGITS = (0.75, 0.97), (0.4, 5.3)  # half of the drawn series each; the second is 0.6 to 0.995
@@ -85,6 +86,10 @@ class TrainingSet:
         if config.lumpy_share > 0:
             self.known += [known_of(Past(lumpy(*past, rng), past.end), config) for past in pasts]
             self.shares += [config.lumpy_share] * len(pasts)
+        if config.surge_share > 0:
+            promoted = [past for past in pasts if (np.nan_to_num(past.panel.promotion[:, : past.end]) > 0).any()]
+            self.known += [known_of(Past(surging(*past, rng), past.end), config) for past in promoted]
+            self.shares += [config.surge_share] * len(promoted)
         if config.recovered_share > 0:
             completed = [known_of(past, replace(config, demand=RECOVERED, forecast=RECOVERED)) for past in pasts]
             # Where shelves never ran empty, they would be the same decisions again.
@@ -146,7 +151,7 @@ class TrainingSet:
         rows = np.concatenate([part.series for part in parts])
         periods = np.concatenate([part.period for part in parts])
         worth = source.rates.daily_rate[rows, periods] * variant.items.lost_sale_cost[rows]
-        weight = worth**money_power
+        weight = worth**money_power * np.where(promoted_orders(variant, rows, periods), config.promotion_weight, 1.0)
         wide = max(part.arriving.shape[1] for part in parts)
         arriving = [np.pad(part.arriving, ((0, 0), (0, wide - part.arriving.shape[1]))) for part in parts]
         return Copy(
@@ -189,6 +194,14 @@ class TrainingSet:
             scale=torch.from_numpy(scale.astype(np.float32)),
             censored=torch.from_numpy(source.censored[each]),
         )
+
+
+def promoted_orders(panel: Panel, series: I64, period: I64) -> Bools:
+    """(E,) whether a period that the order is responsible for is promoted."""
+    promoted = np.pad(np.cumsum(np.nan_to_num(panel.promotion) > 0, axis=1), ((0, 0), (1, 0)))
+    lead, review = lead_and_review(panel, series, period)
+    stop = np.minimum(period + lead + review, panel.period_count)
+    return np.asarray(promoted[series, stop] > promoted[series, np.minimum(period + lead, stop)])
 
 
 def _usable(source: Known, window: range) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from simulator.ordering import ORDER_UP_TO, constrain, raw_order_quantity, rules_of
-from simulator.panel import F64, I64
+from simulator.panel import F32, F64, I64
 from simulator.rollout import World
 from simulator.step import State
 from simulator.sweep import replay_totals
@@ -46,10 +46,34 @@ class Traces(NamedTuple):
     incumbent: F64  # (M,) days
     rival: F64  # (M,) days that the simulator holds samples against
     prices: Prices
+    grid: F64  # (V,) days that the curves are over
 
     @property
     def size(self) -> int:
         return len(self.chosen)
+
+    def weight_of(self, rows: I64) -> F32:
+        """(B,) weight of some decisions, mean 1 over the copy."""
+        return self.copy.weight[self.chosen[rows]]
+
+
+class Advice(NamedTuple):
+    """M decisions of experts, with what was read before each. Nothing simulates them: what came of them may not be known yet."""
+
+    context: Context
+    x: dict[str, Tensor]  # what the small half reads besides
+    reference: F64  # (M,) days, the expert's
+    incumbent: F64  # (M,) days, the policy's own at the time
+    interval: F64  # (M,) days that the order has to last
+    weight: F32  # (M,) mean 1
+
+    @property
+    def size(self) -> int:
+        return len(self.reference)
+
+    def weight_of(self, rows: I64) -> F32:
+        """(B,) weight of some decisions."""
+        return self.weight[rows]
 
 
 class Rewards(NamedTuple):
@@ -59,6 +83,7 @@ class Rewards(NamedTuple):
     pareto: F64  # +1 where turnover and lost sales are no worse than the rival's and one is better
     saving: F64  # days of lost sales that the sample saves against the rival, per period
     portfolio: F64  # stock and stock-outs saved against the rival, at the portfolio's prices
+    curve: F64  # minus the cost of the order's own periods, days of lost sales
 
 
 class Outcome(NamedTuple):
@@ -150,7 +175,13 @@ def rewards(traces: Traces, rows: I64, days: F64, config: AlignConfig) -> Reward
         pareto_reward(found.stock[:, :-1], found.lost[:, :-1], found.stock[:, -1], found.lost[:, -1]),
         saved.cost,
         saved.stock * traces.prices.stock + saved.stockouts * traces.prices.stockout,
+        -_on_curves(traces.copy.curves[traces.chosen[rows]], traces.grid, days),
     )
+
+
+def _on_curves(curves: F32, grid: F64, days: F64) -> F64:
+    """(B, k) the cost of sampled days, which are values of the grid."""
+    return np.take_along_axis(curves, np.searchsorted(grid, days - 1e-6), axis=1).astype(np.float64)
 
 
 def portfolio_prices(traces: Traces, config: AlignConfig) -> Prices:

@@ -15,11 +15,12 @@ import torch
 from simulator.observation import ObservationSpec, Observer
 from simulator.ordering import inventory_days_grid
 from simulator.panel import Panel
-from training.align import align
+from training.align import advice_of, align
 from training.backprop import backprop, episodes_of
 from training.checkpoint import load_weights, save_weights
 from training.config import ModelConfig, TrainConfig
 from training.dataset import TrainingSet
+from training.experts import Sifted
 from training.export import Case, ParityError, check_destination, export_bundle
 from training.known import Past
 from training.loop import Report, Run, resume, twentieths
@@ -45,6 +46,10 @@ class Result(NamedTuple):
     alignment: dict[str, Any]  # what RLOO logged, in twentieths; empty where it was not run
 
 
+Choose = Callable[[TrainingSet], Sifted]
+Judge = Callable[[PolicyNetwork, TrainingSet], dict[str, Any]]  # -> what the manifest says of it
+
+
 def named_config(name: str) -> Path:
     """The TOML file of a shipped configuration, or the file of that path.
 
@@ -60,7 +65,8 @@ def named_config(name: str) -> Path:
 
 def train_bundle(
     datasets: Sequence[Dataset], config: TrainConfig, out: Path, *, commit: str, command: str, report: Report,
-    start_from: Path | None = None, also_dl: bool = False,
+    start_from: Path | None = None, also_dl: bool = False, experts: Choose | None = None, judge: Judge | None = None,
+    rests_on: str = "",
 ) -> Result:  # fmt: skip
     """Train a policy on everything before each dataset's end and write its bundle.
 
@@ -74,6 +80,9 @@ def train_bundle(
         report: called as (stage, step, steps, what the step logged).
         start_from: a bundle whose weights are adapted instead of starting anew.
         also_dl: write `out`-dl too, the policy after its supervised stages.
+        experts: chooses experts' decisions for the alignment to learn from besides.
+        judge: says what the trained network is worth before it is written, for the manifest.
+        rests_on: names what else the weights follow from; a checkpoint of another is left alone.
     """
     dl = out.with_name(f"{out.name}-dl")
     for folder in (out, dl) if also_dl else (out,):
@@ -84,7 +93,12 @@ def train_bundle(
     )  # fmt: skip
     checkpoint = out.with_name(f"{out.name}.checkpoint.npz")
     out.parent.mkdir(parents=True, exist_ok=True)
-    depends_on = [config_hash(config), *(f"{d.panel.name} {d.end} {d.sha256}" for d in datasets), str(start_from)]
+    depends_on = [
+        config_hash(config),
+        *(f"{d.panel.name} {d.end} {d.sha256}" for d in datasets),
+        str(start_from),
+        rests_on,
+    ]
     run = Run(config.seed, report, checkpoint, hashlib.sha256("\n".join(depends_on).encode()).hexdigest())
     provenance = _provenance(datasets, start_from) | {"commit": commit, "command": command, "decisions": data.size}
 
@@ -102,7 +116,10 @@ def train_bundle(
         )
 
     start = None if start_from is None else network_of(start_from, data.spec)
-    trained = train(data, config, run, start, after_dl if also_dl else None)
+    chosen = None if experts is None else experts(data)
+    trained = train(data, config, run, start, after_dl if also_dl else None, chosen)
+    if judge is not None:
+        provenance |= judge(trained.network, data)
     write(trained, out, config)
     checkpoint.unlink(missing_ok=True)
     return trained
@@ -137,7 +154,7 @@ def _write(result: Result, data: TrainingSet, out: Path, manifest: dict[str, Any
 
 def train(
     data: TrainingSet, config: TrainConfig, run: Run, start: PolicyNetwork | None = None,
-    after_dl: Callable[[Result], None] | None = None,
+    after_dl: Callable[[Result], None] | None = None, experts: Sifted | None = None,
 ) -> Result:  # fmt: skip
     """All stages of a recipe: forecast, head and joint from nothing, joint only from `start`; then RLOO and replays.
 
@@ -149,6 +166,7 @@ def train(
         run: where it stands; a checkpoint is taken up.
         start: a network to adapt, trained in place.
         after_dl: called when the supervised stages are over.
+        experts: decisions that the alignment learns from besides its own.
     """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
@@ -157,7 +175,8 @@ def train(
     (pretrain if start is None else adapt)(network, data, config, run)
     if after_dl is not None and not {"align", "rollout"} & run.losses.keys():
         after_dl(_result(network, run, ""))
-    stopped = align(network, data, config.align, run) if config.align.epochs else ""
+    advice = None if experts is None else advice_of(network, experts)
+    stopped = align(network, data, config.align, run, advice) if config.align.epochs else ""
     if config.rollout.epochs:
         episodes = episodes_of(
             network, data, config.rollout, config.loss.money_power, run.rng("rollout", -1),
@@ -226,4 +245,4 @@ def network_of(bundle: Path, spec: ObservationSpec) -> PolicyNetwork:
     """
     network = PolicyNetwork(ModelConfig(**manifest_of(bundle)["config"]["model"]), spec, inventory_days_grid().tolist())
     load_weights(network, bundle / "weights.npz")
-    return network
+    return network.eval()  # z at its mean and no dropout until somebody trains it

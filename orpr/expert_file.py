@@ -1,0 +1,93 @@
+"""Experts' decisions from the file that `orpr overrides pull` wrote, as labels to learn from."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from service.rows import row_size, unpack
+from simulator.observation import ObservationSpec
+from training.experts import Labels
+
+NUMBERS = ("expert_inventory_days", "policy_inventory_days", "on_hand")
+COLUMNS = (
+    "item_id", "location_id", "author", "outcome", "order_date", "expert_inventory_days", "policy_inventory_days",
+    "settled_money", "on_hand", "arriving", "observation",
+)  # fmt: skip
+
+
+def read_labels(path: Path, spec: ObservationSpec) -> Labels:
+    """The labels of a file.
+
+    Args:
+        path: Parquet.
+        spec: lengths of the policy's observations.
+
+    Raises:
+        ValueError: naming the column, the row and the value that is wrong.
+    """
+    try:
+        table = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ValueError(f"overrides: {path} is no Parquet file that can be read ({error})") from None
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise ValueError(f"overrides: {path} has no column {', '.join(missing)}; orpr overrides pull writes it")
+    if not table.height:
+        raise ValueError(f"overrides: {path} holds no labels")
+    for name in ("item_id", "location_id", "author", "order_date", *NUMBERS):
+        _refuse(path, name, table[name].is_null(), table)
+    numbers = {name: table[name].cast(pl.Float64).to_numpy() for name in NUMBERS}
+    for name, column in numbers.items():
+        _refuse(path, name, pl.Series(~np.isfinite(column) | (column < 0)), table)
+    observation = unpack(_rows(path, table["observation"], spec), spec)
+    observation |= {
+        "on_hand": numbers["on_hand"].astype(np.float32),
+        "on_order": _arriving(path, table["arriving"], spec.horizon),
+    }
+    texts = {
+        name: table[name].fill_null("").cast(pl.String).to_numpy()
+        for name in ("item_id", "location_id", "author", "outcome")
+    }
+    return Labels(
+        **texts, order_day=table["order_date"].cast(pl.Date).to_physical().to_numpy().astype(np.int64),
+        expert_days=numbers["expert_inventory_days"], policy_days=numbers["policy_inventory_days"],
+        settled_money=table["settled_money"].cast(pl.Float64).fill_null(float("nan")).to_numpy(), observation=observation,
+    )  # fmt: skip
+
+
+def _refuse(path: Path, name: str, bad: pl.Series, table: pl.DataFrame) -> None:
+    if bad.any():
+        row = int(bad.arg_true()[0])
+        raise ValueError(f"overrides: {path}, row {row + 1}, column {name}: {table[name][row]!r} cannot be learnt from")
+
+
+def _rows(path: Path, column: pl.Series, spec: ObservationSpec) -> list[bytes]:
+    """The packed observations; a row of another layout is told apart by its size."""
+    rows = []
+    for n, blob in enumerate(column):
+        try:
+            row = zlib.decompress(blob) if blob is not None else b""
+        except zlib.error:
+            row = b""
+        if len(row) != row_size(spec):
+            detail = "is none that this version's policies read; pull it again from a service of this version"
+            raise ValueError(f"overrides: {path}, row {n + 1}, column observation: {len(row)} bytes, it {detail}")
+        rows.append(row)
+    return rows
+
+
+def _arriving(path: Path, column: pl.Series, horizon: int) -> np.ndarray:
+    """(E, H) open orders by the period ahead."""
+    table = np.zeros((len(column), horizon), dtype=np.float32)
+    for n, one in enumerate(column):
+        units = np.array([] if one is None else one, dtype=np.float64)
+        if len(units) > horizon or not np.isfinite(units).all() or (units < 0).any():
+            raise ValueError(
+                f"overrides: {path}, row {n + 1}, column arriving: {units.tolist()!r:.80} cannot be learnt from"
+            )
+        table[n, : len(units)] = units
+    return table

@@ -1,0 +1,167 @@
+"""`orpr finetune`: a file of experts' decisions to a bundle with the gate's verdict; bad files and bad gates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from orpr.cli import app
+from orpr.expert_file import read_labels
+from orpr.finetuning import gate_in_words, run_finetuning
+from service.policy import Policy
+from simulator.canonical import read_panel
+from simulator.observation import ObservationSpec, Observer
+from simulator.step import State
+from tests.conftest import CHAMPION
+from tests.expert_files import write_labels
+from training.ablations import decides
+from training.config import TrainConfig, load_config
+from training.experts import Labels
+from training.run import named_config, network_of
+
+BUNDLE = Path(__file__).parents[2] / "service" / "bundles" / CHAMPION
+
+
+@pytest.fixture(scope="module")
+def recipe() -> TrainConfig:
+    """The shipped recipe, cut down to seconds."""
+    whole = load_config(named_config("finetune"), threads=1)
+    return replace(
+        whole, labels=replace(whole.labels, samples_per_variant=800),
+        align=replace(whole.align, samples=400, batch_size=64, epochs=1.0),
+        gate=replace(whole.gate, held_out=0.25, days=14),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def overrides(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every series held half as much again as the champion would, on some days."""
+    panel = read_panel(small_dataset)
+    policy, spec = Policy(BUNDLE), ObservationSpec(1)
+    observer = Observer(panel, spec)
+    parts = []
+    for period in (1100, 1130, 1160):
+        rows = np.arange(panel.series_count)
+        seen = observer.observe(
+            rows, np.full(len(rows), period), State(np.full(len(rows), 5.0), np.zeros((len(rows), 2)))
+        )
+        days = policy.answer(seen).inventory_days.astype(np.float64)
+        text = np.full(len(rows), "", dtype=object)
+        parts.append(
+            Labels(
+                panel.items.item_id, panel.items.location_id, np.full(len(rows), "ann", dtype=object), text,
+                np.full(len(rows), np.datetime64(panel.date_of(period), "D").astype(int)), days * 1.5, days,
+                np.full(len(rows), np.nan), seen,
+            )
+        )  # fmt: skip
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in Labels._fields if name != "observation"
+    }  # fmt: skip
+    seen = {name: np.concatenate([part.observation[name] for part in parts]) for name in parts[0].observation}
+    path = tmp_path_factory.mktemp("labels") / "overrides.parquet"
+    write_labels(Labels(**columns, observation=seen), path)
+    return path
+
+
+def test_labels_come_back_as_they_were_written(overrides: Path) -> None:
+    labels = read_labels(overrides, ObservationSpec(1))
+    assert labels.size == 24
+    np.testing.assert_allclose(labels.expert_days, 1.5 * labels.policy_days)
+    assert labels.observation["on_order"].shape == (24, ObservationSpec(1).horizon)
+    assert np.isnan(labels.settled_money).all()
+
+
+def test_a_challenger_carries_the_gate_s_verdict(
+    small_dataset: Path, overrides: Path, recipe: TrainConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "challenger"
+    done = run_finetuning(
+        small_dataset, overrides, out, recipe, lambda *_: None, command="orpr finetune", start_from="champion", dl=CHAMPION
+    )  # fmt: skip
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["gate"] == json.loads(json.dumps(done.gate))
+    assert manifest["finetuned_from"] == CHAMPION
+    assert manifest["experts"]["labels"] == 18  # two of eight series are kept out
+    rows = {(row["window"], row["policy"]): row for row in done.gate["table"]}
+    assert {policy for _, policy in rows} == {"champion", "challenger", "OR only", "DL only"}
+    assert rows["all", "DL only"]["total_cost_ratio"][0] == pytest.approx(1.0)  # it is the champion here
+    assert rows["all", "challenger"]["total_cost"] != rows["all", "champion"]["total_cost"]
+    assert done.gate["series"] == 2
+    assert done.gate["kl"] > 0
+    Policy(out)  # parity and contract hold
+    assert any(line.startswith("gate: ") for line in gate_in_words(done))
+
+
+def test_a_challenger_beyond_the_bounds_is_refused(
+    small_dataset: Path, overrides: Path, recipe: TrainConfig, tmp_path: Path
+) -> None:
+    reckless = replace(
+        recipe, gate=replace(recipe.gate, kl_limit=1e-6, margin=0.0),
+        align=replace(recipe.align, learning_rate=1e-3, beta=0.0, kl_limit=50.0, epochs=2.0, expert=20.0),
+    )  # fmt: skip
+    done = run_finetuning(
+        small_dataset, overrides, tmp_path / "wild", reckless, lambda *_: None, command="", start_from="champion"
+    )  # fmt: skip
+    assert done.gate["verdict"] == "refused"
+    drift, routine = sorted(done.gate["reasons"])
+    assert drift.startswith("actions drift by")
+    assert routine.startswith("routine total cost rises by")
+    assert json.loads((tmp_path / "wild" / "manifest.json").read_text())["gate"]["verdict"] == "refused"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"expert_inventory_days": -1.0}, "row 1, column expert_inventory_days: -1.0 cannot be learnt from"),
+        ({"on_hand": None}, "row 1, column on_hand: None cannot be learnt from"),
+        ({"observation": b"abc"}, "row 1, column observation: 0 bytes"),
+        ({"item_id": "nobody"}, "row 1: the dataset has no series 'nobody' at"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_named_with_row_column_and_value(
+    small_dataset: Path, overrides: Path, recipe: TrainConfig, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    table = pl.read_parquet(overrides)
+    ((name, value),) = change.items()
+    first = table.head(1).with_columns(pl.lit(value, dtype=table.schema[name]).alias(name))
+    pl.concat([first, table.tail(-1)]).write_parquet(tmp_path / "bad.parquet")
+    with pytest.raises(ValueError, match=said):
+        run_finetuning(
+            small_dataset, tmp_path / "bad.parquet", tmp_path / "out", recipe, lambda *_: None, command="",
+            start_from="champion",
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_none_is_one_line(small_dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.parquet").write_text("no")
+    words = [
+        "finetune",
+        "--overrides",
+        str(tmp_path / "no.parquet"),
+        "--data",
+        str(small_dataset),
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code != 0
+    assert "is no Parquet file that can be read" in str(done.exception)
+
+
+def test_the_champion_that_the_gate_replays_decides_as_its_bundle_does(small_dataset: Path) -> None:
+    panel, spec = read_panel(small_dataset), ObservationSpec(1)
+    rows, network = np.arange(panel.series_count), network_of(BUNDLE, spec)
+    state = State(np.full(len(rows), 5.0), np.zeros((len(rows), 2)))
+    observer = Observer(panel, spec)
+    answer = Policy(BUNDLE).answer(observer.observe(rows, np.full(len(rows), 1100), state))
+    targets = decides(network)(observer, rows, 1100, state)
+    np.testing.assert_allclose(targets, answer.inventory_days.astype(np.float64) * answer.daily_rate, rtol=1e-4)

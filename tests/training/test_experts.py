@@ -1,0 +1,117 @@
+"""Experts' labels: which are left out and why, what the others weigh, and that an alignment follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from simulator.observation import FIELDS, Observer
+from simulator.panel import F64, I64
+from simulator.step import State
+from training.align import advice_of, align
+from training.config import AlignConfig, ExpertConfig
+from training.dataset import TrainingSet
+from training.experts import Labels, sift
+from training.loop import Run
+from training.model import PolicyNetwork
+from training.run import Result
+
+CONFIG = ExpertConfig()
+
+
+@pytest.fixture
+def network(trained: Result) -> Iterator[PolicyNetwork]:
+    before = {name: value.clone() for name, value in trained.network.state_dict().items()}
+    yield trained.network
+    trained.network.load_state_dict(before)
+    for parameter in trained.network.parameters():
+        parameter.requires_grad = True
+
+
+def labels_of(data: TrainingSet, rows: list[int], period: int, expert: list[float], policy: list[float]) -> Labels:
+    """Decisions of some series, all after one period, with little stock."""
+    copy = data.copies[0]
+    panel = copy.source.panel
+    at: I64 = np.array(rows)
+    count = len(rows)
+    stock = State(np.full(count, 1.0), np.zeros((count, 1)))
+    seen = Observer(panel, data.spec, copy.source.rates).observe(at, np.full(count, period), stock)
+    text = np.full(count, "", dtype=object)
+    day = int(np.datetime64(panel.date_of(period), "D").astype(int))
+    return Labels(
+        panel.items.item_id[at], panel.items.location_id[at], np.full(count, "ann", dtype=object), text,
+        np.full(count, day), np.array(expert), np.array(policy), np.full(count, np.nan), seen,
+    )  # fmt: skip
+
+
+def test_bad_labels_are_named_and_left_out(training_set: TrainingSet) -> None:
+    labels = labels_of(training_set, [0, 1, 2, 3, 4, 4], 900, [3.0, 3.0, 60.0, 3.0, 4.0, 1.0], [2.0] * 6)
+    outcome = labels.outcome.copy()
+    outcome[1] = "rejected"
+    day = labels.order_day.copy()
+    day[0] -= 1000
+    found = sift(labels._replace(outcome=outcome, order_day=day), training_set, CONFIG)
+    assert [(finding.row, finding.reason) for finding in found.findings] == [
+        (0, "stale"), (1, "rejected"), (2, "absurd"), (4, "contradictory"), (5, "contradictory"),
+    ]  # fmt: skip
+    assert found.labels.item_id.tolist() == [labels.item_id[3]]
+    assert str(labels.item_id[2]) in found.findings[2].detail
+    assert "60 days where the policy says 2" in found.findings[2].detail
+
+
+def test_where_no_label_is_left_the_error_says_why(training_set: TrainingSet) -> None:
+    labels = labels_of(training_set, [0], 900, [80.0], [2.0])
+    with pytest.raises(ValueError, match=r"none of 1 labels can be learnt from: .*80 days"):
+        sift(labels, training_set, CONFIG)
+
+
+def test_weights_follow_the_author_s_record_the_age_and_the_outcome(training_set: TrainingSet) -> None:
+    """ann earned twice and lost once: 2 (1 + 2) / (2 + 3); ben is unknown: 1. A lost decision weighs half, 180 days half."""
+    labels = labels_of(training_set, [0, 1, 2, 3, 4], 900, [3.0] * 5, [2.0] * 5)
+    author = np.array(["ann", "ann", "ann", "ben", "ben"], dtype=object)
+    settled = np.array([5.0, 1.0, -2.0, np.nan, np.nan])
+    day = labels.order_day - np.array([0, 0, 0, 0, 180])
+    found = sift(labels._replace(author=author, settled_money=settled, order_day=day), training_set, CONFIG)
+    expected = np.array([1.2, 1.2, 0.6, 1.0, 0.5])
+    np.testing.assert_allclose(found.weight, expected / expected.mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("direction", "said"), [(1.5, "more"), (0.6, "less")])
+def test_an_alignment_follows_the_experts(
+    training_set: TrainingSet, network: PolicyNetwork, direction: float, said: str
+) -> None:
+    labels = labels_of(training_set, [0, 1, 2, 3, 4, 5], 900, [1.0] * 6, [1.0] * 6)
+    before = decided(network, labels)
+    found = sift(labels._replace(expert_days=before * direction, policy_days=before), training_set, CONFIG)
+    advice = advice_of(network, found)
+    config = AlignConfig(
+        epochs=4.0, samples=2000, batch_size=64, learning_rate=2e-3, horizon=21, beta=0.0, kl_limit=100.0,
+        expert_share=0.9, omega=0.0, pareto=0.0,
+    )  # fmt: skip
+    run = Run(0, lambda *_: None)
+    assert align(network, training_set, config, run, advice) == ""
+    after = decided(network, labels)
+    moved = after > before if said == "more" else after < before
+    assert moved.mean() >= 0.8
+    assert np.abs(after - before * direction).mean() < 0.6 * np.abs(before - before * direction).mean()
+    logged = run.traces["align"]
+    assert np.mean(logged["expert"][-10:]) > np.mean(logged["expert"][:10])
+    assert len(logged["expert"]) == pytest.approx(0.9 * len(logged["kl"]), rel=0.05)
+
+
+def decided(network: PolicyNetwork, labels: Labels) -> F64:
+    """(E,) days."""
+    network.eval()
+    with torch.no_grad():
+        output, _ = network(*(torch.from_numpy(labels.observation[field.name]) for field in FIELDS))
+    days: F64 = output.inventory_days.double().numpy()
+    return days
+
+
+def test_a_share_of_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="expert_share"):
+        replace(AlignConfig(), expert_share=1.0)

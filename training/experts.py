@@ -1,0 +1,173 @@
+"""Experts' decisions as labels: which of them are fit to learn from, and how much each weighs.
+
+A label is one order that a planner or a buyer decided otherwise, with what the policy saw then. Bad labels are named and
+left out; the rest weigh by what their author's earlier decisions earned, by their age, and by what came of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.observation import Observation
+from simulator.panel import F32, F64, I64, Bools, Strings
+from training.config import ExpertConfig
+from training.dataset import TrainingSet
+
+REJECTED = "rejected"  # an order that the buyer did not place
+LEAST_CHANGE = 0.25  # days; a label nearer to the policy's own number says neither more nor less
+LEAST_COST = 0.05  # days of lost sales; below it costs are not compared
+
+
+class Labels(NamedTuple):
+    """E decisions of experts."""
+
+    item_id: Strings
+    location_id: Strings
+    author: Strings
+    outcome: Strings  # what was told of the order; "" where nothing was
+    order_day: I64  # (E,) days since 1970-01-01
+    expert_days: F64  # (E,) what stood in the end
+    policy_days: F64  # (E,) the policy's own
+    settled_money: F64  # (E,) what it earned against the policy's own number; NaN where that is not known
+    observation: Observation  # (E, ...) what the policy saw, its stock included
+
+    @property
+    def size(self) -> int:
+        return len(self.expert_days)
+
+    def take(self, rows: I64) -> Labels:
+        """Some of them."""
+        columns = {name: getattr(self, name)[rows] for name in self._fields if name != "observation"}
+        return Labels(**columns, observation={name: column[rows] for name, column in self.observation.items()})
+
+
+class Finding(NamedTuple):
+    """Why a label is left out."""
+
+    row: int  # of the labels as they came
+    reason: str  # contradictory, stale, absurd, rejected
+    detail: str
+
+
+class Sifted(NamedTuple):
+    """Labels to learn from, and the others."""
+
+    labels: Labels
+    weight: F32  # (E,) mean 1
+    findings: list[Finding]
+
+
+def sift(labels: Labels, data: TrainingSet, config: ExpertConfig) -> Sifted:
+    """Leave out what would teach wrongly, and weigh the rest.
+
+    Args:
+        labels: as they came.
+        data: the same dataset's own decisions, whose cost curves tell what is absurd.
+        config: bounds and half-lives.
+
+    Raises:
+        ValueError: where none is left; the first reasons are named.
+    """
+    found: dict[int, Finding] = {}
+    for look in (_rejected, _stale, _contradictory, _absurd(data)):
+        for row, reason, detail in look(labels, config):
+            found.setdefault(row, Finding(row, reason, detail))
+    kept = np.setdiff1d(np.arange(labels.size), np.array(sorted(found), dtype=np.int64))
+    if not len(kept):
+        reasons = "; ".join(finding.detail for finding in list(found.values())[:3])
+        raise ValueError(f"overrides: none of {labels.size} labels can be learnt from: {reasons or 'there are none'}")
+    left = labels.take(kept)
+    weight = _author_factor(left) * _recency(left, config) * np.where(left.settled_money < 0, config.lost_weight, 1.0)
+    return Sifted(left, (weight / weight.mean()).astype(np.float32), [found[row] for row in sorted(found)])
+
+
+Look = Callable[[Labels, ExpertConfig], list[Finding]]
+
+
+def _rejected(labels: Labels, _config: ExpertConfig) -> list[Finding]:
+    rows = np.flatnonzero(labels.outcome == REJECTED).tolist()
+    return [Finding(n, "rejected", f"{_name(labels, n)}: the order was rejected") for n in rows]
+
+
+def _stale(labels: Labels, config: ExpertConfig) -> list[Finding]:
+    age = labels.order_day.max(initial=0) - labels.order_day
+    return [
+        Finding(n, "stale", f"{_name(labels, n)}: {age[n]} days older than the newest label")
+        for n in np.flatnonzero(age > config.stale_days).tolist()
+    ]
+
+
+def _contradictory(labels: Labels, _config: ExpertConfig) -> list[Finding]:
+    """Labels of one series within one review cycle, one of which asks for more than the policy and one for less."""
+    change = labels.expert_days - labels.policy_days
+    sign = np.where(np.abs(change) >= LEAST_CHANGE, np.sign(change), 0.0)
+    review = labels.observation["review_period_days"]
+    order = np.lexsort((labels.order_day, labels.location_id, labels.item_id))
+    found: list[Finding] = []
+    for a, b in pairwise(order.tolist()):
+        same = labels.item_id[a] == labels.item_id[b] and labels.location_id[a] == labels.location_id[b]
+        if same and labels.order_day[b] - labels.order_day[a] < review[b] and sign[a] * sign[b] < 0:
+            for n, other in ((a, b), (b, a)):
+                wish = "more" if sign[n] > 0 else "less"
+                detail = f"{_name(labels, n)}: asks for {wish} than the policy, {labels.author[other]} for the opposite"
+                found.append(Finding(n, "contradictory", f"{detail} within one review cycle"))
+    return found
+
+
+def _absurd(data: TrainingSet) -> Look:
+    """Labels far off the bottom of their series' usual cost curve, even if demand were a surge.
+
+    A curve is in days of lost sales against days of stock, so demand that is a few times the usual moves it right by as much.
+    """
+    usual, overall = _usual_curves(data)
+
+    def look(labels: Labels, config: ExpertConfig) -> list[Finding]:
+        found = []
+        for n in range(labels.size):
+            curve = usual.get((str(labels.item_id[n]), str(labels.location_id[n])), overall)
+            asked, policy = labels.expert_days[n], labels.policy_days[n]
+            felt = max(asked / config.surge, min(asked, policy)) if asked > policy else asked
+            cost, least = np.interp([felt, policy], data.grid, curve)
+            if cost > config.absurd * max(least, LEAST_COST):
+                detail = f"{asked:g} days where the policy says {policy:g} cost {cost / max(least, LEAST_COST):.1f} times as much"
+                found.append(Finding(n, "absurd", f"{_name(labels, n)}: {detail} on the series' usual curve"))
+        return found
+
+    return look
+
+
+def _usual_curves(data: TrainingSet) -> tuple[dict[tuple[str, str], F64], F64]:
+    """The mean cost curve of each series' own decisions, and that of all."""
+    first = data.copies[0]  # the real one; the others have drawn costs
+    items = first.source.panel.items
+    usual: dict[tuple[str, str], F64] = {}
+    order = np.argsort(first.series, kind="stable")
+    rows, begins = np.unique(first.series[order], return_index=True)
+    for row, part in zip(rows, np.split(order, begins[1:]), strict=True):
+        usual[str(items.item_id[row]), str(items.location_id[row])] = first.curves[part].mean(axis=0, dtype=np.float64)
+    return usual, np.asarray(first.curves.mean(axis=0, dtype=np.float64))
+
+
+def _author_factor(labels: Labels) -> F64:
+    """(E,) 0 to 2: the share of an author's settled decisions that earned something; 1 where none is settled."""
+    known = np.isfinite(labels.settled_money)
+    factor = np.ones(labels.size)
+    for author in np.unique(labels.author):
+        mine: Bools = labels.author == author
+        earned = np.sign(labels.settled_money[mine & known])
+        factor[mine] = 2 * (1 + (0.5 * (earned + 1)).sum()) / (2 + len(earned))
+    return factor
+
+
+def _recency(labels: Labels, config: ExpertConfig) -> F64:
+    age = labels.order_day.max() - labels.order_day
+    return np.asarray(0.5 ** (age / config.half_life_days))
+
+
+def _name(labels: Labels, row: int) -> str:
+    day = np.datetime64(int(labels.order_day[row]), "D")
+    return f"{labels.item_id[row]} at {labels.location_id[row]}, order of {day}, by {labels.author[row]}"

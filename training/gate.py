@@ -1,0 +1,97 @@
+"""Whether a fine-tuned policy may take the champion's place: its report and its verdict, which the manifest keeps.
+
+It is judged on series that the fine-tuning never saw, in promotion windows and in routine ones. A policy that pays for its
+promotions with the rest of the year, or that has drifted far from what was trusted, is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from simulator.observation import FIELDS, Observer
+from simulator.panel import F64, I64, Panel, test_window
+from simulator.step import State
+from training.ablations import decides
+from training.backtest import Decide
+from training.config import GateConfig
+from training.methods import replay_of
+from training.model import PolicyNetwork
+from training.promotion_windows import PROMOTION, ROUTINE, as_rows, replay_windows
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+PASSED, REFUSED = "passed", "refused"
+
+
+def held_out(panel: Panel, config: GateConfig, seed: int) -> I64:
+    """Rows that fine-tuning leaves alone, drawn by seed; at least one, and never all.
+
+    Raises:
+        ValueError: where there is one series only.
+    """
+    count = panel.series_count
+    if count < 2:
+        raise ValueError(f"gate.held_out: {panel.name} has {count} series; one has to be kept out and one learnt from")
+    size = min(max(1, round(config.held_out * count)), count - 1)
+    return np.sort(np.random.default_rng([seed, count]).permutation(count)[:size])
+
+
+def judge(
+    panel: Panel, rows: I64, networks: Mapping[str, PolicyNetwork], config: GateConfig, seed: int
+) -> dict[str, Any]:  # fmt: skip
+    """The gate's report.
+
+    Args:
+        panel: the whole dataset up to today.
+        rows: the series to judge on.
+        networks: by name; `CHAMPION` and `CHALLENGER` among them.
+        config: bounds, and how many days at the end are replayed.
+        seed: of the bootstrap.
+
+    Returns:
+        JSON values: `verdict`, `reasons`, `window`, `series`, `kl`, `margin`, `kl_limit`, `table`.
+    """
+    window = test_window(panel, config.days)
+    replay = replay_of(panel, window)._replace(judged=rows)
+    drift: list[float] = []
+    policies: dict[str, Decide] = {name: decides(network) for name, network in networks.items()}
+    policies[CHAMPION] = _watched(policies[CHAMPION], networks[CHAMPION], networks[CHALLENGER], drift)
+    done = replay_windows(replay, policies)
+    table = as_rows({name: found.totals for name, found in done.items()}, CHAMPION, seed)
+    kl = float(np.mean(drift)) if drift else 0.0
+    reasons = _reasons(table, kl, config)
+    return {
+        "verdict": REFUSED if reasons else PASSED, "reasons": reasons,
+        "window": [panel.date_of(window.start).isoformat(), panel.date_of(window.stop - 1).isoformat()],
+        "series": len(rows), "kl": kl, "margin": config.margin, "kl_limit": config.kl_limit, "table": table,
+        "notes": [] if any(row["window"] == PROMOTION for row in table) else ["no promotion falls into the window"],
+    }  # fmt: skip
+
+
+def _reasons(table: list[dict[str, Any]], kl: float, config: GateConfig) -> list[str]:
+    reasons = []
+    for row in table:
+        rise = row["total_cost_ratio"][0] - 1
+        if row["policy"] == CHALLENGER and row["window"] == ROUTINE and rise > config.margin:
+            reasons.append(f"routine total cost rises by {rise:.2%}, more than {config.margin:.2%}")
+    if kl > config.kl_limit:
+        reasons.append(f"actions drift by {kl:.3f} nats on average, more than {config.kl_limit:g}")
+    return reasons
+
+
+def _watched(decide: Decide, champion: PolicyNetwork, challenger: PolicyNetwork, drift: list[float]) -> Decide:
+    """The champion's decisions, and beside them how far the challenger's distributions are from its own."""
+
+    def watched(observer: Observer, rows: I64, t: int, state: State) -> F64:
+        seen = observer.observe(rows, np.full(len(rows), t), state)
+        if len(rows):
+            fields = [torch.from_numpy(seen[field.name]) for field in FIELDS]
+            with torch.no_grad():
+                old, new = (torch.log_softmax(network(*fields)[0].logits, -1) for network in (champion, challenger))
+            drift.extend((new.exp() * (new - old)).sum(dim=-1).tolist())
+        return decide(observer, rows, t, state)
+
+    return watched
