@@ -13,18 +13,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from service.datasets import Dataset
-from service.decided import override_then, span_then
+from service.decided import override_then, span_then, stock_then
 from service.decision_store import Row
 from service.label_store import Wanted, label_rows, labelled
 from service.problems import ProblemError
+from service.recommender import state_of
 from service.rows import row_size
 from service.settlements import Settlements
 from service.store import CHUNK, Store
 from simulator.contract import contract_id, interface
-from simulator.observation import ObservationSpec
+from simulator.observation import ObservationSpec, with_state
 from simulator.ordering import FIXED
 
 FORMAT = "1"  # of the columns
@@ -38,7 +40,7 @@ SCHEMA: dict[str, Any] = {
     "order_date": pl.Date, "override_created_at": _MOMENT, "decided_at": _MOMENT, "policy_version": pl.String,
     "policy_inventory_days": pl.Float64, "expert_inventory_days": pl.Float64, "daily_rate": pl.Float64,
     "on_hand": pl.Float64, "on_order": pl.Float64, "target_stock": pl.Float64, "order_quantity": pl.Float64,
-    "outcome": pl.String, "ordered_quantity": pl.Float64, "settled_money": pl.Float64, "observation": pl.Binary,
+    "outcome": pl.String, "ordered_quantity": pl.Float64, "settled_money": pl.Float64, "arriving": pl.List(pl.Float64), "observation": pl.Binary,
 }  # fmt: skip
 
 
@@ -81,7 +83,7 @@ class Labels:
         """One part; how many labels are left out of it."""
         with self._store.database.reading() as connection:
             rows = label_rows(connection, ids, observed=True)
-        labels = [label for row in rows if (label := label_of(row)) is not None]
+        labels = [label for row in rows if (label := label_of(row, spec)) is not None]
         labels = [label for label in labels if author is None or label["author"] == author]
         size = row_size(spec)
         good = [label for label in labels if len(zlib.decompress(label["observation"])) == size]
@@ -92,17 +94,20 @@ class Labels:
         return len(labels) - len(good)
 
 
-def label_of(row: Row) -> dict[str, Any] | None:
+def label_of(row: Row, spec: ObservationSpec) -> dict[str, Any] | None:
     """A decision as a label, `settled_money` still unknown; None where nothing sells, so that no number of days says anything.
 
     Args:
         row: as `label_store.label_rows` reads it.
+        spec: lengths of the policy's observations.
     """
     inputs, answer = json.loads(row["inputs"]), json.loads(row["answer"])
     rate, position = answer["daily_rate"], answer["inventory_position"]
     if rate <= 0:
         return None
     override, (first, last) = override_then(inputs), span_then(inputs)
+    stock = state_of([stock_then(inputs)], row["order_date"], spec)
+    coming = with_state({"as_of_day": np.empty(1)}, spec, stock)["on_order"][0]
     label = {
         "decision_id": row["id"], "override_id": row["override_id"], "item_id": row["item_id"],
         "location_id": row["location_id"], "category": row["category"], "promotion_id": row["promotion_id"] or None,
@@ -111,7 +116,8 @@ def label_of(row: Row) -> dict[str, Any] | None:
         "policy_inventory_days": answer["policy_days"], "daily_rate": rate, "on_hand": inputs["on_hand"],
         "on_order": position - inputs["on_hand"], "target_stock": answer["target_stock"],
         "order_quantity": row["order_quantity"], "outcome": row["status"],
-        "ordered_quantity": row["ordered_quantity"], "observation": row["observation"],
+        "ordered_quantity": row["ordered_quantity"], "arriving": np.trim_zeros(coming, "b").tolist(),
+        "observation": row["observation"],
     }  # fmt: skip
     if override is not None:
         return label | {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 
+from orpr.expert_file import read_labels
 from service.app import create_app
 from service.datasets import Dataset
 from service.decision_store import find_decision
@@ -91,8 +92,10 @@ async def override(client: httpx.AsyncClient, item: str = "i0", **changes: Any) 
     return int(made.raise_for_status().json()["id"])
 
 
-async def ask(client: httpx.AsyncClient, item: str = "i0", day: date = DAY, on_hand: float = 10) -> dict[str, Any]:
-    asked = {"item_id": item, "location_id": "here", "on_hand": on_hand, "open_orders": []}
+async def ask(
+    client: httpx.AsyncClient, item: str = "i0", day: date = DAY, on_hand: float = 10, coming: Sequence[Any] = ()
+) -> dict[str, Any]:
+    asked = {"item_id": item, "location_id": "here", "on_hand": on_hand, "open_orders": list(coming)}
     told = await client.post("/v1/recommendations", json={"as_of": str(day), "items": [asked]})
     result: dict[str, Any] = told.raise_for_status().json()["items"][0]["result"]
     return result
@@ -167,6 +170,29 @@ async def test_a_label_holds_what_the_expert_and_the_policy_said_and_what_the_po
     assert row["decided_at"] == stored["created_at"]
     assert row["override_created_at"] < row["decided_at"]
     assert len(zlib.decompress(row["observation"])) == row_size(ObservationSpec(1))
+
+
+async def test_a_label_can_be_read_as_what_the_policy_saw(ann: httpx.AsyncClient, tmp_path: Path) -> None:
+    """By what learns from it; open orders stand in the periods in which they come, overdue ones in the next, those beyond
+    the horizon in its last."""
+    coming = [
+        {"arrival_date": str(DAY + timedelta(days=3)), "quantity": 4},
+        {"arrival_date": str(DAY - timedelta(days=1)), "quantity": 2},
+        {"arrival_date": str(DAY + timedelta(days=300)), "quantity": 9},
+    ]
+    await override(ann)
+    result = await ask(ann, coming=coming)
+    (tmp_path / "labels.parquet").write_bytes((await ann.get(EXPORT)).raise_for_status().content)
+    table = pl.read_parquet(tmp_path / "labels.parquet")
+    assert table["arriving"].to_list() == [[2, 0, 4, *[0] * 87, 9]]
+    assert table["on_order"].to_list() == [15]
+    labels = read_labels(tmp_path / "labels.parquet", ObservationSpec(1))
+    assert labels.size == 1
+    assert labels.expert_days[0] == pytest.approx(6.75)
+    assert labels.observation["units_sold"][0, -28:].tolist() == [5] * 28
+    assert labels.observation["on_hand"].tolist() == [10]
+    assert labels.observation["on_order"].sum() == 15
+    assert labels.settled_money[0] == (await settlement(ann, result["override"]["id"]))["money"]
 
 
 async def test_units_and_per_cent_become_the_days_that_they_come_to(ann: httpx.AsyncClient) -> None:
