@@ -66,7 +66,7 @@ class Client(FeedCalls, OverrideCalls, OperationCalls):
         self, items: Sequence[RecommendationItem], *, as_of: date | None = None, record: bool = True,
         counterfactuals: bool = False, client_ref: str = "",
     ) -> RecommendationResponse:  # fmt: skip
-        """Answers in the order of `items`, asked for in batches of 5,000, all as of the same day by the same policy.
+        """Answers in the order of `items`, asked for in batches of 5,000, all as of the same day by the same champion and canary.
 
         Raises:
             ServiceProblem: where a batch is refused; earlier ones are remembered then, and answered alike when asked again.
@@ -74,6 +74,7 @@ class Client(FeedCalls, OverrideCalls, OperationCalls):
             ValueError: where no item is given.
         """
         told: RecommendationResponse | None = None
+        deciders: dict[str | None, str] = {}  # version by alias
         for at in range(0, max(len(items), 1), MOST_SERIES):
             body = RecommendationRequest(
                 as_of=as_of if told is None else told.as_of, items=list(items[at : at + MOST_SERIES]), record=record,
@@ -81,12 +82,12 @@ class Client(FeedCalls, OverrideCalls, OperationCalls):
             )  # fmt: skip
             path = "/v1/recommendations"
             answer = self._read(RecommendationResponse, "POST", path, json=json_body(body))
-            if told is not None and told.policy_version != answer.policy_version:
-                raise RuntimeError(
-                    f"POST {path}: the policy changed from {told.policy_version} to {answer.policy_version} between two "
-                    "batches; ask again"
-                )
-            told = answer if told is None else told.model_copy(update={"items": told.items + answer.items})
+            for alias, version in _deciders(answer).items():
+                if deciders.setdefault(alias, version) != version:
+                    raise RuntimeError(
+                        f"POST {path}: the policy changed from {deciders[alias]} to {version} between two batches; ask again"
+                    )
+            told = answer if told is None else _joined(told, answer)
         assert told is not None
         return told
 
@@ -108,3 +109,15 @@ class Client(FeedCalls, OverrideCalls, OperationCalls):
         """Say what became of a decision."""
         path = f"/v1/decisions/{segment(decision_id)}/outcome"
         return self._write(StoredDecision, "POST", path, key, json=json_body(outcome))
+
+
+def _deciders(answer: RecommendationResponse) -> dict[str | None, str]:
+    """Which version answered under which alias."""
+    own = {answer.policy_alias: answer.policy_version}
+    return own | {one.policy_alias: one.policy_version for one in answer.items if one.policy_version is not None}
+
+
+def _joined(told: RecommendationResponse, answer: RecommendationResponse) -> RecommendationResponse:
+    """Two batches as one; one that a canary decided alone does not stand for both."""
+    lead = answer if told.policy_alias == "canary" else told
+    return lead.model_copy(update={"items": told.items + answer.items})

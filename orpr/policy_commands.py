@@ -14,7 +14,9 @@ from orpr.progress import SCREEN
 if TYPE_CHECKING:
     from service.policy_schemas import AliasState
 
-app = typer.Typer(no_args_is_help=True, help="See, register, promote and roll back the policies of a running service.")
+app = typer.Typer(
+    no_args_is_help=True, help="See, register, try, promote and roll back the policies of a running service."
+)
 
 ApiKey = Annotated[str, typer.Option(help="An API key; all but `list` need the scope ops.", envvar="ORPR_API_KEY")]
 Reason = Annotated[str, typer.Option(help="Kept with the change.")]
@@ -40,6 +42,9 @@ def list_policies(url: Url = HERE, key: ApiKey = "") -> None:
     SCREEN.print(table)
     for alias in told.aliases:
         typer.echo(_pointing(alias))
+    if told.canary is not None:
+        for rail in told.canary.guardrails:
+            typer.echo(f"  {rail.guardrail} since {told.canary.since:%Y-%m-%d %H:%M}: {rail.sentence}")
     if told.pinned:
         typer.echo(f"this process is pinned to {told.serving} by ORPR_POLICY and follows no champion")
     if told.refused:
@@ -81,8 +86,28 @@ def shadow(
     typer.echo(_pointing(told))
 
 
+@app.command()
+def canary(
+    version: Annotated[str | None, typer.Argument(help="A registered policy.")] = None,
+    share: Annotated[float, typer.Option(min=1, max=50, help="Per cent of the series that it decides.")] = 10,
+    reason: Annotated[str, typer.Option(help="Kept with the change.")] = "",
+    clear: Annotated[bool, typer.Option("--clear", help="End the canary.")] = False,
+    url: Url = HERE,
+    key: ApiKey = "",
+) -> None:  # fmt: skip
+    """Let a policy decide for a share of the series, always the same ones; with --clear, end that."""
+    if clear == (version is not None):
+        raise ValueError("name either a VERSION or --clear")
+    if version is not None and not reason:
+        raise ValueError("--reason: say why; it is kept with the change")
+    with _service(url, key) as client:
+        told = client.end_canary(reason) if version is None else client.try_policy(version, share, reason)
+    typer.echo(_pointing(told))
+
+
 def _pointing(alias: AliasState) -> str:
     changed = alias.changed
     why = "" if changed is None else f" ({changed.action} by {changed.by}: {changed.reason})"
     before = f", before it {alias.before}" if alias.before else ""
-    return f"{alias.alias}: {alias.version or 'none'}{before}{why}"
+    share = "" if alias.share is None else f", {alias.share:g} % of the series"
+    return f"{alias.alias}: {alias.version or 'none'}{share}{before}{why}"

@@ -68,6 +68,10 @@ class RemotePolicy:
         if self.version not in ("", version):
             raise ValueError(f"{who}: the service changed its policy from {self.version} to {version} meanwhile")
         self.version = version
+        if any(isinstance(told, dict) and told.get("policy_alias") == "canary" for told in answers):
+            raise ValueError(
+                f"{who}: the service lets a canary decide some of the series; end it, or ask another service"
+            )
         return np.array([self._target(told, asked, who) for told, asked in zip(answers, items, strict=True)])
 
     def _target(self, told: Any, asked: dict[str, Any], who: str) -> float:

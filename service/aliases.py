@@ -17,8 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.bundle_folders import find_bundle, shipped_champion
 from service.policy import CHAMPION, BundleRefused, Policy, PolicyNotFound
-from service.policy_store import SHADOW, aliased, find_policy, pins_of
+from service.policy_store import CANARY, SHADOW, find_policy, newest_change, pins_of
 from service.registry import Policies, check_period
+from service.rollout import Canary
 from service.store import Store
 
 LOG = logging.getLogger(__name__)
@@ -34,10 +35,18 @@ class Wanted(NamedTuple):
     pins: dict[str, str] | None  # hashes of its files as registered; None where it is not
 
 
+class Pointing(NamedTuple):
+    """Where an alias points."""
+
+    wanted: Wanted
+    share: float | None = None  # per cent of the series, of a canary
+    change: int | None = None  # its number, of a canary
+
+
 class Tried(NamedTuple):
     """What was last tried for an alias."""
 
-    wanted: Wanted
+    pointing: Pointing
     held: bool
     at: float  # monotonic seconds
 
@@ -52,12 +61,13 @@ class Aliases:
             store: where the aliases are.
             policies: what to keep in line.
             folders: where bundles may lie.
-            champion: whether to follow the champion; a process that is pinned to a bundle follows the shadow only.
+            champion: whether to follow champion and canary; a process that is pinned to a bundle follows the shadow only.
         """
         self._store, self._policies, self.folders = store, policies, folders
-        self._aliases = (CHAMPION, SHADOW) if champion else (SHADOW,)
+        self._aliases = (CHAMPION, CANARY, SHADOW) if champion else (SHADOW,)
         self._tried: dict[str, Tried] = {}
         self._verified: tuple[Wanted, Policy] | None = None
+        self._on_trial: tuple[Wanted, Policy] | None = None  # the canary, which another share does not load again
         self._turn, self._stop = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
         self._answering = True
@@ -76,9 +86,9 @@ class Aliases:
         """
         with self._turn:
             period_days = self.period_days
-            wanted = {alias: self._wanted(alias, period_days) for alias in self._aliases}
+            pointing = {alias: self._pointing(alias, period_days) for alias in self._aliases}
             failed = any(not tried.held for tried in self._tried.values())
-            for alias, what in wanted.items():
+            for alias, what in pointing.items():
                 self._bring(alias, what)
             if failed and all(tried.held for tried in self._tried.values()):
                 self._policies.refuse_nothing()
@@ -126,34 +136,54 @@ class Aliases:
             except Exception as error:  # what is in charge stays, and the next look may go well
                 LOG.error("policies could not be followed", exc_info=error)
 
-    def _wanted(self, alias: str, period_days: int) -> Wanted:
-        """What an alias asks for now; the champion, where nobody was promoted, what ships."""
+    def _pointing(self, alias: str, period_days: int) -> Pointing:
+        """Where an alias points now; the champion, where nobody was promoted, to what ships."""
         with self._store.database.reading() as connection:
-            version = aliased(connection, period_days, alias)
+            change = newest_change(connection, period_days, alias)
+            version = None if change is None else change["version"]
             if version is None and alias == CHAMPION:
                 version = shipped_champion(period_days)
             row = None if version is None else find_policy(connection, version)
-        return Wanted(period_days, version, None if row is None else pins_of(row))
+        wanted = Wanted(period_days, version, None if row is None else pins_of(row))
+        if change is None or alias != CANARY:
+            return Pointing(wanted)
+        return Pointing(wanted, change["share"], change["id"])
 
-    def _bring(self, alias: str, wanted: Wanted) -> None:
+    def _bring(self, alias: str, pointing: Pointing) -> None:
         before, now = self._tried.get(alias), time.monotonic()
-        if before is not None and before.wanted == wanted and (before.held or now < before.at + AGAIN_S):
+        if before is not None and before.pointing == pointing and (before.held or now < before.at + AGAIN_S):
             return
+        wanted = pointing.wanted
         try:
-            policy = None if wanted.version is None and alias == SHADOW else self._take(wanted)
+            policy = None if wanted.version is None and alias != CHAMPION else self._take(wanted)
         except (BundleRefused, PolicyNotFound) as error:
             self._policies.refuse(error)
-            self._tried[alias] = Tried(wanted, held=False, at=now)
+            self._tried[alias] = Tried(pointing, held=False, at=now)
+            if alias == CANARY:  # none rather than one that others have ended: the champion decides
+                self._put_canary(None, pointing)
             return
         if alias == SHADOW:
             self._policies.put_in_shadow(policy)
+        elif alias == CANARY:
+            self._put_canary(policy, pointing)
         elif policy is not None:
             self._policies.put_in_charge(policy)
-        self._tried[alias] = Tried(wanted, held=True, at=now)
+        self._tried[alias] = Tried(pointing, held=True, at=now)
+
+    def _put_canary(self, policy: Policy | None, pointing: Pointing) -> None:
+        self._on_trial = None if policy is None else (pointing.wanted, policy)
+        if policy is None or pointing.share is None or pointing.change is None:
+            self._policies.put_canary(None)
+            return
+        self._policies.put_canary(Canary(policy, pointing.share, pointing.change))
 
     def _take(self, wanted: Wanted) -> Policy:
+        """A policy that was verified a moment ago or is on trial already, or else is loaded now."""
         verified, self._verified = self._verified, None
-        return verified[1] if verified is not None and verified[0] == wanted else self._load(wanted)
+        for known in (verified, self._on_trial):
+            if known is not None and known[0] == wanted:
+                return known[1]
+        return self._load(wanted)
 
     def _load(self, wanted: Wanted) -> Policy:
         if wanted.version is None:

@@ -8,7 +8,7 @@ from service.asked import Asked, Counterfactual
 from service.decide import Decisions, Override, constraints_applied
 from service.problems import Problem
 from service.receipt import reasons, receipt
-from service.schemas import AppliedOverride, CounterfactualLine, Recommendation, UsedRules
+from service.schemas import AppliedOverride, CounterfactualLine, ItemAnswer, Recommendation, UsedRules
 from service.store import Series
 from service.terms import Terms
 from simulator.ordering import OrderRules
@@ -62,6 +62,17 @@ def recommendations(
             counterfactuals=None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]],
         )
     return answers
+
+
+def item_answer(
+    key: Series, result: Recommendation | None = None, problem: Problem | None = None, age_s: float | None = None,
+    by: tuple[str | None, str | None] = (None, None),
+) -> ItemAnswer:  # fmt: skip
+    """One series' answer; `by` is version and alias of the policy that decided."""
+    return ItemAnswer.model_construct(
+        item_id=key[0], location_id=key[1], result=result, problem=problem, policy_version=by[0], policy_alias=by[1],
+        feature_age_s=age_s,
+    )  # fmt: skip
 
 
 def _columns(decisions: Decisions) -> dict[str, list[float]]:

@@ -16,12 +16,14 @@ from service.aliases import Aliases
 from service.auth import Sessions
 from service.bundle_folders import bundle_folders
 from service.caches import Cache, MemoryCache, RedisCache
+from service.canaries import Canaries
 from service.decisions import Decisions
 from service.drift import Drift
 from service.features import FeatureRows
 from service.feeds import Feeds
 from service.following import Following
 from service.gauges import Gauges
+from service.guardrails import Limits
 from service.holds import Holds
 from service.hosts import LOOPBACK, PROBES, HostAndOrigin, host_name
 from service.keys import Keys
@@ -31,6 +33,7 @@ from service.middleware import Requests
 from service.overrides import Overrides
 from service.planner.mount import mount_planner, planner_running
 from service.policy import CHAMPION
+from service.policy_listing import PolicyListing
 from service.prebuilding import Prebuilding
 from service.problems import install_problem_handlers, problem_responses
 from service.promotions import Promotions
@@ -38,11 +41,12 @@ from service.punctuality import Punctuality
 from service.quotas import Counts, Quotas
 from service.recommender import Recommender
 from service.registry import Policies
+from service.rollout import Remembered
 from service.routes import decisions, feeds, holds, operations, overrides, pages, policies, recommendations, what_if
 from service.safety import refuse_unsafe, refuse_without_keys
 from service.settings import Settings
 from service.settlements import Settlements
-from service.shadow import Remembered, Shadow
+from service.shadow import Shadow
 from service.shedding import Shedding
 from service.spool import Spool
 from service.store import Store
@@ -125,8 +129,14 @@ def _decide(state: State, settings: Settings) -> None:
         held.load_named(settings.policy, 1 if loaded is None else loaded.period_days)
     aliases.look()
     state.policies, state.aliases = held, aliases
-    state.promotions = Promotions(store, held, aliases, pinned=pinned)
-    state.shadow = Shadow(store.database, state.telemetry, held.shadow)
+    state.promotions = Promotions(store, held, aliases)
+    limits = Limits(
+        settings.canary_decisions, settings.canary_above, settings.canary_below, settings.canary_failed_share,
+        settings.canary_slower,
+    )  # fmt: skip
+    state.policy_listing = PolicyListing(store, held, aliases, limits, pinned=pinned)
+    state.canaries = Canaries(store.database, state.telemetry, held, limits, aliases.look)
+    state.shadow = Shadow(store.database, state.telemetry, held.shadow, state.canaries)
     state.memory = Memory(store, view, state.spool, settings.decision_expiry_days)
     state.holds = Holds(store, view, state.terms, settings)
     state.drift = Drift(state.telemetry)
@@ -140,8 +150,8 @@ def _decide(state: State, settings: Settings) -> None:
                 LOG.error("answers could not be watched", exc_info=error)
 
     state.recommender = Recommender(
-        settings, store, view, state.terms, state.features, state.memory, state.holds, held.current, watch,
-        state.telemetry.laps,
+        settings, store, view, state.terms, state.features, state.memory, state.holds, held.rollout, watch,
+        state.canaries.tried, state.telemetry.laps,
     )  # fmt: skip
     state.feeds, state.decisions = Feeds(store), Decisions(store, state.spool)
     state.overrides = Overrides(store, state.recommender, settings.approval_money)
@@ -167,12 +177,14 @@ async def _running(state: State, *, planner: bool) -> AsyncIterator[None]:
     state.following.start()
     state.prebuilding.start()
     state.aliases.start()
+    state.canaries.start()
     async with planner_running() if planner else nullcontext():
         yield
     state.aliases.stop()
     state.prebuilding.stop()
     state.following.stop()
     state.shadow.close()
+    state.canaries.stop()
     await state.counts.close()
     state.features_cache.close()
     state.store.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple
 
@@ -10,9 +11,12 @@ import numpy as np
 
 from service.decide import Decisions, Override, Span, answer_of, decide, uplift_units
 from service.policy import Policy, PolicyAnswer
-from service.rows import Seen
+from service.rows import Seen, source_of
+from simulator.observation import ObservationSpec
 from simulator.ordering import OrderRules
 from simulator.panel import F32, F64, Bools
+from simulator.step import State
+from simulator.stock import arrival_slots
 
 Arrivals = list[tuple[date, float]]
 MORE_LEAD_DAYS = 2
@@ -58,6 +62,38 @@ class Stock(NamedTuple):
         return [*self.arrivals, *self.reserved, *((day, -quantity) for day, quantity in self.shown)]
 
 
+class Sight(NamedTuple):
+    """B series as a policy is about to see them."""
+
+    day: date
+    seen: Seen
+    stock: list[Stock]
+    rules: OrderRules
+    ages_s: list[float]  # of the feature rows
+
+    def take(self, rows: Sequence[int]) -> Sight:
+        """The same for some of them."""
+        rules = self.rules.take(np.array(rows, dtype=np.int64))
+        return Sight(
+            self.day, self.seen.take(rows), [self.stock[n] for n in rows], rules, [self.ages_s[n] for n in rows]
+        )
+
+    def ask(self, policy: Policy) -> Asked:
+        """What a policy says of them."""
+        answer, sources = policy.answer_to(self.seen), list(map(source_of, self.seen.blobs))
+        return Asked(policy, self.day, self.seen, answer, sources, self.stock, self.rules, self.ages_s)
+
+
+def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
+    """The stock as the simulator keeps it; arrivals beyond the horizon stand in one more column."""
+    pipeline = np.zeros((len(stock), spec.horizon + 1))
+    coming = [(n, (arrival - day).days, units) for n, one in enumerate(stock) for arrival, units in one.coming]
+    if coming:
+        rows, days, units = (np.array(column) for column in zip(*coming, strict=True))
+        np.add.at(pipeline, (rows, np.minimum(arrival_slots(days, spec.period_days), spec.horizon)), units)
+    return State(np.array([one.on_hand for one in stock]), np.maximum(pipeline, 0.0))
+
+
 @dataclass(frozen=True)
 class Asked:
     """B series and what the policy said of them; `order` makes orders of it."""
@@ -70,6 +106,14 @@ class Asked:
     stock: list[Stock]
     rules: OrderRules
     ages_s: list[float]  # of the feature rows
+
+    def take(self, rows: Sequence[int]) -> Asked:
+        """The same for some of the series."""
+        return replace(
+            self, seen=self.seen.take(rows), answer=PolicyAnswer(*(column[list(rows)] for column in self.answer)),
+            rate_sources=[self.rate_sources[n] for n in rows], stock=[self.stock[n] for n in rows],
+            rules=self.rules.take(np.array(rows, dtype=np.int64)), ages_s=[self.ages_s[n] for n in rows],
+        )  # fmt: skip
 
     def order(self, overrides: list[Override | None], spans: list[Span]) -> Decisions:
         """Orders under some overrides, one or none a series, that cover the selling dates `spans`."""

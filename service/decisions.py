@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.asked import Asked
+from service.asked import Asked, state_of
 from service.cursors import cursor_of, place_of, unknown_cursor
 from service.decide import Decisions as Orders
 from service.decided import override_then, rules_then, span_then, stock_then
@@ -18,7 +18,6 @@ from service.decision_schemas import DecisionBrief, DecisionPage, Outcome, Outco
 from service.decision_store import Row, add_outcome, decisions_page, find_decision, lock_decision, outcomes_of
 from service.policy import Policy
 from service.problems import ProblemError
-from service.recommender import state_of
 from service.rows import Seen, source_of
 from service.spool import Spool
 from service.store import Store

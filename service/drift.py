@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from service.policy import Policy, PolicyAnswer
+from service.rollout import Remembered
 from service.rows import Seen
-from service.shadow import Remembered
 from service.telemetry import Telemetry
 from simulator.histograms import ACTION, INPUTS, NEEDED, WATCHED, Histograms, counted, psi, watched_values
 from simulator.panel import F64, I64
@@ -36,6 +36,7 @@ class Waiting(NamedTuple):
     answered: I64  # places of all
     due: I64  # places of those of which an order was due
     days: F64  # that were answered to these, overrides included
+    canary: bool  # a canary decided
 
 
 class Drift:
@@ -62,7 +63,9 @@ class Drift:
         places = np.array(list(answers), dtype=np.int64)
         told = np.array([answer.review_due for answer in answers.values()])
         days = np.array([answer.inventory_days for answer in answers.values() if answer.review_due])
-        waiting = Waiting(asked.policy, asked.seen, asked.answer, places, places[told], days)
+        waiting = Waiting(
+            asked.policy, asked.seen, asked.answer, places, places[told], days, remembered.canary is not None
+        )
         with self._turn:
             self._waiting.append(waiting)
             if sum(len(one.answered) for one in self._waiting) >= AT_ONCE:
@@ -94,16 +97,16 @@ class Drift:
         """Count what waits, policy by policy in the order in which they decided."""
         waiting, self._waiting = self._waiting, []
         while waiting:
-            version = waiting[0].policy.version
-            same = [one for one in waiting if one.policy.version == version]
-            waiting = [one for one in waiting if one.policy.version != version]
+            who = waiting[0].policy.version, waiting[0].canary
+            same = [one for one in waiting if (one.policy.version, one.canary) == who]
+            waiting = [one for one in waiting if (one.policy.version, one.canary) != who]
             self._count_of(same[0].policy, same)
 
     def _count_of(self, policy: Policy, waiting: list[Waiting]) -> None:
         ages = np.concatenate([_ages(_rows(one.seen.field("units_sold"), one.answered)) for one in waiting])
         self._telemetry.feature_age.add(ages[np.isfinite(ages)] * policy.period_days)
         self._telemetry.inventory_days.add(np.concatenate([one.days for one in waiting]))
-        if policy.histograms is None:
+        if policy.histograms is None or waiting[0].canary:  # the indices are of the policy in charge
             return
         if policy.version != self._version:
             self._version, self._counts = policy.version, {}

@@ -13,7 +13,7 @@ from datetime import date
 import numpy as np
 import sqlalchemy as sa
 
-from service.asked import Asked
+from service.asked import Sight
 from service.breaker import Batch, Finding, Limits, examine, no_worse
 from service.cursors import cursor_of, place_of
 from service.database import UNANSWERED, within
@@ -55,11 +55,12 @@ class Holds:
             settings.hold_zero_stock_share, settings.hold_history_end_share,
         )  # fmt: skip
 
-    def held(self, asked: Asked, terms: Terms, answers: Mapping[int, Recommendation], by: str) -> dict[int, Problem]:
-        """Those answers that must not be given out, by place among the series asked, and why.
+    def held(self, sight: Sight, terms: Terms, answers: Mapping[int, Recommendation], by: str) -> dict[int, Problem]:
+        """Those answers that must not be given out, by place among the series asked, and why. A batch is judged as a whole,
+        whichever policies have decided its parts.
 
         Args:
-            asked: what the policy said of B series.
+            sight: B series as they were seen.
             terms: of the B series.
             answers: to be remembered.
             by: name of the key that asks.
@@ -69,13 +70,13 @@ class Holds:
             return {}
         loaded = self._view.dataset()
         currency = "" if loaded is None else str(loaded.settings.get("currency") or "")
-        given_out = self._given_out({terms.series[n] for n in rows}, asked.day)
-        found = examine(self._batch(asked, terms, answers), self._limits, currency, given_out)
+        given_out = self._given_out({terms.series[n] for n in rows}, sight.day)
+        found = examine(self._batch(sight, terms, answers), self._limits, currency, given_out)
         scopes: dict[Scope, list[Finding]] = {}
         for finding in found:
-            if not self._released(finding, asked.day):
+            if not self._released(finding, sight.day):
                 scopes.setdefault((finding.location_id, finding.category), []).append(finding)
-        numbers = self._hold(asked.day, scopes, by) if scopes else {}
+        numbers = self._hold(sight.day, scopes, by) if scopes else {}
         held: dict[int, Problem] = {}
         for scope, findings in scopes.items():
             problem = _problem(findings, numbers.get(scope))
@@ -84,11 +85,11 @@ class Holds:
                     held.setdefault(n, problem)
         return held
 
-    def _batch(self, asked: Asked, terms: Terms, answers: Mapping[int, Recommendation]) -> Batch:
+    def _batch(self, sight: Sight, terms: Terms, answers: Mapping[int, Recommendation]) -> Batch:
         rows = list(answers)
         due = [terms.series[n] for n in rows if terms.due[n]]
         try:
-            last = within(STORED_WITHIN_S, lambda: self._last_orders(due, asked.day)) if due else {}
+            last = within(STORED_WITHIN_S, lambda: self._last_orders(due, sight.day)) if due else {}
         except UNANSWERED:
             last = {}  # judged without them: an outage of the database must not stop the night's orders
         return Batch(
@@ -98,7 +99,7 @@ class Holds:
             unit_cost=np.array([terms.unit_cost[n] for n in rows]),
             last_quantity=np.array([last.get(terms.series[n], np.nan) if terms.due[n] else np.nan for n in rows]),
             zero_stock=np.array([answers[n].on_hand <= 0 for n in rows]),
-            history_ends_early=self._ends_early(asked)[rows],
+            history_ends_early=self._ends_early(sight)[rows],
         )
 
     def _given_out(self, asked: set[Series], day: date) -> dict[str, float]:
@@ -125,13 +126,14 @@ class Holds:
                 found[place] = found.get(place, 0.0) + units * each
         return found
 
-    def _ends_early(self, asked: Asked) -> Bools:
+    def _ends_early(self, sight: Sight) -> Bools:
         """(B,) whether sales were told once, but none of the last week that others have; the end of the recorded days is
         what counts, for a day whose sales nobody has sent yet says nothing of a series."""
-        loaded, days, history = self._view.dataset(), asked.policy.period_days, asked.policy.spec.history
-        sold = np.isfinite(asked.seen.field("units_sold"))
+        loaded, spec = self._view.dataset(), sight.seen.spec
+        days, history = spec.period_days, spec.history
+        sold = np.isfinite(sight.seen.field("units_sold"))
         last = None if loaded is None else loaded.last_recorded
-        end = history if last is None else history - max((asked.day - last).days // days, 0)
+        end = history if last is None else history - max((sight.day - last).days // days, 0)
         week = sold[:, max(end - max(ENDS_EARLY_DAYS // days, 1), 0) : end]
         return np.asarray(sold.any(axis=1) & ~week.any(axis=1))
 

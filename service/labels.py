@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from service.asked import state_of
 from service.datasets import Dataset
 from service.decided import override_then, span_then, stock_then
 from service.decision_store import Row
 from service.label_store import Wanted, label_rows, labelled
 from service.problems import ProblemError
-from service.recommender import state_of
 from service.rows import row_size
 from service.settlements import Settlements
 from service.store import CHUNK, Store

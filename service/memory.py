@@ -26,7 +26,7 @@ from service.asked import Arrivals, Asked
 from service.database import UNANSWERED, within
 from service.decide import Override, Span
 from service.decision_store import OPEN, ORDERED, SEEN, SUPERSEDED, Advised, add_decisions, advised_after, mark_seen
-from service.schemas import Recommendation
+from service.rollout import Remembered
 from service.spool import Spool
 from service.store import Series, Store
 from service.view import View
@@ -70,41 +70,23 @@ class Memory:
         first = day - timedelta(days=self._expiry_days)
         return {key: [one for one in found if counts(one, first, day)] for key, found in known.items() if found}
 
-    def record(
-        self, recording: Recording, asked: Asked, series: list[Series], overrides: list[Override | None],
-        spans: list[Span], answers: dict[int, Recommendation],
-    ) -> dict[int, str]:  # fmt: skip
-        """Remember answers in one transaction; while the database does not answer, on disk until it does.
+    def record(self, recording: Recording, parts: Sequence[Remembered]) -> None:
+        """Remember answers in one transaction; while the database does not answer, on disk until it does. Each gets its number;
+        the same answer of the same policy to the same question has the same one.
 
         Args:
             recording: for whom.
-            asked: what the policy said of B series.
-            series: the B series.
-            overrides: what counted for each.
-            spans: the selling dates of each order.
-            answers: those to remember, by place among the B.
-
-        Returns:
-            The number of each; the same answer to the same question has the same one.
+            parts: what was answered, no series twice.
         """
-        if not answers:
-            return {}
-        blobs = asked.seen.blobs
-        rows: dict[int, dict[str, Any]] = {}
         now = datetime.now(UTC)
-        for n, answer in answers.items():
-            said = answer.model_dump_json()
-            inputs = json.dumps(_inputs(asked, n, overrides[n], spans[n]), sort_keys=True)
-            rows[n] = {
-                "id": _number(series[n], said, inputs, blobs[n]), "item_id": series[n][0], "location_id": series[n][1],
-                "order_date": answer.order_date, "expected_receipt_date": answer.expected_receipt_date,
-                "order_quantity": answer.order_quantity, "review_due": answer.review_due, "status": OPEN, "policy_version": asked.policy.version,
-                "client_ref": recording.client_ref, "made_for": recording.caller, "created_at": now,
-                "inputs": inputs, "answer": said, "observation": zlib.compress(blobs[n], 1),
-                "override_id": None if (followed := overrides[n]) is None else followed.id,
-            }  # fmt: skip
-        self._keep(list(rows.values()), [number for n in answers for number in asked.stock[n].seen])
-        return {n: row["id"] for n, row in rows.items()}
+        rows: list[dict[str, Any]] = []
+        for part in parts:
+            made = _rows(part, recording, now)
+            rows += made.values()
+            for n, row in made.items():
+                part.answers[n].decision_id = row["id"]
+        if rows:
+            self._keep(rows, [number for part in parts for n in part.answers for number in part.asked.stock[n].seen])
 
     def _keep(self, rows: list[dict[str, Any]], seen: list[str]) -> None:
         given_up = threading.Event()
@@ -123,6 +105,24 @@ class Memory:
             given_up.set()
             self._spool.put(rows, seen)
             self._view.expect({(row["item_id"], row["location_id"]): _advised(row) for row in rows})
+
+
+def _rows(part: Remembered, recording: Recording, now: datetime) -> dict[int, dict[str, Any]]:
+    """Columns of decisions, by place among the series asked."""
+    asked, series, blobs = part.asked, part.series, part.asked.seen.blobs
+    rows: dict[int, dict[str, Any]] = {}
+    for n, answer in part.answers.items():
+        said, version = answer.model_dump_json(), asked.policy.version
+        inputs = json.dumps(_inputs(asked, n, part.overrides[n], part.spans[n]), sort_keys=True)
+        rows[n] = {
+            "id": _number(series[n], said, inputs, blobs[n], version), "item_id": series[n][0], "location_id": series[n][1],
+            "order_date": answer.order_date, "expected_receipt_date": answer.expected_receipt_date,
+            "order_quantity": answer.order_quantity, "review_due": answer.review_due, "status": OPEN,
+            "policy_version": version, "client_ref": recording.client_ref, "made_for": recording.caller,
+            "created_at": now, "inputs": inputs, "answer": said, "observation": zlib.compress(blobs[n], 1),
+            "override_id": None if (followed := part.overrides[n]) is None else followed.id,
+        }  # fmt: skip
+    return rows
 
 
 def _advised(row: dict[str, Any]) -> Advised:

@@ -12,10 +12,14 @@ from service.schemas import Body
 
 Version = Annotated[str, Field(pattern=VERSION, description="Name of a bundle.", examples=["daily-5"])]
 Alias = Annotated[
-    Literal["champion", "challenger", "shadow"],
+    Literal["champion", "challenger", "canary", "shadow"],
     Field(
-        description="What the policy is to the service: who decides, or who only decides beside.", examples=["champion"]
+        description="What the policy is to the service: who decides, who decides for a share of the series, or who only decides "
+        "beside.", examples=["champion"],
     ),
+]  # fmt: skip
+Share = Annotated[
+    float | None, Field(description="Per cent of the series that a canary decides; null for all else.", examples=[10])
 ]
 
 
@@ -33,16 +37,24 @@ class ReasonRequest(Body):
     )
 
 
+class CanaryRequest(ReasonRequest):
+    """For how many series a policy decides, and why."""
+
+    share: float = Field(ge=1, le=50, description="Per cent of the series.", examples=[10])
+
+
 class AliasChange(BaseModel):
     """One change of an alias."""
 
     alias: Alias
     version: str | None = Field(
-        description="Where it pointed from then on; null: the shipped champion, or no shadow.", examples=["daily-6"]
+        description="Where it pointed from then on; null: the shipped champion, or no shadow or canary.",
+        examples=["daily-6"],
     )
-    action: Literal["promote", "rollback", "shadow", "clear"] = Field(
-        description="What was asked for.", examples=["promote"]
+    action: Literal["promote", "rollback", "shadow", "canary", "clear", "guardrail"] = Field(
+        description="What was asked for; guardrail: the service itself ended a canary.", examples=["promote"]
     )
+    share: Share = None
     reason: str = Field(description="As it was given.", examples=["4 % cheaper on the last eight weeks"])
     at: Moment
     by: KeyName
@@ -57,6 +69,7 @@ class AliasState(BaseModel):
         description="Where it pointed before; for the champion, where a rollback leads. null: nowhere.",
         examples=["daily-5"],
     )
+    share: Share = None
     changed: AliasChange | None = Field(description="The last change; null where nobody has changed it.")
 
 
@@ -84,9 +97,51 @@ class StoredPolicy(BaseModel):
     )
 
 
+class Gate(BaseModel):
+    """What a fine-tuned bundle's gate said of it before it came here, by its manifest."""
+
+    verdict: Literal["passed", "refused"] = Field(
+        description="Only what has passed can be registered.", examples=["passed"]
+    )
+    reasons: list[str] = Field(
+        description="Why, in its own words.", examples=[["routine total cost is 0.9 % worse, at most 0.5 % may be"]]
+    )
+
+
+class GuardrailState(BaseModel):
+    """What one guardrail of a canary has come to since it began."""
+
+    guardrail: str = Field(description="target_stock, order_value, failures or latency.", examples=["target_stock"])
+    value: float | None = Field(
+        description="Number of times that the canary's cost is the champion's, or for failures and latency a share, 0 to 1; null "
+        "where there is nothing to tell yet.", examples=[1.08],
+    )  # fmt: skip
+    lowest: float | None = Field(description="The lowest normal value, number; null: any.", examples=[0.67])
+    highest: float = Field(description="The highest normal value, number.", examples=[1.5])
+    counted: int = Field(description="Number of decisions, series or runs that it rests on.", examples=[312])
+    needed: int = Field(description="Number of them from which on it can end the canary.", examples=[50])
+    sentence: str = Field(
+        description="The same in words.", examples=["first orders of 312 series cost 5,230.00, the champion's 4,843.00"]
+    )
+
+
+class CanaryState(BaseModel):
+    """The policy that decides for a share of the series, and how it does."""
+
+    version: str = Field(description="Name of the bundle.", examples=["daily-6"])
+    share: float = Field(description="Per cent of the series that it decides.", examples=[10])
+    since: Moment
+    by: KeyName
+    reason: str = Field(description="As it was given.", examples=["passed its gate"])
+    compared_with: str = Field(description="The champion that the figures compare it with.", examples=["daily-5"])
+    guardrails: list[GuardrailState] = Field(description="Each of them; one that trips ends the canary.")
+
+
 class PolicyDetail(StoredPolicy):
     """A policy and every change of an alias that named it."""
 
+    gate: Gate | None = Field(None, description="null where its manifest tells of none.")
+    canary: CanaryState | None = Field(None, description="null where it is none now.")
     changes: list[AliasChange] = Field(description="Oldest first.")
 
 
@@ -104,5 +159,6 @@ class PolicyList(BaseModel):
         description="The last refusal since a policy was put in charge of this process.",
         examples=["daily-6: policy.onnx has another hash than it was registered with"],
     )
-    aliases: list[AliasState] = Field(description="champion and shadow.")
+    aliases: list[AliasState] = Field(description="champion, canary and shadow.")
+    canary: CanaryState | None = Field(description="null where none runs.")
     items: list[StoredPolicy] = Field(description="Registered ones first.")

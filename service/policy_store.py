@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from service.database import insert_into
 from service.policy import CHAMPION, GOLDEN, GRAPH, MANIFEST, Policy
 from service.tables import policies, policy_aliases, shadow_decisions
 
-SHADOW = "shadow"
-PROMOTE, ROLLBACK, CLEAR = "promote", "rollback", "clear"
+SHADOW, CANARY = "shadow", "canary"
+PROMOTE, ROLLBACK, CLEAR, GUARDRAIL = "promote", "rollback", "clear", "guardrail"
 POLICY_LOCK = 7_263_002  # of PostgreSQL's advisory locks
 AT_ONCE = 500  # rows of one insert
 Row = dict[str, Any]
@@ -59,18 +59,20 @@ def pins_of(row: Row) -> dict[str, str]:
 
 
 def add_change(
-    connection: sa.Connection, period_days: int, alias: str, version: str | None, action: str, reason: str, by: str
-) -> None:
+    connection: sa.Connection, period_days: int, alias: str, version: str | None, action: str, reason: str, by: str,
+    share: float | None = None,
+) -> None:  # fmt: skip
     """Point an alias somewhere; the row that said where before stays."""
     row = {"period_days": period_days, "alias": alias, "version": version, "action": action, "reason": reason}
-    connection.execute(sa.insert(policy_aliases).values(**row, at=datetime.now(UTC), by=by))
+    connection.execute(sa.insert(policy_aliases).values(**row, at=datetime.now(UTC), by=by, share=share))
 
 
-def aliased(connection: sa.Connection, period_days: int, alias: str) -> str | None:
-    """Where an alias points; None where nobody said, or said nowhere."""
+def newest_change(connection: sa.Connection, period_days: int, alias: str) -> Row | None:
+    """The change of an alias that is in force; None where nobody has changed it."""
     mine = (policy_aliases.c.period_days == period_days) & (policy_aliases.c.alias == alias)
-    query = sa.select(policy_aliases.c.version).where(mine).order_by(policy_aliases.c.id.desc()).limit(1)
-    return connection.scalar(query)
+    query = sa.select(policy_aliases).where(mine).order_by(policy_aliases.c.id.desc()).limit(1)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else dict(row)
 
 
 def changes_of(connection: sa.Connection, period_days: int, alias: str | None = None) -> list[Row]:
@@ -97,8 +99,7 @@ def promoted(changes: Sequence[Row]) -> list[str | None]:
 
 def add_shadow_decisions(connection: sa.Connection, rows: Sequence[Row]) -> set[str]:
     """Keep what a shadow would have decided; the decisions, by number, that had none of its yet."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    query = insert(shadow_decisions).on_conflict_do_nothing().returning(shadow_decisions.c.decision_id)
+    query = insert_into(connection, shadow_decisions).on_conflict_do_nothing().returning(shadow_decisions.c.decision_id)
     new: set[str] = set()
     for at in range(0, len(rows), AT_ONCE):
         new |= set(connection.execute(query, list(rows[at : at + AT_ONCE])).scalars())

@@ -102,12 +102,12 @@ def covering_orders(panel: Panel, override: Override, as_of: date, horizon: int)
 
 
 def _effects(recommender: Recommender, override: Override, series: list[Series], day: date) -> list[SeriesEffect]:
-    policy, panel = recommender.policy(), recommender.items(series, day)
+    spec, panel = recommender.rollout().champion.spec, recommender.items(series, day)
     assert panel is not None
-    covering = covering_orders(panel, override, day, policy.spec.horizon)
+    covering = covering_orders(panel, override, day, spec.horizon)
     keys = list(zip(panel.items.item_id, panel.items.location_id, strict=True))
     stock = recommender.stock([RecommendationItem(item_id=item, location_id=place) for item, place in keys], day)
-    far = beyond_horizon(panel, policy.spec)
+    far = beyond_horizon(panel, spec)
     effects: dict[int, SeriesEffect] = {}
     held: dict[int, Stock] = {}
     for n, (key, order, on_hand) in enumerate(zip(keys, covering, stock, strict=True)):
@@ -118,13 +118,14 @@ def _effects(recommender: Recommender, override: Override, series: list[Series],
             held[n] = on_hand
     if held:
         rows = list(held)
-        spans = [order.span for order in (covering[n] for n in rows) if order is not None]
         rules = rules_of(panel, on=day).take(np.array(rows))
-        asked = recommender.ask(policy, [keys[n] for n in rows], rules, list(held.values()), day)
-        stored = [recommender.overrides(panel, n) for n in rows]
-        for n, effect in zip(rows, _compared(asked, panel, rows, spans, stored, override), strict=True):
-            order = covering[n]
-            effects[n] = effect.model_copy(update={"order_date": order.order_date if order else None})
+        for part in recommender.ask([keys[n] for n in rows], rules, list(held.values()), day):
+            mine = [rows[n] for n in part.rows]
+            orders = [order for order in (covering[n] for n in mine) if order is not None]
+            stored = [recommender.overrides(panel, n) for n in mine]
+            compared = _compared(part.asked, panel, mine, [order.span for order in orders], stored, override)
+            for n, order, effect in zip(mine, orders, compared, strict=True):
+                effects[n] = effect.model_copy(update={"order_date": order.order_date})
     return [effects[n] for n in range(len(keys))]
 
 

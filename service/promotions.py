@@ -1,32 +1,31 @@
-"""Policies registered, promoted, rolled back and let run in the shadow; and what there is to choose from."""
+"""Policies registered, promoted, tried on a share of the series, let run in the shadow, and rolled back."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from service.aliases import Aliases, Wanted
-from service.bundle_folders import describe, find_bundle, found_versions, is_shipped, metrics_of, shipped_champion
+from service.bundle_folders import find_bundle, metrics_of, shipped_champion
+from service.gate import objection
 from service.idempotency import Act, Answered
 from service.policy import CHAMPION, BundleRefused, Policy, PolicyNotFound
-from service.policy_schemas import AliasChange, AliasState, PolicyDetail, PolicyList, StoredPolicy
+from service.policy_listing import alias_states, champion_of, stored_policy
 from service.policy_store import (
+    CANARY,
     CLEAR,
     PROMOTE,
     ROLLBACK,
     SHADOW,
-    Row,
     add_change,
     add_policy,
     changes_of,
     find_policy,
     lock_policies,
+    newest_change,
     pins_of,
     promoted,
-    registered_policies,
 )
 from service.problems import ProblemError
 from service.registry import Policies
@@ -34,54 +33,21 @@ from service.store import Store
 
 
 class Promotions:
-    """What the policy routes do. Each change is prepared by loading and checking what it names, and stored afterwards."""
+    """What the changing policy routes do. Each change is prepared by loading and checking what it names, and stored afterwards."""
 
-    def __init__(self, store: Store, policies: Policies, aliases: Aliases, *, pinned: bool) -> None:
-        self._store, self._policies, self._aliases, self._pinned = store, policies, aliases, pinned
-
-    # ------------------------------------------------------------------------------------------------------- reading
-
-    def listed(self) -> PolicyList:
-        """Every policy that is registered or lies in the folders."""
-        period_days, status = self._aliases.period_days, self._policies.status()
-        with self._store.database.reading() as connection:
-            rows, changes = registered_policies(connection), changes_of(connection, period_days)
-        states = _states(changes, period_days)
-        known = {row["version"] for row in rows}
-        found = [version for version in found_versions(self._aliases.folders) if version not in known]
-        return PolicyList(
-            period_days=period_days, serving=status["version"], pinned=self._pinned, refused=status["refused"],
-            aliases=states, items=[*(_of_row(row, states) for row in rows), *(self._of_folder(v, states) for v in found)],
-        )  # fmt: skip
-
-    def get(self, version: str) -> PolicyDetail:
-        """One policy.
-
-        Raises:
-            ProblemError: 404 where it is neither registered nor in the folders.
-        """
-        period_days = self._aliases.period_days
-        with self._store.database.reading() as connection:
-            row, changes = find_policy(connection, version), changes_of(connection, period_days)
-            if row is not None and row["period_days"] != period_days:
-                changes = changes_of(connection, row["period_days"])
-        states = _states(changes, period_days if row is None else row["period_days"])
-        if row is None:
-            self._bundle(version)
-        stored = self._of_folder(version, states) if row is None else _of_row(row, states)
-        mine = [_change(change) for change in changes if change["version"] == version]
-        return PolicyDetail(**stored.model_dump(), changes=mine)
-
-    # ------------------------------------------------------------------------------------------------------- changing
+    def __init__(self, store: Store, policies: Policies, aliases: Aliases) -> None:
+        self._store, self._policies, self._aliases = store, policies, aliases
 
     def registering(self, version: str, by: str) -> Act:
         """What stores a bundle's hashes; they are what its files must have from then on.
 
         Raises:
-            ProblemError: 404 where there is no such bundle, 409 where it does not hold or is registered with other hashes.
+            ProblemError: 404 where there is no such bundle, 409 where it does not hold, its gate has not let it pass, or it is
+                registered with other hashes.
         """
         bundle = self._bundle(version)
         policy = self._checked(Wanted(None, version, None))
+        _check_gate(policy)
         metrics = metrics_of(bundle, policy.manifest)
 
         def store(connection: sa.Connection) -> Answered:
@@ -94,13 +60,13 @@ class Promotions:
                 add_policy(connection, policy, bundle, metrics, by)
             stored = find_policy(connection, version)
             assert stored is not None
-            states = _states(changes_of(connection, policy.period_days), policy.period_days)
-            return Answered(201 if row is None else 200, _of_row(stored, states).model_dump(mode="json"))
+            states = alias_states(changes_of(connection, policy.period_days), policy.period_days)
+            return Answered(201 if row is None else 200, stored_policy(stored, states).model_dump(mode="json"))
 
         return store
 
     def promoting(self, version: str, reason: str, by: str) -> Act:
-        """What makes a policy the champion.
+        """What makes a policy the champion. A canary ends with that.
 
         Raises:
             ProblemError: 404 or 409; what is in charge stays.
@@ -110,10 +76,9 @@ class Promotions:
 
         def store(connection: sa.Connection) -> Answered:
             lock_policies(connection)
-            if _champion(connection, period_days) == version:
-                detail = f"version: {version!r} is the champion already"
-                raise ProblemError(409, "policy-in-charge", "The policy is in charge already", detail)
+            _check_not_in_charge(connection, period_days, version)
             add_change(connection, period_days, CHAMPION, version, PROMOTE, reason, by)
+            _end_canary(connection, period_days, version, PROMOTE, reason, by)
             return _answered(connection, CHAMPION, period_days)
 
         return store
@@ -137,6 +102,7 @@ class Promotions:
                 detail = "another policy was promoted or rolled back at the same moment; look and decide again"
                 raise ProblemError(409, "policy-changed", "The champion has changed meanwhile", detail)
             add_change(connection, period_days, CHAMPION, target, ROLLBACK, reason, by)
+            _end_canary(connection, period_days, version, ROLLBACK, reason, by)
             return _answered(connection, CHAMPION, period_days)
 
         return store
@@ -157,14 +123,31 @@ class Promotions:
 
         return store
 
-    def clearing_shadow(self, reason: str, by: str) -> Act:
-        """What ends the shadow; it stays ended where there is none."""
+    def trying(self, version: str, share: float, reason: str, by: str) -> Act:
+        """What lets a policy decide for a share of the series, per cent; also another share for the one that does already.
+
+        Raises:
+            ProblemError: 404 or 409.
+        """
+        period_days = self._aliases.period_days
+        self._registered(version, period_days)
+
+        def store(connection: sa.Connection) -> Answered:
+            lock_policies(connection)
+            _check_not_in_charge(connection, period_days, version)
+            add_change(connection, period_days, CANARY, version, CANARY, reason, by, share)
+            return _answered(connection, CANARY, period_days)
+
+        return store
+
+    def clearing(self, alias: str, reason: str, by: str) -> Act:
+        """What ends the shadow or the canary; it stays ended where there is none."""
         period_days = self._aliases.period_days
 
         def store(connection: sa.Connection) -> Answered:
             lock_policies(connection)
-            add_change(connection, period_days, SHADOW, None, CLEAR, reason, by)
-            return _answered(connection, SHADOW, period_days)
+            add_change(connection, period_days, alias, None, CLEAR, reason, by)
+            return _answered(connection, alias, period_days)
 
         return store
 
@@ -198,47 +181,27 @@ class Promotions:
             self._policies.refuse(error)
             raise ProblemError(409, "policy-refused", "The policy does not hold", f"version: {error}") from None
 
-    def _of_folder(self, version: str, states: list[AliasState]) -> StoredPolicy:
-        told = describe(find_bundle(version, self._aliases.folders))
-        return StoredPolicy(
-            version=version, period_days=told.period_days, contract_id=told.contract_id, sha256=told.sha256,
-            metrics=told.metrics, shipped=is_shipped(version), registered=False, aliases=_pointing_to(version, states),
-        )  # fmt: skip
+
+def _check_gate(policy: Policy) -> None:
+    why = objection(policy.manifest)
+    if why is not None:
+        detail = f"version: {policy.version!r} is not registered: {why}"
+        raise ProblemError(409, "policy-gate", "The gate has not let the policy pass", detail)
 
 
-def _of_row(row: Row, states: list[AliasState]) -> StoredPolicy:
-    metrics = None if row["metrics"] is None else json.loads(row["metrics"])
-    return StoredPolicy(
-        version=row["version"], period_days=row["period_days"], contract_id=row["contract_id"], sha256=pins_of(row),
-        metrics=metrics, shipped=is_shipped(row["version"]), registered=True, registered_at=row["registered_at"],
-        registered_by=row["registered_by"], aliases=_pointing_to(row["version"], states),
-    )  # fmt: skip
+def _check_not_in_charge(connection: sa.Connection, period_days: int, version: str) -> None:
+    if champion_of(changes_of(connection, period_days, CHAMPION), period_days) == version:
+        detail = f"version: {version!r} is the champion already"
+        raise ProblemError(409, "policy-in-charge", "The policy is in charge already", detail)
 
 
-def _pointing_to(version: str, states: list[AliasState]) -> list[Any]:
-    return [state.alias for state in states if state.version == version]
-
-
-def _states(changes: list[Row], period_days: int) -> list[AliasState]:
-    """Where the aliases of some periods point, from all of their changes."""
-    shipped, standing = shipped_champion(period_days), promoted(changes)
-    shadows = [None, *(change["version"] for change in changes if change["alias"] == SHADOW)]
-    last = {change["alias"]: _change(change) for change in changes}
-    before = (standing[-2] or shipped) if len(standing) > 1 else None
-    return [
-        AliasState(alias=CHAMPION, version=standing[-1] or shipped, before=before, changed=last.get(CHAMPION)),
-        AliasState(
-            alias=SHADOW, version=shadows[-1], before=shadows[-2] if len(shadows) > 1 else None, changed=last.get(SHADOW)
-        ),
-    ]  # fmt: skip
-
-
-def _change(row: Row) -> AliasChange:
-    return AliasChange(**{name: row[name] for name in AliasChange.model_fields})
-
-
-def _champion(connection: sa.Connection, period_days: int) -> str | None:
-    return _states(changes_of(connection, period_days, CHAMPION), period_days)[0].version
+def _end_canary(
+    connection: sa.Connection, period_days: int, version: str | None, action: str, reason: str, by: str
+) -> None:
+    """End a canary that has become the champion."""
+    newest = newest_change(connection, period_days, CANARY)
+    if newest is not None and version is not None and newest["version"] == version:
+        add_change(connection, period_days, CANARY, None, action, reason, by)
 
 
 def _before(connection: sa.Connection, period_days: int) -> str | None:
@@ -255,5 +218,5 @@ def _before(connection: sa.Connection, period_days: int) -> str | None:
 
 
 def _answered(connection: sa.Connection, alias: str, period_days: int) -> Answered:
-    states = _states(changes_of(connection, period_days), period_days)
+    states = alias_states(changes_of(connection, period_days), period_days)
     return Answered(200, next(state for state in states if state.alias == alias).model_dump(mode="json"))

@@ -13,7 +13,7 @@ from math import inf, nan
 
 from service.changes import DATASET, HISTORY, INVENTORY, ORDERS, OVERRIDES, Change
 from service.decision_store import Advised
-from service.shadow import Remembered
+from service.rollout import Remembered
 from service.store import Series
 from service.telemetry import Telemetry
 

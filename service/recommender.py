@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.answers import no_demand, other_uom, recommendations, too_far, unknown, unread
-from service.asked import Asked, Stock
+from service.answers import item_answer, no_demand, other_uom, recommendations, too_far, unknown, unread
+from service.asked import Sight, Stock, state_of
 from service.counted import days_left, less_sales
 from service.datasets import Dataset
 from service.decide import Override, matching_override
@@ -18,16 +18,17 @@ from service.holds import Holds, stopped
 from service.known import known_items, known_stock
 from service.memory import Memory, Recording
 from service.policy import CHAMPION, Policy
+from service.policy_store import CANARY
 from service.problems import Problem, ProblemError, RowError
-from service.rows import Seen, source_of
+from service.rollout import Canary, Part, Remembered, Rollout
+from service.rollout import ask as ask_all
+from service.rows import Seen
 from service.schemas import (
     ItemAnswer,
-    Recommendation,
     RecommendationItem,
     RecommendationResponse,
 )
 from service.settings import Settings
-from service.shadow import Remembered
 from service.store import Series, Store
 from service.telemetry import Laps
 from service.terms import Terms, TermsByPlace
@@ -36,8 +37,6 @@ from simulator.observation import ObservationSpec
 from simulator.ordering import OrderRules
 from simulator.panel import F32, Panel
 from simulator.schedule import lead_and_review
-from simulator.step import State
-from simulator.stock import arrival_slots
 
 
 class How(NamedTuple):
@@ -65,15 +64,16 @@ class Look(NamedTuple):
 
 
 class Recommender:
-    """Answers requests; holds the store, the feature rows, the policy in charge, and who watches remembered answers."""
+    """Answers requests; holds the store, the feature rows, the policies in charge, and who watches what they decide."""
 
     def __init__(
         self, settings: Settings, store: Store, view: View, terms: TermsByPlace, features: FeatureRows,
-        memory: Memory, holds: Holds, policy: Callable[[], Policy], watch: Callable[[Remembered], None],
-        laps: Callable[[], Laps],
+        memory: Memory, holds: Holds, rollout: Callable[[], Rollout], watch: Callable[[Remembered], None],
+        tried: Callable[[Canary, Policy, int, int], None], laps: Callable[[], Laps],
     ) -> None:  # fmt: skip
         self._settings, self._store, self._view, self._terms, self._features = settings, store, view, terms, features
-        self._memory, self._holds, self.policy, self._watch, self._laps = memory, holds, policy, watch, laps
+        self._memory, self._holds, self.rollout, self._watch, self._laps = memory, holds, rollout, watch, laps
+        self._tried = tried
         self._alias = CHAMPION if settings.policy == CHAMPION else None
 
     def answer(
@@ -90,7 +90,7 @@ class Recommender:
             ProblemError: when nothing can be answered at all.
         """
         laps = self._laps()
-        policy = self.policy()
+        rollout = self.rollout()
         day = self.as_of(as_of)
         keys = [(item.item_id, item.location_id) for item in requested]
         if how.recording is not None:
@@ -109,17 +109,18 @@ class Recommender:
                 problem = stopped(stop) if stop is not None else too_far(key) if terms.far[row] else None
                 if how.uom is not None and terms.uom[row] not in ("", how.uom):
                     problem = other_uom(key, terms.uom[row], how.uom)
-            items.append(_item_answer(key, problem=problem))
+            items.append(item_answer(key, problem=problem))
             if problem is None:
                 good.append(n)
         laps.mark("known")
         if good:
             chosen = terms.take([row for row in (index[n] for n in good) if row is not None])
             held = [s for s in (stock[n] for n in good) if isinstance(s, Stock)]
-            for n, decided in zip(good, self._decide(policy, chosen, held, day, how), strict=True):
+            for n, decided in zip(good, self._decide(rollout, chosen, held, day, how), strict=True):
                 items[n] = decided
+        version, alias = self._decided_by(rollout, items)
         return RecommendationResponse(
-            as_of=day, policy_version=policy.version, policy_alias=self._alias, uom=how.uom,
+            as_of=day, policy_version=version, policy_alias=alias, uom=how.uom,
             overrides_as_of="" if known_at is None else known_at.isoformat(), items=items,
         )  # fmt: skip
 
@@ -129,7 +130,7 @@ class Recommender:
         Raises:
             ProblemError: where no policy is in charge.
         """
-        policy = self.policy()
+        policy = self.rollout().policy_of(series)
         panel = self.items([series], day)
         assert panel is not None
         spec, t = policy.spec, panel.period_of(day)
@@ -196,81 +197,88 @@ class Recommender:
         """What each answer may rest on."""
         return known_stock(self._view, self._memory, requested, day)
 
-    def _decide(self, policy: Policy, terms: Terms, stock: list[Stock], day: date, how: How) -> list[ItemAnswer]:
+    def _decide(self, rollout: Rollout, terms: Terms, stock: list[Stock], day: date, how: How) -> list[ItemAnswer]:
         try:
-            asked = self.ask(policy, terms.series, terms.rules, stock, day)
+            sight = self._see(rollout.champion.spec, terms.series, terms.rules, stock, day)
         except RowsUnread as unread:
-            return self._decide_the_rest(policy, terms, stock, day, how, set(unread.missing))
+            return self._decide_the_rest(rollout, terms, stock, day, how, set(unread.missing))
         laps = self._laps()
-        overrides = [
-            matching_override(self._view.overrides(*series, category), span)
-            for series, category, span in zip(terms.series, terms.category, terms.spans, strict=True)
-        ]
-        decisions = asked.order(overrides, terms.spans)
-        others = asked.counterfactuals() if how.counterfactuals else None
-        answers = recommendations(asked, decisions, terms, others)
+        parts = ask_all(rollout, terms.series, sight, self._tried)
+        laps.mark("network")
+        decided = [self._order(part, terms, how) for part in parts]
         laps.mark("orders")
         held: dict[int, Problem] = {}
         if how.recording is not None:
-            held = self._holds.held(asked, terms, answers, how.recording.caller)
+            answers = {p.rows[n]: one for p, d in zip(parts, decided, strict=True) for n, one in d.answers.items()}
+            held = self._holds.held(sight, terms, dict(sorted(answers.items())), how.recording.caller)
             laps.mark("breaker")
-            answers = {n: answer for n, answer in answers.items() if n not in held}
-            numbers = self._memory.record(how.recording, asked, terms.series, overrides, terms.spans, answers)
-            for n, answer in answers.items():
-                answer.decision_id = numbers[n]
-            self._watch(Remembered(asked, overrides, terms.spans, answers, terms.series))
+            decided = [
+                d._replace(answers={n: one for n, one in d.answers.items() if p.rows[n] not in held})
+                for p, d in zip(parts, decided, strict=True)
+            ]
+            self._memory.record(how.recording, decided)
+            for one in decided:
+                self._watch(one)
             laps.mark("remember")
-        return [
-            _item_answer(key, answers[n], age_s=asked.ages_s[n])
-            if n in answers
-            else _item_answer(key, problem=held.get(n) or no_demand(key))
-            for n, key in enumerate(terms.series)
+        items = [item_answer(key, problem=held.get(n) or no_demand(key)) for n, key in enumerate(terms.series)]
+        for part, remembered in zip(parts, decided, strict=True):
+            by = part.asked.policy.version, self._alias if part.canary is None else CANARY
+            for n, answer in remembered.answers.items():
+                row = part.rows[n]
+                items[row] = item_answer(terms.series[row], answer, age_s=sight.ages_s[row], by=by)
+        return items
+
+    def _order(self, part: Part, terms: Terms, how: How) -> Remembered:
+        """What follows from what a policy said of its part of some series."""
+        mine = terms if len(part.rows) == len(terms.series) else terms.take(part.rows)
+        overrides = [
+            matching_override(self._view.overrides(*series, category), span)
+            for series, category, span in zip(mine.series, mine.category, mine.spans, strict=True)
         ]
+        others = part.asked.counterfactuals() if how.counterfactuals else None
+        answers = recommendations(part.asked, part.asked.order(overrides, mine.spans), mine, others)
+        return Remembered(
+            part.asked, overrides, mine.spans, answers, mine.series, mine.unit_cost, part.champion, part.canary
+        )
 
     def _decide_the_rest(
-        self, policy: Policy, terms: Terms, stock: list[Stock], day: date, how: How, missing: set[int]
+        self, rollout: Rollout, terms: Terms, stock: list[Stock], day: date, how: How, missing: set[int]
     ) -> list[ItemAnswer]:
         """The database does not answer: those whose feature rows are in the cache are decided, the others are problems."""
         rows = [n for n in range(len(stock)) if n not in missing]
-        decided = self._decide(policy, terms.take(rows), [stock[n] for n in rows], day, how) if rows else []
+        decided = self._decide(rollout, terms.take(rows), [stock[n] for n in rows], day, how) if rows else []
         found = dict(zip(rows, decided, strict=True))
-        return [
-            found[n] if n in found else _item_answer(key, problem=unread(key)) for n, key in enumerate(terms.series)
-        ]
+        return [found[n] if n in found else item_answer(key, problem=unread(key)) for n, key in enumerate(terms.series)]
+
+    def _decided_by(self, rollout: Rollout, items: list[ItemAnswer]) -> tuple[str, str | None]:
+        """Version and alias of the policy that decided all of a response, or else of the champion."""
+        by = {(one.policy_version, one.policy_alias) for one in items if one.policy_version is not None}
+        version, alias = by.pop() if len(by) == 1 else (None, None)
+        return (rollout.champion.version, self._alias) if version is None else (version, alias)
 
     def overrides(self, panel: Panel, row: int) -> list[Override]:
         """Every override in effect that covers a series of a panel."""
         items = panel.items
         return self._view.overrides(items.item_id[row], items.location_id[row], items.category[row])
 
-    def ask(self, policy: Policy, series: list[Series], rules: OrderRules, stock: list[Stock], day: date) -> Asked:
-        """What the policy says of some known series, before overrides and rules."""
+    def ask(self, series: list[Series], rules: OrderRules, stock: list[Stock], day: date) -> list[Part]:
+        """What the policies say of some known series, before overrides and rules."""
+        rollout = self.rollout()
+        sight = self._see(rollout.champion.spec, series, rules, stock, day)
+        laps = self._laps()
+        parts = ask_all(rollout, series, sight, self._tried)
+        laps.mark("network")
+        return parts
+
+    def _see(
+        self, spec: ObservationSpec, series: list[Series], rules: OrderRules, stock: list[Stock], day: date
+    ) -> Sight:
         laps = self._laps()
         blobs, ages = self._features.rows(series, day)
-        held = less_sales(stock, Seen(blobs, policy.spec, None), policy.period_days)
-        seen = Seen(blobs, policy.spec, state_of(held, day, policy.spec))
+        held = less_sales(stock, Seen(blobs, spec, None), spec.period_days)
+        seen = Seen(blobs, spec, state_of(held, day, spec))
         laps.mark("features")
-        answer = policy.answer_to(seen)
-        laps.mark("network")
-        return Asked(policy, day, seen, answer, list(map(source_of, blobs)), held, rules, ages)
-
-
-def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
-    """The stock as the simulator keeps it; arrivals beyond the horizon stand in one more column."""
-    pipeline = np.zeros((len(stock), spec.horizon + 1))
-    coming = [(n, (arrival - day).days, units) for n, one in enumerate(stock) for arrival, units in one.coming]
-    if coming:
-        rows, days, units = (np.array(column) for column in zip(*coming, strict=True))
-        np.add.at(pipeline, (rows, np.minimum(arrival_slots(days, spec.period_days), spec.horizon)), units)
-    return State(np.array([one.on_hand for one in stock]), np.maximum(pipeline, 0.0))
-
-
-def _item_answer(
-    key: Series, result: Recommendation | None = None, problem: Problem | None = None, age_s: float | None = None
-) -> ItemAnswer:
-    return ItemAnswer.model_construct(
-        item_id=key[0], location_id=key[1], result=result, problem=problem, feature_age_s=age_s
-    )
+        return Sight(day, seen, held, rules, ages)
 
 
 def _check_named_once(keys: list[Series]) -> None:

@@ -1,4 +1,4 @@
-"""Which policy is in charge, and which one shadows it. A refused bundle never replaces one that holds."""
+"""Which policy is in charge, which one is tried on a share of the series, and which one shadows it. A refused bundle never replaces one that holds."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from pathlib import Path
 
 from service.policy import BundleRefused, Policy, PolicyNotFound, resolve_bundle
 from service.problems import ProblemError
+from service.rollout import Canary, Rollout
 from service.telemetry import Telemetry
 
 LOG = logging.getLogger(__name__)
 
 
 class Policies:
-    """Holds the policy in charge, its shadow and the last refusal.
+    """Holds the policy in charge, its canary and its shadow, and the last refusal.
 
-    Whoever answers takes the policy once, at the beginning: a change is one assignment, and what is under way ends with the
-    policy that it began with.
+    Whoever answers takes champion and canary once, at the beginning: a change is one assignment, and what is under way ends
+    with the policies that it began with.
     """
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._current: Policy | None = None
         self._shadow: Policy | None = None
+        self._canary: Canary | None = None
         self._refused: str | None = None
 
     def load_named(self, name: str, period_days: int) -> bool:
@@ -57,6 +59,11 @@ class Policies:
         """Let a verified policy answer beside the one in charge; None: no longer."""
         self._shadow = policy
 
+    def put_canary(self, canary: Canary | None) -> None:
+        """Let a verified policy decide for a share of the series from the next request on; None: no longer."""
+        self._canary = canary
+        self._telemetry.show_canary(None if canary is None else canary.policy.version, canary.share if canary else 0.0)
+
     def refuse(self, error: BundleRefused | PolicyNotFound) -> bool:
         """Tell of a bundle that must not serve; False."""
         self._refused = str(error)
@@ -84,16 +91,25 @@ class Policies:
             raise ProblemError(503, "no-policy", "No policy is in charge", self._refused or "none was loaded")
         return policy
 
+    def rollout(self) -> Rollout:
+        """Who decides now. A canary that has become the champion is none.
+
+        Raises:
+            ProblemError: 503 where no policy is in charge.
+        """
+        champion, canary = self.current(), self._canary
+        return Rollout(champion, None if canary is None or canary.policy.version == champion.version else canary)
+
     def shadow(self) -> Policy | None:
         """The policy that answers beside it."""
         return self._shadow
 
     def status(self) -> dict[str, str | None]:
-        """For `/readyz`: the versions in charge and in its shadow, and the last refusal since one was put in charge."""
-        current, shadow = self._current, self._shadow
+        """For `/readyz`: the versions in charge, on trial and in the shadow, and the last refusal since one was put in charge."""
+        current, canary, shadow = self._current, self._canary, self._shadow
         return {
-            "version": current.version if current else None, "shadow": shadow.version if shadow else None,
-            "refused": self._refused,
+            "version": current.version if current else None, "canary": canary.policy.version if canary else None,
+            "shadow": shadow.version if shadow else None, "refused": self._refused,
         }  # fmt: skip
 
 

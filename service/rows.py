@@ -80,18 +80,18 @@ class Seen:
             state: their stock; None: unknown.
             changed: fields (B, ...) that are otherwise than in the rows.
         """
-        self.blobs, self._spec, self._state, self._changed = blobs, spec, state, changed or {}
+        self.blobs, self.spec, self._state, self._changed = blobs, spec, state, changed or {}
 
     def __len__(self) -> int:
         return len(self.blobs)
 
     def part(self, begin: int, end: int) -> Observation:
         """The observation of series `begin` to `end`."""
-        seen = unpack(self.blobs[begin:end], self._spec)
+        seen = unpack(self.blobs[begin:end], self.spec)
         seen |= {name: column[begin:end] for name, column in self._changed.items()}
         held = self._state
         state = None if held is None else State(held.on_hand[begin:end], held.pipeline[begin:end])
-        return with_state(seen, self._spec, state)
+        return with_state(seen, self.spec, state)
 
     @cached_property
     def whole(self) -> Observation:
@@ -104,14 +104,14 @@ class Seen:
             return self._changed[name]
         if name in self._stock:
             return self._stock[name]
-        slot = _layout(self._spec)[name]
+        slot = _layout(self.spec)[name]
         count = int(np.prod(slot.shape, dtype=int))
         columns = [np.frombuffer(blob, slot.dtype, count, slot.begin) for blob in self.blobs]
         return np.stack(columns).reshape(len(columns), *slot.shape)
 
     @cached_property
     def _stock(self) -> Observation:
-        counted = with_state({"as_of_day": np.empty(len(self))}, self._spec, self._state)
+        counted = with_state({"as_of_day": np.empty(len(self))}, self.spec, self._state)
         return {field.name: counted[field.name] for field in STATE_FIELDS}
 
     def take(self, rows: Sequence[int]) -> Seen:
@@ -119,8 +119,8 @@ class Seen:
         held, at = self._state, np.array(rows, dtype=np.int64)
         state = None if held is None else State(held.on_hand[at], held.pipeline[at])
         changed = {name: column[at] for name, column in self._changed.items()}
-        return Seen([self.blobs[n] for n in rows], self._spec, state, changed)
+        return Seen([self.blobs[n] for n in rows], self.spec, state, changed)
 
     def but(self, **fields: np.ndarray) -> Seen:
         """The same with other values (B, ...) of some fields."""
-        return Seen(self.blobs, self._spec, self._state, self._changed | fields)
+        return Seen(self.blobs, self.spec, self._state, self._changed | fields)

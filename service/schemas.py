@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.fields import AsOf, GivenDay, GivenMoment, Item, Place, PolicyVersion
+from service.fields import AsOf, GivenDay, GivenMoment, Item, Place
 from service.problems import Problem
 
 PRINTED = r"^[^\x00-\x1f\x7f]*$"  # no control characters, which databases refuse and logs should not hold
@@ -177,6 +177,13 @@ class ItemAnswer(BaseModel):
     location_id: Place
     result: Recommendation | None = Field(None, description="The answer; null where there is a problem.")
     problem: Problem | None = Field(None, description="Why there is none; null where there is.")
+    policy_version: str | None = Field(
+        None, description="Name of the policy that decided; null beside a problem.", examples=["daily-5"]
+    )
+    policy_alias: str | None = Field(
+        None, description="What that policy is to the service: champion, or canary where the series belongs to one; null "
+        "beside a problem, and where the process is pinned to the version.", examples=["champion"],
+    )  # fmt: skip
     feature_age_s: float | None = Field(
         None, description="How long ago what the policy saw of the history was read, seconds; null beside a problem.",
         examples=[310.5],
@@ -187,7 +194,10 @@ class RecommendationResponse(BaseModel):
     """Answers in the order of the request."""
 
     as_of: AsOf
-    policy_version: PolicyVersion
+    policy_version: str = Field(
+        description="Name of the policy that decided all of the answers; where a canary decided some of them, of the champion.",
+        examples=["daily-5"],
+    )
     policy_alias: str | None = Field(
         description="By which name it was in charge; null where the process is pinned to this version.",
         examples=["champion"],

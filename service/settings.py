@@ -113,6 +113,27 @@ class Settings(BaseSettings):
         "in the dataset's currency, empty: none has to.",
     )  # fmt: skip
 
+    canary_decisions: int = Field(
+        50, gt=0, description="How many decisions a guardrail of a canary rests on at the least."
+    )
+    canary_above: float = Field(
+        1.5, gt=1, description="A canary ends whose target stock or orders cost more than this times the champion's."
+    )
+    canary_below: float = Field(
+        0.67,
+        gt=0,
+        lt=1,
+        description="A canary ends whose target stock or orders cost less than this times the champion's.",
+    )
+    canary_failed_share: float = Field(
+        0.01, ge=0, lt=1, description="A canary ends that fails to answer more than this share of its series."
+    )
+    canary_slower: float = Field(
+        3.0,
+        gt=1,
+        description="A canary ends whose network mostly takes more than this times as long as the champion's.",
+    )
+
     cut_off: time | None = Field(
         None, description="By when each location has to be answered every day, as 03:30 (UTC) or 03:30+01:00."
     )

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from service.asked import state_of
 from service.datasets import Dataset
 from service.decided import rules_then, span_then, stock_then
 from service.decision_store import Row
 from service.label_store import CHANGED, REJECTED, followed, label_rows
 from service.override_store import find_override
 from service.problems import ProblemError
-from service.recommender import state_of
 from service.settlement_schemas import MOST_LINES, ReplayedOrder, Settlement, SettlementLine
 from service.settling import Case, Replayed, Settled, settle
 from service.store import CHUNK, Series, Store

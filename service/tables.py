@@ -166,15 +166,31 @@ policies = Table(  # rows are added and never changed: the hashes are pins
 )  # fmt: skip
 policy_aliases = Table(  # an audit trail: rows are added and never changed; the newest of an alias is in force
     "policy_aliases", metadata, Column("id", Integer, primary_key=True), Column("period_days", Integer, nullable=False),
-    Column("alias", String, nullable=False),  # champion | challenger | shadow
-    Column("version", String),  # none: the shipped champion, or no shadow
-    Column("action", String, nullable=False),  # promote | rollback | shadow | clear
+    Column("alias", String, nullable=False),  # champion | challenger | shadow | canary
+    Column("version", String),  # none: the shipped champion, or no shadow or canary
+    Column("action", String, nullable=False),  # promote | rollback | shadow | canary | clear | guardrail
     Column("reason", String, nullable=False), Column("at", Moment(), nullable=False),
-    Column("by", String, nullable=False),  # name of the key
+    Column("by", String, nullable=False),  # name of the key; of a guardrail: orpr
+    Column("share", Float),  # per cent of the series, of a canary
     Index("ix_policy_aliases_newest", "period_days", "alias", "id"),
 )  # fmt: skip
 shadow_decisions = Table(
     "shadow_decisions", metadata, Column("decision_id", String, primary_key=True),
     Column("version", String, primary_key=True), Column("inventory_days", Float, nullable=False),
     Column("target_stock", Float, nullable=False), Column("order_quantity", Float, nullable=False),
+)  # fmt: skip
+canary_figures = Table(  # what has come together since a change of the alias let a canary run, against one champion
+    "canary_figures", metadata, Column("change_id", Integer, primary_key=True, autoincrement=False),
+    Column("champion_version", String, primary_key=True),
+    *(
+        Column(name, Integer, nullable=False)
+        for name in ("asked", "failed", "decisions", "orders", "runs", "slow_runs")
+    ),
+    *(
+        Column(name, Float, nullable=False)
+        for name in ("target_value", "champion_target_value", "order_value", "champion_order_value")
+    ),
+)  # fmt: skip
+canary_orders = Table(  # series whose first order by a canary has been compared, by the change with which it began
+    "canary_orders", metadata, Column("change_id", Integer, primary_key=True, autoincrement=False), *_key(),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.guardrails import GUARDRAILS
 from service.schemas import ItemAnswer
 from simulator.histograms import ACTION
 from simulator.panel import F64
@@ -124,6 +125,20 @@ class Telemetry:
             "orpr_shadow_orders", "Due orders that the shadow would change.", ["version", "change"], registry=r
         )
         self.shadow_dropped = Counter("orpr_shadow_dropped", "Decisions that no shadow saw.", registry=r)
+        self.canary_share = Gauge(
+            "orpr_canary_share", "Per cent of the series that a canary has.", ["version"], registry=r
+        )
+        self.canary_failed = Counter(
+            "orpr_canary_failed", "Series that the champion decided because the canary failed.", registry=r
+        )
+        self.canary_figure = Gauge(
+            "orpr_canary_figure", "What a guardrail has come to since the canary began.", ["guardrail"], registry=r
+        )
+        self.canary_rollbacks = Counter(
+            "orpr_canary_rollbacks", "Canaries that a guardrail ended here.", ["guardrail"], registry=r
+        )
+        for guardrail in GUARDRAILS:  # from 0 on, as above
+            self.canary_rollbacks.labels(guardrail)
 
     def _of_state(self, r: CollectorRegistry) -> None:
         self.cache_hits = Gauge("orpr_feature_cache_hits", "Feature rows found in the cache.", registry=r)
@@ -158,6 +173,13 @@ class Telemetry:
         self.missed_count = Gauge(
             "orpr_locations_missed_cut_off", "How many locations missed it; NaN without a cut-off.", registry=r
         )
+
+    def show_canary(self, version: str | None, share: float) -> None:
+        """Which canary has how much of the series, per cent; None: there is none."""
+        self.canary_share.clear()
+        self.canary_figure.clear()
+        if version is not None:
+            self.canary_share.labels(version).set(share)
 
     def laps(self) -> Laps:
         """A clock for the stages of a request, started now."""

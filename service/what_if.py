@@ -114,17 +114,17 @@ def _asked(recommender: Recommender, question: WhatIfRequest, day: date) -> tupl
     panel, stock = recommender.items([series], day), recommender.stock([question], day)[0]
     assert panel is not None
     assert not isinstance(stock, Problem)
-    policy, lead_time = recommender.policy(), question.assumptions.lead_time_days
+    lead_time = question.assumptions.lead_time_days
     if lead_time is None:
-        return recommender.ask(policy, [series], rules_of(panel, on=day), [stock], day), panel
+        return recommender.ask([series], rules_of(panel, on=day), [stock], day)[0].asked, panel
     panel = replace(panel, items=replace(panel.items, lead_time_days=np.array([lead_time])))
-    asked = recommender.ask(policy, [series], rules_of(panel, on=day), [stock], day)
+    asked = recommender.ask([series], rules_of(panel, on=day), [stock], day)[0].asked
     lead, review = lead_and_review(panel, ROW, np.array([panel.period_of(day)]))
     seen = asked.seen.but(
         lead_time_days=(lead * panel.period_days).astype(np.float32),
         review_period_days=(review * panel.period_days).astype(np.float32),
     )
-    return replace(asked, seen=seen, answer=policy.answer_to(seen)), panel
+    return replace(asked, seen=seen, answer=asked.policy.answer_to(seen)), panel
 
 
 def _advised_days(decisions: Decisions) -> float:

@@ -9,6 +9,7 @@ from orpr.calls.transport import PAGE, Calls, json_body, segment
 from service.hold_schemas import Hold, ReleaseRequest, StopRequest, StoredStop
 from service.policy_schemas import (
     AliasState,
+    CanaryRequest,
     PolicyDetail,
     PolicyList,
     ReasonRequest,
@@ -70,6 +71,15 @@ class OperationCalls(Calls):
     def end_shadow(self, reason: str = "", *, key: str | None = None) -> AliasState:
         """Let no policy decide beside the champion."""
         return self._write(AliasState, "DELETE", f"{POLICIES}/shadow", key, params={"reason": reason})
+
+    def try_policy(self, version: str, share: float, reason: str, *, key: str | None = None) -> AliasState:
+        """Let a registered policy decide for a share of the series, per cent."""
+        body = CanaryRequest(share=share, reason=reason)
+        return self._write(AliasState, "POST", f"{POLICIES}/{segment(version)}/canary", key, json=json_body(body))
+
+    def end_canary(self, reason: str = "", *, key: str | None = None) -> AliasState:
+        """Let the champion decide for all series again."""
+        return self._write(AliasState, "DELETE", f"{POLICIES}/canary", key, params={"reason": reason})
 
     def _point(self, path: str, reason: str, key: str | None) -> AliasState:
         body = json_body(ReasonRequest(reason=reason))

@@ -1,4 +1,4 @@
-"""`/v1/policies`: which policies there are, which one decides, and which one decides beside it."""
+"""`/v1/policies`: which policies there are, which one decides, which one for a share of the series, and which one beside them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,35 @@ from service.aliases import Aliases
 from service.auth import Caller, OpsWrite
 from service.bundle_folders import VERSION
 from service.idempotency import Act, Write
+from service.policy_listing import PolicyListing
 from service.policy_schemas import (
     AliasState,
+    CanaryRequest,
     PolicyDetail,
     PolicyList,
     ReasonRequest,
     RegisterRequest,
     StoredPolicy,
 )  # fmt: skip
+from service.policy_store import CANARY, SHADOW
 from service.problems import problem_responses
 from service.promotions import Promotions
 
 router = APIRouter(prefix="/v1", tags=["policies"])
 
 Version = Annotated[str, Path(pattern=VERSION, description="Name of a bundle.", examples=["daily-5"])]
+EndReason = Annotated[str, Query(max_length=500, description="Kept with the change.", examples=["seen enough"])]
 CHANGING = problem_responses(404, 408, 409, 413, 422)
 
 
 def _promotions(request: Request) -> Promotions:
     promotions: Promotions = request.app.state.promotions
     return promotions
+
+
+def _listing(request: Request) -> PolicyListing:
+    listing: PolicyListing = request.app.state.policy_listing
+    return listing
 
 
 def _change(request: Request, write: Write, prepare: Callable[[], Act]) -> JSONResponse:
@@ -45,7 +54,7 @@ def _change(request: Request, write: Write, prepare: Callable[[], Act]) -> JSONR
 @router.get("/policies")
 def list_policies(request: Request, _caller: Caller) -> PolicyList:
     """Every policy that is registered, ships, or lies in the folder of bundles; where the aliases point and pointed before."""
-    return _promotions(request).listed()
+    return _listing(request).listed()
 
 
 @router.post(
@@ -68,26 +77,29 @@ def roll_back(body: ReasonRequest, request: Request, write: OpsWrite) -> JSONRes
 
 
 @router.delete("/policies/shadow", response_model=AliasState, responses=CHANGING)
-def clear_shadow(
-    request: Request,
-    write: OpsWrite,
-    reason: Annotated[str, Query(max_length=500, description="Kept with the change.", examples=["seen enough"])] = "",
-) -> JSONResponse:
+def clear_shadow(request: Request, write: OpsWrite, reason: EndReason = "") -> JSONResponse:
     """End the shadow."""
     promotions = _promotions(request)
-    return _change(request, write, lambda: promotions.clearing_shadow(reason, write.caller))
+    return _change(request, write, lambda: promotions.clearing(SHADOW, reason, write.caller))
+
+
+@router.delete("/policies/canary", response_model=AliasState, responses=CHANGING)
+def clear_canary(request: Request, write: OpsWrite, reason: EndReason = "") -> JSONResponse:
+    """End the canary: the champion decides for all series from the next request on."""
+    promotions = _promotions(request)
+    return _change(request, write, lambda: promotions.clearing(CANARY, reason, write.caller))
 
 
 @router.get("/policies/{version}", responses=problem_responses(404, 422))
 def get_policy(version: Version, request: Request, _caller: Caller) -> PolicyDetail:
     """One policy, with every change of an alias that named it."""
-    return _promotions(request).get(version)
+    return _listing(request).get(version)
 
 
 @router.post("/policies/{version}/promote", response_model=AliasState, responses=CHANGING)
 def promote_policy(version: Version, body: ReasonRequest, request: Request, write: OpsWrite) -> JSONResponse:
     """Make a registered policy the champion. Requests under way end with the one that they began with; every process of the
-    installation follows within about a second. Where the bundle does not hold, nothing changes."""
+    installation follows within about a second. Where the bundle does not hold, nothing changes. A canary that is promoted ends."""
     promotions = _promotions(request)
     return _change(request, write, lambda: promotions.promoting(version, body.reason, write.caller))
 
@@ -97,3 +109,11 @@ def shadow_policy(version: Version, body: ReasonRequest, request: Request, write
     """Let a registered policy decide beside the champion: what it would have answered is kept, no answer is touched."""
     promotions = _promotions(request)
     return _change(request, write, lambda: promotions.shadowing(version, body.reason, write.caller))
+
+
+@router.post("/policies/{version}/canary", response_model=AliasState, responses=CHANGING)
+def try_policy(version: Version, body: CanaryRequest, request: Request, write: OpsWrite) -> JSONResponse:
+    """Let a registered policy decide for a share of the series, always the same ones; again with another share to change that.
+    Guardrails compare it with the champion, and end it where one trips."""
+    promotions = _promotions(request)
+    return _change(request, write, lambda: promotions.trying(version, body.share, body.reason, write.caller))

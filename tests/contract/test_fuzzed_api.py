@@ -22,9 +22,9 @@ CONFIG = """
 [checks]
 positive_data_acceptance.enabled = false
 
-# GET of these two asks for a policy of that name, so the router takes it.
+# GET of these three asks for a policy of that name, so the router takes it.
 [[operations]]
-include-path = ["/v1/policies/rollback", "/v1/policies/shadow"]
+include-path = ["/v1/policies/rollback", "/v1/policies/shadow", "/v1/policies/canary"]
 checks.allow_header_conformance.enabled = false
 """
 

@@ -16,6 +16,8 @@ from service.app import create_app
 from service.keys import Keys
 from service.settings import Settings
 from service.store import Store
+from simulator.panel import Panel
+from tests.bundles import make_bundle
 from tests.databases import Postgres
 from tests.faults.conftest import Behind, served, socket_of, through
 from tests.faults.proxy import Mode, running_proxy
@@ -144,6 +146,46 @@ def test_a_process_that_starts_without_the_database_is_not_ready_until_it_answer
             proxy.set(Mode.OPEN)
             until(early, lambda: http.get("/readyz").status_code == 200)
             assert asked(early, item(on_hand=3), record=False)[0]["result"] is not None
+
+
+@pytest.mark.parametrize("mode", [Mode.CLOSED, Mode.FROZEN])
+def test_a_canary_goes_on_and_what_its_guardrails_count_is_stored_later(
+    postgres: Postgres, loaded_database: str, chain: Panel, item: Item, tmp_path: Path, mode: Mode
+) -> None:
+    version = make_bundle(tmp_path / "bundles", "held-20", 20.0).name
+    url = postgres.new(loaded_database)
+    items = [item(row, on_hand=3, open_orders=[]) for row in range(chain.series_count)]
+    with running_proxy(socket_of(url)) as proxy:
+        settings = Settings(
+            database_url=through(url, proxy), spool=tmp_path / "spool.db", planner=False, bundles=tmp_path / "bundles"
+        )
+        app = create_app(settings)
+        key = app.state.keys.add("test")
+        with served(app) as base, httpx.Client(base_url=base, headers={"X-API-Key": key}, trust_env=False) as http:
+            http.timeout = httpx.Timeout(60)
+            behind = Behind(app, http, proxy)
+            http.post("/v1/policies", json={"version": version}).raise_for_status()
+            begun = {"share": 50, "reason": "to try"}
+            http.post(f"/v1/policies/{version}/canary", json=begun).raise_for_status()
+            before = asked(behind, *items, as_of=DAY.isoformat(), record=False)
+            assert {one["policy_alias"] for one in before} == {"canary", "champion"}
+            gone(behind, mode)
+            first, again = (asked(behind, *items, as_of=DAY.isoformat()) for _ in range(2))
+            assert [one["result"] for one in first] == [one["result"] for one in again]
+            assert [one["policy_alias"] for one in first] == [one["policy_alias"] for one in before]
+            assert http.get("/readyz").json()["policy"]["canary"] == version
+            back(behind)
+            for one in first:
+                stored = http.get(f"/v1/decisions/{one['result']['decision_id']}").raise_for_status().json()
+                assert stored["policy_version"] == one["policy_version"]
+            share = sum(one["policy_alias"] == "canary" for one in first)
+
+            def failures() -> dict[str, Any]:
+                told = http.get(f"/v1/policies/{version}").json()["canary"]["guardrails"]
+                return next(one for one in told if one["guardrail"] == "failures")
+
+            until(behind, lambda: failures()["counted"] == 3 * share)
+            assert failures()["value"] == 0
 
 
 def test_a_writing_that_the_fault_interrupts_is_whole_or_not_there(

@@ -22,7 +22,7 @@ from service.schemas import RecommendationItem
 from service.what_if_schemas import WhatIfRequest
 from tests.bundles import make_bundle
 from tests.conftest import CHAMPION
-from tests.servers import Flaky
+from tests.servers import Answer, Flaky, Server
 from tests.serving import Service, running_service
 
 LAST = date(2019, 4, 30)
@@ -67,6 +67,50 @@ def test_many_series_are_answered_in_their_order_in_batches(
         assert other.result is not None
         assert other.result.counterfactuals is not None
         assert one.result.inventory_days == other.result.inventory_days
+
+
+def test_batches_that_a_canary_decides_in_part_are_one_answer(
+    client: Client, rows: list[ItemRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [RecommendationItem(item_id=r.item_id, location_id=r.location_id, on_hand=5) for r in rows]
+    client.register_policy(VERSION)
+    begun = client.try_policy(VERSION, 50, "to try")
+    assert (begun.alias, begun.version, begun.share) == ("canary", VERSION, 50)
+    monkeypatch.setattr(orpr.client, "MOST_SERIES", 1)
+    told = client.recommend(asked, record=False)
+    assert (told.policy_version, told.policy_alias) == (CHAMPION, "champion")
+    assert {(one.policy_version, one.policy_alias) for one in told.items} == {
+        (CHAMPION, "champion"), (VERSION, "canary"),
+    }  # fmt: skip
+    canary = client.policies().canary
+    assert canary is not None
+    assert [rail.guardrail for rail in canary.guardrails] == ["target_stock", "order_value", "failures", "latency"]
+    ended = client.end_canary("seen enough")
+    assert (ended.version, ended.before) == (None, VERSION)
+    alone = client.recommend(asked, record=False)
+    assert {one.policy_alias for one in alone.items} == {"champion"}
+
+
+def test_a_canary_that_changes_between_two_batches_is_told(
+    service: Service, client: Client, rows: list[ItemRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service answers; on the way back the second batch names another version."""
+    item = RecommendationItem(item_id=rows[0].item_id, location_id=rows[0].location_id, on_hand=5)
+    said = client.recommend([item], record=False)
+    bodies = [
+        said.model_copy(
+            update={"items": [said.items[0].model_copy(update={"policy_alias": "canary", "policy_version": v})]}
+        )
+        for v in ("one", "other")
+    ]
+    answers = iter([Answer(200, body.model_dump_json().encode()) for body in bodies])
+    monkeypatch.setattr(orpr.client, "MOST_SERIES", 1)
+    with (
+        Server(lambda _asked: next(answers)) as server,
+        Client(server.url, service.key) as asking,
+        pytest.raises(RuntimeError, match="changed from one to other between two batches"),
+    ):
+        asking.recommend([item, item], record=False)
 
 
 def test_an_outcome_is_told_and_read_back(client: Client, rows: list[ItemRow]) -> None:
@@ -163,7 +207,7 @@ def test_a_policy_is_registered_shadowed_promoted_and_rolled_back(client: Client
     assert client.end_shadow("seen enough").version is None
     back = client.roll_back_policy("too much stock")
     assert back.version == CHAMPION
-    assert [one.action for one in client.policy(VERSION).changes] == ["shadow", "promote"]
+    assert [one.action for one in client.policy(VERSION).changes][-2:] == ["shadow", "promote"]
     with pytest.raises(ServiceProblem, match="404 policy-unknown: version: there is no policy 'nobody'"):
         client.promote_policy("nobody", "x")
 

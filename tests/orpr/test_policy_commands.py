@@ -61,9 +61,35 @@ def test_a_policy_s_life_at_the_command_line(orpr: Orpr) -> None:
     assert f"champion: {CHAMPION} (rollback by planner: too much stock)" in back
 
 
+def test_a_canary_s_life_at_the_command_line(orpr: Orpr) -> None:
+    said = [
+        orpr("register", VERSION),
+        orpr("canary", VERSION, "--share", "10", "--reason", "passed its gate"),
+        orpr("list"),
+        orpr("canary", "--clear", "--reason", "seen enough"),
+        orpr("canary", VERSION, "--share", "12.5", "--reason", "once more"),
+        orpr("promote", VERSION, "--reason", "cheaper"),
+        orpr("list"),
+        orpr("rollback", "--reason", "too much stock"),
+    ]
+    assert [one.returncode for one in said] == [0] * 8, [one.stderr for one in said]
+    _, begun, listed, ended, again, promoted, after, _ = (one.stdout for one in said)
+    assert f"canary: {VERSION}, 10 % of the series (canary by planner: passed its gate)" in begun
+    assert "target_stock since" in listed
+    assert "nothing to compare yet in 0 decisions" in listed
+    assert f"canary: none, before it {VERSION} (clear by planner: seen enough)" in ended
+    assert f"canary: {VERSION}, 12.5 % of the series" in again
+    assert f"champion: {VERSION}, before it {CHAMPION} (promote by planner: cheaper)" in promoted
+    assert f"canary: none, before it {VERSION} (promote by planner: cheaper)" in after
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("canary", "--reason", "x"), "name either a VERSION or --clear"),
+        (("canary", VERSION, "--clear"), "name either a VERSION or --clear"),
+        (("canary", VERSION), "--reason: say why"),
+        (("canary", "nobody", "--reason", "x"), "404 policy-unknown: version: there is no policy 'nobody'"),
         (("promote", "nobody", "--reason", "x"), "404 policy-unknown: version: there is no policy 'nobody'"),
         (("register", "nobody"), "404 policy-unknown: version: there is no policy 'nobody'"),
         (("promote", "weekly-2", "--reason", "x"), "409 policy-not-registered: version: 'weekly-2' is not registered"),

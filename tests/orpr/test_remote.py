@@ -190,6 +190,10 @@ def test_a_service_that_is_not_there_is_one_line(observer: Observer) -> None:
         (lambda body: good(body, daily_rate=float("nan")), "daily_rate must be finite and at least 0, got nan"),
         (lambda body: good(body, daily_rate="5"), "daily_rate must be finite and at least 0, got '5'"),
         (lambda body: good(body, inventory_days=True), "inventory_days must be finite"),
+        (
+            lambda body: good(body) | {"items": [{**i, "policy_alias": "canary"} for i in good(body)["items"]]},
+            "lets a canary decide some of the series",
+        ),
     ],
 )
 def test_a_bad_answer_says_what_is_wrong_with_it(

@@ -14,6 +14,7 @@ from orpr.replaying import replay_decision
 from service.app import create_app
 from service.loading import load_panel
 from service.policy import BundleRefused
+from service.rollout import members
 from service.settings import Settings
 from service.store import Store
 from service.tables import decisions
@@ -65,17 +66,25 @@ async def test_an_answer_that_is_another_now_is_an_error(settings: Settings) -> 
         replay_decision(settings, decision)
 
 
-async def test_a_decision_of_a_promoted_policy_is_made_again_while_its_bundle_is_what_was_registered(
-    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("alias", ["champion", "canary"])
+async def test_a_decision_of_another_policy_is_made_again_while_its_bundle_is_what_was_registered(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], alias: str
 ) -> None:
+    """Whether it was promoted, or decides for a share of the series."""
+    assert members("held-20", 50, [("B101", "S17")]) == [True]
     bundle = make_bundle(tmp_path / "bundles", "held-20", 20.0)
     settings = settings.model_copy(update={"bundles": bundle.parent})
     app = create_app(settings)
     connecting = app.state.store.database.writing
-    for prepare in (
+    changes = [
         lambda: app.state.promotions.registering("held-20", "test"),
-        lambda: app.state.promotions.promoting("held-20", "better", "test"),
-    ):
+        lambda: (
+            app.state.promotions.trying("held-20", 50, "to try", "test")
+            if alias == "canary"
+            else app.state.promotions.promoting("held-20", "better", "test")
+        ),
+    ]
+    for prepare in changes:
         act = prepare()
         with connecting() as connection:
             act(connection)

@@ -102,6 +102,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 def app(settings: Settings) -> Iterator[FastAPI]:
     made = create_app(settings)
     yield made
+    made.state.shadow.close()
     made.state.features_cache.close()
     made.state.store.close()
 

@@ -36,6 +36,8 @@ WRITES = [
     ("POST", "/v1/policies/nobody/shadow", {"reason": "to see"}, "ops"),
     ("POST", "/v1/policies/rollback", {"reason": "worse"}, "ops"),
     ("DELETE", "/v1/policies/shadow", None, "ops"),
+    ("POST", "/v1/policies/nobody/canary", {"share": 10, "reason": "to try"}, "ops"),
+    ("DELETE", "/v1/policies/canary", None, "ops"),
     ("POST", "/v1/holds/7/release", {"version": 1, "reason": "right"}, "ops"),
     ("POST", "/v1/stops", {"reason": "stock take"}, "ops"),
     ("DELETE", "/v1/stops/8", None, "ops"),

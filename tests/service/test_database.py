@@ -16,7 +16,15 @@ from alembic.script import ScriptDirectory
 
 from service.database import Database, StoreTooOld
 from service.decision_store import decisions_page
-from service.tables import inventory, metadata, policies, policy_aliases, shadow_decisions
+from service.tables import (
+    canary_figures,
+    canary_orders,
+    inventory,
+    metadata,
+    policies,
+    policy_aliases,
+    shadow_decisions,
+)
 from tests.databases import Postgres
 
 REVISIONS = [r.revision for r in ScriptDirectory("service/migrations").walk_revisions()][::-1]
@@ -88,6 +96,30 @@ def test_the_revision_before_policies_forgets_them_and_keeps_the_rest(database: 
         "shadow_decisions",
     }
     assert after["history"] == before["history"] > 1000
+
+
+def test_the_revision_before_canaries_forgets_them_and_keeps_the_other_aliases(database: Database) -> None:
+    """An older service could not read their changes."""
+    now = datetime(2019, 5, 1, tzinfo=UTC)
+    change = {"period_days": 1, "reason": "better", "at": now, "by": "ann"}
+    with database.writing() as connection:
+        for alias, version, action, share in [
+            ("champion", "daily-6", "promote", None), ("canary", "daily-7", "canary", 10.0), ("canary", None, "guardrail", None),
+        ]:  # fmt: skip
+            row = change | {"alias": alias, "version": version, "action": action, "share": share}
+            connection.execute(sa.insert(policy_aliases).values(**row))
+        numbers = dict.fromkeys(canary_figures.c.keys(), 1) | {"champion_version": "daily-6"}
+        connection.execute(sa.insert(canary_figures).values(**numbers))
+        connection.execute(sa.insert(canary_orders).values(change_id=1, location_id="S17", item_id="B101"))
+    database.migrate("0010")
+    with database.reading() as connection:
+        left = connection.execute(sa.text("SELECT alias, version, action FROM policy_aliases")).all()
+    assert [tuple(row) for row in left] == [("champion", "daily-6", "promote")]
+    assert not {"canary_figures", "canary_orders"} & counts(database).keys()
+    database.migrate()
+    with database.reading() as connection:
+        assert [row.share for row in connection.execute(sa.select(policy_aliases))] == [None]
+    assert (counts(database)["canary_figures"], counts(database)["canary_orders"]) == (0, 0)
 
 
 def test_a_store_from_before_the_migrations_is_taken_over_with_its_data(database: Database) -> None:

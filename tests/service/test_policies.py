@@ -76,7 +76,7 @@ async def test_without_a_promotion_what_ships_decides(client: httpx.AsyncClient,
     told = (await client.get(PATH)).raise_for_status().json()
     assert (told["period_days"], told["serving"], told["pinned"], told["refused"]) == (1, CHAMPION, False, None)
     assert [(alias["alias"], alias["version"], alias["before"]) for alias in told["aliases"]] == [
-        ("champion", CHAMPION, None), ("shadow", None, None),
+        ("champion", CHAMPION, None), ("canary", None, None), ("shadow", None, None),
     ]  # fmt: skip
     listed = {one["version"]: one for one in told["items"]}
     assert set(listed) == {CHAMPION, WEEKLY_CHAMPION, LOW, HIGH}
@@ -249,7 +249,7 @@ async def test_a_mended_bundle_is_taken_up_when_it_is_tried_again(
     assert another.state.policies.current().version == CHAMPION  # not yet
     monkeypatch.setattr("service.aliases.AGAIN_S", 0.0)
     another.state.aliases.look()
-    assert another.state.policies.status() == {"version": HIGH, "shadow": None, "refused": None}
+    assert another.state.policies.status() == {"version": HIGH, "canary": None, "shadow": None, "refused": None}
 
 
 async def test_while_the_aliases_cannot_be_read_the_policy_in_charge_stays(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 INDEX = "ix_decisions_override"
 FOLLOWED = sa.text("override_id IS NOT NULL")  # few decisions follow one
