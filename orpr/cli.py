@@ -10,7 +10,14 @@ from typing import NoReturn
 
 import typer
 
-from orpr import data_commands, policy_commands, policy_use_commands, service_commands, training_commands
+from orpr import (
+    data_commands,
+    override_commands,
+    policy_commands,
+    policy_use_commands,
+    service_commands,
+    training_commands,
+)
 from orpr.erp.commands import app as sync
 from orpr.experiment.commands import app as experiment
 from orpr.progress import ERRORS
@@ -24,6 +31,7 @@ A dataset is a folder in the canonical layout (see docs/format.md). `orpr import
 for commands in (data_commands, training_commands, policy_use_commands, service_commands):
     app.add_typer(commands.app)
 app.add_typer(policy_commands.app, name="policy")
+app.add_typer(override_commands.app, name="overrides")
 app.add_typer(sync, name="sync")
 app.add_typer(experiment, name="experiment")
 

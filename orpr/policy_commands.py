@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from orpr.asking import HERE, Url
+from orpr.asking import service_at as _service
 from orpr.progress import SCREEN
 
 if TYPE_CHECKING:
-    from orpr.client import Client
     from service.policy_schemas import AliasState
-
-WAITS_S = (0.5, 2.0)  # before the second and the third try; somebody sits at the screen
-HERE = "http://127.0.0.1:8000"
 
 app = typer.Typer(
     no_args_is_help=True, help="See, register, try, promote and roll back the policies of a running service."
 )
 
-Url = Annotated[str, typer.Option(help="Where the service listens.", envvar="ORPR_URL")]
 ApiKey = Annotated[str, typer.Option(help="An API key; all but `list` need the scope ops.", envvar="ORPR_API_KEY")]
 Reason = Annotated[str, typer.Option(help="Kept with the change.")]
 Version = Annotated[str, typer.Argument(help="Name of a bundle in the service's folders.")]
@@ -118,26 +113,6 @@ def canary(
     with _service(url, key) as client:
         told = client.end_canary(reason) if version is None else client.try_policy(version, share, reason)
     typer.echo(_pointing(told))
-
-
-@contextmanager
-def _service(url: str, key: str) -> Iterator[Client]:
-    """The service that is asked; what it refuses is the caller's to mend, what may pass is not.
-
-    Raises:
-        ValueError: where it refuses.
-        RuntimeError: where it does not answer, or has no time.
-    """
-    from orpr.client import Client, ServiceProblem
-    from orpr.sending import PASSING
-
-    with Client(url, key, waits_s=WAITS_S) as client:
-        try:
-            yield client
-        except ServiceProblem as problem:
-            if problem.status in PASSING:
-                raise
-            raise ValueError(str(problem)) from None
 
 
 def _pointing(alias: AliasState) -> str:

@@ -27,6 +27,7 @@ from service.guardrails import Limits
 from service.holds import Holds
 from service.hosts import LOOPBACK, PROBES, HostAndOrigin, host_name
 from service.keys import Keys
+from service.labels import Labels
 from service.memory import Memory
 from service.middleware import Requests
 from service.overrides import Overrides
@@ -44,6 +45,7 @@ from service.rollout import Remembered
 from service.routes import decisions, feeds, holds, operations, overrides, pages, policies, recommendations, what_if
 from service.safety import refuse_unsafe, refuse_without_keys
 from service.settings import Settings
+from service.settlements import Settlements
 from service.shadow import Shadow
 from service.shedding import Shedding
 from service.spool import Spool
@@ -153,6 +155,8 @@ def _decide(state: State, settings: Settings) -> None:
     )  # fmt: skip
     state.feeds, state.decisions = Feeds(store), Decisions(store, state.spool)
     state.overrides = Overrides(store, state.recommender, settings.approval_money)
+    state.settlements = Settlements(store, state.recommender.dataset)
+    state.labels = Labels(store, state.settlements, state.recommender.dataset)
 
 
 def _admit(state: State, settings: Settings) -> None:

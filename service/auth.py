@@ -106,12 +106,11 @@ async def find_key(request: Request, given: str | None) -> Key | None:
 Caller = Annotated[Key, Depends(caller)]
 
 
-def check_scope(key: Key, scope: str) -> None:
-    """Raise a ProblemError, 403, where the key may not do this."""
-    if scope not in key.scopes:
-        detail = (
-            f"X-API-Key: the key {key.name!r} lacks the scope {scope}; it has {', '.join(sorted(key.scopes)) or 'none'}"
-        )
+def check_scope(key: Key, *scopes: str) -> None:
+    """Raise a ProblemError, 403, where the key may not do this: it takes one of the scopes."""
+    if not key.scopes & set(scopes):
+        has = ", ".join(sorted(key.scopes)) or "none"
+        detail = f"X-API-Key: the key {key.name!r} lacks the scope {' or '.join(scopes)}; it has {has}"
         raise ProblemError(403, "scope-missing", "The key may not do this", detail)
 
 

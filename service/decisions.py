@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
-from service.asked import Asked, Stock, state_of
+from service.asked import Asked, state_of
 from service.cursors import cursor_of, place_of, unknown_cursor
 from service.decide import Decisions as Orders
-from service.decide import Override
+from service.decided import override_then, rules_then, span_then, stock_then
 from service.decision_schemas import DecisionBrief, DecisionPage, Outcome, OutcomeRequest, StoredDecision
 from service.decision_store import Row, add_outcome, decisions_page, find_decision, lock_decision, outcomes_of
 from service.policy import Policy
@@ -22,7 +21,6 @@ from service.problems import ProblemError
 from service.rows import Seen, source_of
 from service.spool import Spool
 from service.store import Store
-from simulator.ordering import OrderRules
 
 COMPARED = ("inventory_days", "daily_rate", "target_stock", "inventory_position", "order_quantity_if_due")
 
@@ -104,35 +102,11 @@ def reproduce(row: Row, policy: Policy) -> tuple[dict[str, float], dict[str, flo
 
 
 def _ordered_again(row: Row, inputs: dict[str, Any], policy: Policy) -> Orders:
-    blob = zlib.decompress(row["observation"])
-    reserved, shown = _arrivals(inputs["reserved"]), _arrivals(inputs["shown"])
-    arrivals = _arrivals(inputs["open_orders"])
-    stock = Stock(inputs["on_hand"], arrivals, "request", reserved, shown, inputs["placed"], [])
+    blob, stock = zlib.decompress(row["observation"]), stock_then(inputs)
     seen = Seen([blob], policy.spec, state_of([stock], row["order_date"], policy.spec))
-    rules = _rules(inputs["rules"])
+    rules = rules_then([inputs])
     asked = Asked(policy, row["order_date"], seen, policy.answer_to(seen), [source_of(blob)], [stock], rules, [0.0])
-    first, last = (date.fromisoformat(day) for day in inputs["span"])
-    return asked.order([_override(inputs["override"])], [(first, last)])
-
-
-def _arrivals(told: list[list[Any]]) -> list[tuple[date, float]]:
-    return [(date.fromisoformat(day), float(units)) for day, units in told]
-
-
-def _rules(told: dict[str, Any]) -> OrderRules:
-    columns = {
-        name: np.array([value if isinstance(value, bool) else np.inf if value is None else float(value)])
-        for name, value in told.items()
-        if name != "rounding"
-    }
-    return OrderRules(**columns, rounding=told["rounding"])
-
-
-def _override(told: dict[str, Any] | None) -> Override | None:
-    if told is None:
-        return None
-    dates = {name: date.fromisoformat(told[name]) for name in ("selling_from", "selling_to")}
-    return Override(**(told | dates))
+    return asked.order([override_then(inputs)], [span_then(inputs)])
 
 
 def _brief(row: Row) -> DecisionBrief:

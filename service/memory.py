@@ -120,6 +120,7 @@ def _rows(part: Remembered, recording: Recording, now: datetime) -> dict[int, di
             "order_quantity": answer.order_quantity, "review_due": answer.review_due, "status": OPEN,
             "policy_version": version, "client_ref": recording.client_ref, "made_for": recording.caller,
             "created_at": now, "inputs": inputs, "answer": said, "observation": zlib.compress(blobs[n], 1),
+            "override_id": None if (followed := part.overrides[n]) is None else followed.id,
         }  # fmt: skip
     return rows
 

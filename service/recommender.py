@@ -60,6 +60,7 @@ class Look(NamedTuple):
     open_orders: list[tuple[date, float]]  # arrival date and units
     lead_periods: int
     overrides: list[Override]  # that cover the series and end after as_of, oldest first
+    past: list[Override]  # that have ended
 
 
 class Recommender:
@@ -135,13 +136,15 @@ class Recommender:
         spec, t = policy.spec, panel.period_of(day)
         seen = Seen(self._features.rows([series], day).blobs, spec, None)
         lead, _ = lead_and_review(panel, np.array([0]), np.array([t]))
+        covering = self.overrides(panel, 0)
         return Look(
             period_days=spec.period_days,
             history={name: seen.field(name)[0] for name in ("units_sold", "promotion", "holiday")},
             forecast=policy.answer_to(seen).forecast[0],
             open_orders=self._view.orders(series),
             lead_periods=int(lead[0]),
-            overrides=[one for one in self.overrides(panel, 0) if one.selling_to > day],
+            overrides=[one for one in covering if one.selling_to > day],
+            past=[one for one in covering if one.selling_to <= day],
         )
 
     def dataset(self) -> Dataset:

@@ -201,6 +201,7 @@ def _numbers(told: str) -> list[str]:
 
 
 def _row(told: str) -> Row:
+    """A row as it was put; one from before decisions named their override takes it from what it rests on."""
     row: Row = json.loads(told)
     if not NEEDED <= row.keys() <= COLUMNS:
         raise ValueError("a row of other columns than a decision's")
@@ -209,4 +210,4 @@ def _row(told: str) -> Row:
         "observation": base64.b64decode(row["observation"]),
         "created_at": datetime.fromisoformat(row["created_at"]),
     }
-    return row | dates | observed
+    return {"override_id": (json.loads(row["inputs"]).get("override") or {}).get("id")} | row | dates | observed

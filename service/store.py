@@ -145,15 +145,28 @@ class Store:
 
     def frames(self, series: Sequence[Series], first: date, last: date) -> dict[str, pl.DataFrame]:
         """Items, demand, calendar and forecasts of some series between two dates, in the canonical columns."""
-        wanted = pl.DataFrame(series, schema=["item_id", "location_id"], orient="row", strict=False)
         places, of = sorted({place for _, place in series}), sorted({item for item, _ in series})
-        keys = ["item_id", "location_id"]
         return {
-            "items": wanted.join(self.items_at(places, of), on=keys, how="inner", maintain_order="left"),
-            "demand": self._days(history, _DEMAND_SCHEMA, places, first, last, of).join(wanted, on=keys, how="semi"),
-            "calendar": self._days(calendar, _CALENDAR_SCHEMA, places, first, last),
+            "items": self.items_of(series),
+            "demand": self.sales(series, first, last),
+            "calendar": self.calendar_days(places, first, last),
             "forecasts": self._days(forecasts, _FORECAST_SCHEMA, places, first, last, of),
         }
+
+    def items_of(self, series: Sequence[Series]) -> pl.DataFrame:
+        """Items of those series that are known, in their order."""
+        found = self.items_at(sorted({place for _, place in series}), sorted({item for item, _ in series}))
+        return _named(series).join(found, on=KEY, how="inner", maintain_order="left")
+
+    def sales(self, series: Sequence[Series], first: date, last: date) -> pl.DataFrame:
+        """Demand of some series between two dates."""
+        places, of = sorted({place for _, place in series}), sorted({item for item, _ in series})
+        found = self._days(history, _DEMAND_SCHEMA, places, first, last, of)
+        return found.join(_named(series), on=KEY, how="semi")
+
+    def calendar_days(self, places: Sequence[str], first: date, last: date) -> pl.DataFrame:
+        """The calendar of some locations between two dates."""
+        return self._days(calendar, _CALENDAR_SCHEMA, places, first, last)
 
     def items_at(self, places: list[str], of: Sequence[str] = ()) -> pl.DataFrame:
         """Items of some locations, in the canonical columns; only those in `of` where it names a few."""
@@ -216,6 +229,10 @@ _CALENDAR_SCHEMA = {
     "location_id": pl.String, "date": pl.Date, "open": pl.Float32, "holiday": pl.Float32,
     "school_holiday": pl.Float32, "order_open": pl.Float32, "delivery_open": pl.Float32,
 }  # fmt: skip
+
+
+def _named(series: Sequence[Series]) -> pl.DataFrame:
+    return pl.DataFrame(series, schema=["item_id", "location_id"], orient="row", strict=False)
 
 
 def of_series(table: Table, series: Collection[Series]) -> Iterator[sa.ColumnElement[bool]]:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     false,
+    text,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -40,6 +41,7 @@ class Moment(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
+_FOLLOWED = text("override_id IS NOT NULL")  # few decisions follow one
 
 
 def _key() -> tuple[Column[str], Column[str]]:
@@ -112,9 +114,11 @@ decisions = Table(
     Column("created_at", Moment(), nullable=False), Column("inputs", String, nullable=False),  # JSON
     Column("answer", String, nullable=False),  # JSON
     Column("observation", LargeBinary, nullable=False),  # packed and compressed, what the policy read
+    Column("override_id", Integer),  # the override that it followed; none: the policy's own
     Index("ix_decisions_series", "location_id", "item_id", "order_date"),
     Index("ix_decisions_order_date", "order_date", "created_at", "id"),  # lists are read in the order of the last two
     Index("ix_decisions_client_ref", "client_ref", "created_at", "id"), Index("ix_decisions_page", "created_at", "id"),
+    Index("ix_decisions_override", "override_id", postgresql_where=_FOLLOWED, sqlite_where=_FOLLOWED),
 )  # fmt: skip
 holds = Table(
     "holds", metadata, Column("id", Integer, primary_key=True), Column("order_date", Date, nullable=False),

@@ -15,6 +15,7 @@ from service.override_schemas import (
     Preview,
     StoredOverride,
 )  # fmt: skip
+from service.settlement_schemas import Settlement
 
 PATH = "/v1/overrides"
 
@@ -47,6 +48,15 @@ class OverrideCalls(Calls):
         """Every version, oldest first."""
         path = f"{PATH}/{override_id}/history"
         return [parsed(OverrideVersion, f"GET {path}", one) for one in self._ask("GET", path)]
+
+    def settlement(self, override_id: int) -> Settlement:
+        """What an override earned or cost against the policy's own number."""
+        return self._read(Settlement, "GET", f"{PATH}/{override_id}/settlement")
+
+    def export_labels(self, **matching: str | date) -> bytes:
+        """Expert labels as a Parquet file; `matching` by order_from, order_to, author, promotion_id."""
+        given = {name: str(value) for name, value in matching.items()}
+        return self._answer("GET", f"{PATH}/export", params=given).content
 
     def change_override(
         self, override_id: int, change: OverrideChange, *, version: int, key: str | None = None

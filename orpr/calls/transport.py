@@ -65,10 +65,13 @@ class Calls:
             cursor = page.next_cursor
 
     def _ask(self, method: str, path: str, **parts: Any) -> Any:
+        return json_of(self._answer(method, path, **parts))
+
+    def _answer(self, method: str, path: str, **parts: Any) -> httpx.Response:
         response = self._sender.send(method, path, **parts)
         if not response.is_success:
             raise ServiceProblem(f"{method} {path}", _problem_of(response))
-        return json_of(response)
+        return response
 
 
 def parsed(body: type[Body], call: str, told: Any) -> Body:

@@ -171,6 +171,12 @@ class PlannerPage:
                 ui.label("Overrides from here on").classes("panel-title")
                 for override in detail.look.overrides:
                     ui.label(words.planned(override)).classes("caption")
+            if detail.past:
+                ui.label("Past overrides, and what they earned here").classes("panel-title")
+                for override, settlement in detail.past:
+                    with ui.element("div").classes("past"):
+                        ui.label(words.planned(override)).classes("caption")
+                        ui.label(words.earned(settlement, detail.look.period_days)).classes("why")
 
     async def _submit(self, body: OverrideRequest) -> None:
         """Store an override, then show what it changed."""

@@ -12,15 +12,19 @@ from typing import Any, NamedTuple
 
 from starlette.datastructures import State
 
+from service.decide import Override
 from service.problems import ProblemError
 from service.projection import Projection, Supply, arrivals, project
 from service.recommender import Look, Recommender
 from service.schemas import ItemAnswer, Recommendation, RecommendationItem
+from service.settlement_schemas import Settlement
+from service.settlements import Settlements
 from service.store import Series, Store
 from service.what_if import what_if
 from service.what_if_schemas import WhatIfRequest, WhatIfResponse
 
 MOST_SERIES = 5000  # as many as one request may name
+MOST_PAST = 5  # overrides that have ended, the newest
 MEDIAN = 2  # place of the median among the forecast's quantiles
 
 _SIGNS = {"set": "set {:g}", "at_least": "≥ {:g}", "add_units": "+{:g}", "uplift": "{:+g} %"}
@@ -49,6 +53,7 @@ class Detail(NamedTuple):
     look: Look | None  # None where the answer is a problem
     projection: Projection | None
     costs: WhatIfResponse | None  # of other days than the advised ones, too
+    past: list[tuple[Override, Settlement]]  # overrides that have ended, newest first, and what each earned here
 
 
 def key_of(series: Series) -> str:
@@ -130,14 +135,20 @@ def read_detail(services: State, series: Series) -> Detail:
     answer, day = response.items[0], response.as_of
     result = answer.result
     if result is None:
-        return Detail(series, day, answer, None, None, None)
+        return Detail(series, day, answer, None, None, None, [])
     look = recommender.look(series, day)
     periods = min(((result.covers_until - day).days) // look.period_days, len(look.forecast))
     coming = arrivals(look.open_orders, day, look.period_days, periods)
     supply = Supply(result.on_hand, coming, look.lead_periods)
     along = project(supply, result.order_quantity, look.forecast[None, :periods, MEDIAN].astype(float))
     projection = Projection(*(column[0] for column in along))
-    return Detail(series, day, answer, look, projection, _costs(services, series, day))
+    return Detail(series, day, answer, look, projection, _costs(services, series, day), _past(services, series, look))
+
+
+def _past(services: State, series: Series, look: Look) -> list[tuple[Override, Settlement]]:
+    settlements: Settlements = services.settlements
+    newest = sorted(look.past, key=lambda one: (one.selling_to, one.id), reverse=True)[:MOST_PAST]
+    return [(one, settlements.of_override(one.id, series)) for one in newest]
 
 
 def _costs(services: State, series: Series, day: date) -> WhatIfResponse | None:

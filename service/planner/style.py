@@ -29,6 +29,8 @@ PLANNER = (
 .caption { color: var(--soft); font-size: 12.5px; margin: 1px 0 6px; }
 .act { font-size: 14px; font-weight: 600; }
 .why { color: var(--soft); margin-top: 3px; font-size: 13px; }
+.past { margin-bottom: 7px; }
+.past .caption, .past .why { margin: 0; }
 .flag { color: #9a5b00; margin-top: 3px; font-size: 13px; }
 .series { box-shadow: none; width: 100%; }
 .series .q-table__middle { max-height: calc(100vh - 236px); min-height: 300px; }

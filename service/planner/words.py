@@ -11,6 +11,7 @@ from service.override_schemas import StoredOverride
 from service.planner.readings import Detail, Overview
 from service.receipt import RULES
 from service.schemas import AppliedOverride, Recommendation
+from service.settlement_schemas import Settlement
 from service.what_if_schemas import WhatIfResponse
 
 URGENCY = (
@@ -110,6 +111,25 @@ def planned(override: Override) -> str:
     return (
         f"No. {override.id}: {effect(override.mode, override.value)}, selling {override.selling_from} to "
         f"{override.selling_to}, by {override.author}: {override.reason}"
+    )
+
+
+def earned(told: Settlement, period_days: int) -> str:
+    """What an override earned or cost against the policy's own number."""
+    if told.state == "nothing_ordered":
+        return "No order followed it."
+    if told.settled == 0:
+        return "Its orders cannot be judged yet."
+    sold = round(told.saved_units, 1)
+    sales = f"{units(abs(sold))} {'more' if sold > 0 else 'fewer'} sold" if sold else "as much sold"
+    stock = round(told.stock_periods * period_days, 1)
+    held = f", {number(abs(stock))} unit-days {'more' if stock > 0 else 'less'} in stock" if stock else ""
+    so_far = " so far" if told.state == "partly" else ""
+    verb = "earned" if told.money >= 0 else "cost"
+    least = " Something ran out or was not recorded meanwhile, so demand may have been higher."
+    return (
+        f"By replay it {verb} {number(abs(told.money))} {told.currency}{so_far} against the policy's own number: "
+        f"{sales}{held}.{least if told.demand_understated else ''}"
     )
 
 

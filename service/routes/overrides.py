@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path as Folder
+from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
-from service.auth import Caller, PlannerWrite
+from service.auth import Caller, PlannerWrite, check_scope
+from service.feed_forms import PARQUET
 from service.fields import GivenDay
 from service.idempotency import REPLAYED, Act, Answered, Write
+from service.keys import OPS, PLANNER
+from service.label_store import Wanted
+from service.labels import Labels
 from service.override_schemas import (
     BulkRequest,
     BulkResponse,
@@ -24,10 +31,17 @@ from service.override_schemas import (
 from service.overrides import Overrides, answered, answered_bulk, etag
 from service.problems import problem_responses
 from service.routes.parameters import Cursor, Limit, OnlyItem, OnlyPlace
+from service.settlement_schemas import Settlement
+from service.settlements import Settlements
 
 router = APIRouter(prefix="/v1", tags=["overrides"])
 
 Id = Annotated[int, Path(ge=1, le=2**31 - 1, description="Number of the override.", examples=[17])]
+PART = 2**20  # bytes
+AFile: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A Parquet file.", "content": {PARQUET: {"schema": {"type": "string", "format": "binary"}}}}
+}
+Promotion = Annotated[str | None, Query(max_length=200, description="Only this promotion.", examples=["MAY19"])]
 CHANGING = problem_responses(404, 408, 409, 412, 413, 422, 428)
 IfMatch = Annotated[
     str | None, Header(max_length=40, description="ETag of the version that you have seen, or *.", examples=['"1"'])
@@ -37,6 +51,12 @@ IfMatch = Annotated[
 def _overrides(request: Request) -> Overrides:
     overrides: Overrides = request.app.state.overrides
     return overrides
+
+
+def _parts_of(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while part := file.read(PART):
+            yield part
 
 
 def _create(
@@ -91,9 +111,7 @@ def list_overrides(
     category: Annotated[
         str | None, Query(max_length=200, description="Only this category.", examples=["bread"])
     ] = None,
-    promotion_id: Annotated[
-        str | None, Query(max_length=200, description="Only this promotion.", examples=["MAY19"])
-    ] = None,
+    promotion_id: Promotion = None,
     state: Annotated[
         Literal["active", "pending", "deleted"] | None,
         Query(description="Only those that stand so.", examples=["active"]),
@@ -109,6 +127,39 @@ def list_overrides(
              "state": state}  # fmt: skip
     matching = {name: value for name, value in given.items() if value is not None}
     return _overrides(request).page(matching, selling_on, cursor, limit)
+
+
+@router.get("/overrides/export", response_class=StreamingResponse, responses=AFile | problem_responses(422))
+def export_labels(
+    request: Request,
+    caller: Caller,
+    order_from: Annotated[
+        GivenDay | None, Query(description="Only orders from this day on.", examples=["2019-04-01"])
+    ] = None,
+    order_to: Annotated[
+        GivenDay | None, Query(description="Only orders up to this day.", examples=["2019-04-30"])
+    ] = None,
+    author: Annotated[
+        str | None, Query(max_length=100, description="Only their decisions.", examples=["planner@example.com"])
+    ] = None,
+    promotion_id: Promotion = None,
+) -> StreamingResponse:
+    """Expert labels as a Parquet file, at most 20,000: a row for each order that followed an override, or that was told to
+    have been placed with another quantity, with what the policy saw. Takes the scope planner or ops."""
+    check_scope(caller, PLANNER, OPS)
+    labels: Labels = request.app.state.labels
+    with tempfile.TemporaryDirectory(prefix="orpr-labels-") as folder:
+        file = labels.export(Wanted(order_from, order_to, author, promotion_id), Folder(folder)).open("rb")
+    size = {"Content-Length": str(os.fstat(file.fileno()).st_size)}  # the file has no name any more
+    return StreamingResponse(_parts_of(file), media_type=PARQUET, headers=size)
+
+
+@router.get("/overrides/{override_id:int}/settlement", responses=problem_responses(404, 422))
+def get_settlement(override_id: Id, request: Request, _caller: Caller) -> Settlement:
+    """What an override earned or cost against the policy's own number, in units and money, by replay of the sales that
+    followed."""
+    settlements: Settlements = request.app.state.settlements
+    return settlements.of_override(override_id)
 
 
 @router.get("/overrides/{override_id:int}", responses=problem_responses(404, 422))

@@ -127,6 +127,30 @@ def test_an_override_changes_the_recommendation_at_once(planner: Page, service: 
     assert told["items"][0]["result"]["override"]["author"] == "ann"
 
 
+def test_a_past_override_says_what_it_earned_in_units_and_money(planner: Page, service: Service) -> None:
+    """Orders of a week in April followed it; the history goes on for long enough after them."""
+    headers = {"X-API-Key": service.key}
+    item = {"item_id": "B101", "location_id": "S24"}
+    body = item | {
+        "selling_from": "2019-04-08", "selling_to": "2019-04-14", "mode": "at_least", "value": 9, "reason": "Easter", "author": "ann",
+    }  # fmt: skip
+    with httpx.Client(base_url=service.url, headers=headers, trust_env=False, timeout=30) as client:
+        number = client.post("/v1/overrides", json=body).raise_for_status().json()["id"]
+        asked = {"items": [item | {"on_hand": 50, "open_orders": []}]}
+        for day in range(1, 15):
+            client.post("/v1/recommendations", json=asked | {"as_of": f"2019-04-{day:02}"}).raise_for_status()
+        told = client.get(f"/v1/overrides/{number}/settlement").raise_for_status().json()
+    assert told["state"] == "settled"
+    choose(planner, "B101", "S24")
+    past = planner.locator(".past")
+    expect(past).to_have_count(1)
+    expect(past).to_contain_text(f"No. {number}: at least 9 days, selling 2019-04-08 to 2019-04-14, by ann: Easter")
+    verb = "earned" if told["money"] >= 0 else "cost"
+    expect(past).to_contain_text(f"By replay it {verb} {abs(told['money']):,.2f}".rstrip("0").rstrip("."))
+    expect(past).to_contain_text("units more sold" if told["saved_units"] else "as much sold")
+    expect(past).to_contain_text(f"{told['stock_periods']:,.0f} unit-days more in stock")
+
+
 def test_an_invalid_override_says_why_and_stores_nothing(planner: Page, service: Service) -> None:
     before = stored_overrides(service)
     choose(planner, "B109", "S4")
