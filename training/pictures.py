@@ -280,16 +280,21 @@ def draw_ablation(result: dict[str, Any], path: Path) -> None:
 def draw_trajectories(example: dict[str, Any], path: Path) -> None:
     """Figure 6: stock, sales and demand of one series, a row a policy; promoted periods are shaded, lost sales filled."""
     policies = example["policies"]
-    top = max(max(told["stock"]) for told in policies.values())
+    top = max(max(told["on_hand"]) for told in policies.values())
     with picture(path, len(policies), 1, (9, 2.1 * len(policies)), sharex=True) as axes:
         for axis, (name, told) in zip(axes[:, 0], policies.items(), strict=True):
-            at = np.arange(len(told["stock"]))
+            at = np.arange(len(told["on_hand"]))
             sales = np.array(told["sales"])
             demand = sales + np.array(told["lost_sales"])
             promoted = np.array(example["promoted"])
             axis.fill_between(at, 0, 1.05 * top, where=promoted, step="mid", color="#eeeeee", lw=0, label="promoted")
             axis.plot(
-                at, told["stock"], color=BASE_STOCK, lw=1.5, label="stock at the end of the day", drawstyle="steps-mid"
+                at,
+                told["on_hand"],
+                color=BASE_STOCK,
+                lw=1.5,
+                label="stock at the end of the day",
+                drawstyle="steps-mid",
             )
             axis.fill_between(at, sales, demand, color=LOST, alpha=0.6, step="mid", lw=0, label="lost sales")
             axis.plot(at, demand, color="#222222", lw=1.2, label="demand", drawstyle="steps-mid")
