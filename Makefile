@@ -18,7 +18,7 @@ TRAIN = $(BIN)/orpr train --threads 1
 RESULTS ?= docs/results
 PAGE ?= README.md
 
-.PHONY: run setup test check bench bench-service bench-faults bench-soak results foundation ablations format clean
+.PHONY: run setup test check bench bench-service bench-faults bench-soak results promotions foundation ablations format clean
 
 run: $(VENV)/.base  ## answer on the bakery sample: http://127.0.0.1:8000
 	@$(BIN)/orpr demo
@@ -61,6 +61,9 @@ results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; d
 	    --policy DL+replays=runs/vn2-3 --policy DL=runs/vn2-3-dl --results $(RESULTS)
 	$(BIN)/orpr backtest --data simulator/sample $(ROWS) --policy adapted=$(RUN)-bakery \
 	    $(foreach case,$(CASES),--scenario $(case)) --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
+
+promotions: $(VENV)/.dev  ## experts' decisions in promotions, the paper's Table 2; docs/results/promotions.md (an hour on one core)
+	$(BIN)/python -m tests.benchmarks.promotions $(RESULTS) --data $(DATA)
 
 foundation: $(VENV)/.dev  ## rebuild the shipped policies from the datasets in $(DATA), and those beside them (four hours on one core)
 	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config foundation --also-dl --out $(RUN)

@@ -183,12 +183,11 @@ def _example(replay: Replay, done: dict[str, Replayed]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------ as a page
 
 
-def page(result: dict[str, Any]) -> str:
+def page(cases: Sequence[dict[str, Any]]) -> str:
     """The Markdown page."""
     lines = [
         "# Promotions", "",
-        f"The paper's Table 2 on real promotions. Made by `{result['command']}` at commit `{result['commit'][:12]}`; numbers in "
-        "[promotions.json](promotions.json).", "",
+        "The paper's Table 2 on real promotions; numbers in [promotions.json](promotions.json).", "",
         "DL is a supervised policy trained up to the date given. The others go on from it with what happened until the judged "
         "window: Algorithm 1 with the solver alone, the same with experts' decisions, and by itself, with promotions weighed up and "
         "surges drawn. **The experts are stand-ins**: for each item and week the multiple of DL's days that would have been cheapest in "
@@ -198,11 +197,11 @@ def page(result: dict[str, Any]) -> str:
         "A promotion window is a series' promoted periods and the review cycle behind each. Intervals are paired bootstraps over series; "
         "rows are means over seeds.", "",
     ]  # fmt: skip
-    for case in result["cases"]:
+    for case in cases:
         lines += [
             f"## {case['dataset']}", "",
             f"DL trained before {case['dl_trained_before']}; judged {case['first']} to {case['last']} in stores that no expert knows; "
-            f"{case['labels']} labels; seeds {', '.join(map(str, case['seeds']))} of all but DL; costs in {case['currency']}.", "",
+            f"{case['labels']} labels; seeds {', '.join(map(str, case['seeds']))} of all but DL; costs in {case['currency']}. Made by `{case['command']}` at commit `{case['commit'][:12]}`.", "",
         ]  # fmt: skip
         for demand, table in case["tables"].items():
             lines += [f"### {WORDS[demand]}, {table['series']} series", "", *_table(table["rows"]), ""]
@@ -246,14 +245,26 @@ def main(arguments: Sequence[str]) -> None:
         cases = [
             run_case(read_panel(given.data / case.name), case, recipes, range(given.seeds), show) for case in asked
         ]
-    given.folder.mkdir(parents=True, exist_ok=True)
-    result = {
-        "command": f"python -m tests.benchmarks.promotions {' '.join(arguments)}", "commit": code_commit(), "cases": cases,
-    }  # fmt: skip
+    command = " ".join(["python -m tests.benchmarks.promotions docs/results", *_options(given)])
+    write([case | {"command": command, "commit": code_commit()} for case in cases], given.folder)
+
+
+def _options(given: argparse.Namespace) -> list[str]:
+    named = [word for name in given.dataset or () for word in ("--dataset", name)]
+    return [*named, "--seeds", str(given.seeds), *(["--quick"] if given.quick else [])]
+
+
+def write(cases: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Numbers, page and pictures; cases of other datasets that lie in the folder stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = folder / "promotions.json"
+    before = json.loads(numbers.read_text(encoding="utf-8"))["cases"] if numbers.is_file() else []
+    kept = {case["dataset"]: case for case in [*before, *cases]}
+    result = {"cases": [kept[case.name] for case in CASES if case.name in kept]}
     for case in cases:
-        draw_trajectories(case["example"], given.folder / f"promotions-{case['dataset']}.png")
-    (given.folder / "promotions.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (given.folder / "promotions.md").write_text(page(result), encoding="utf-8")
+        draw_trajectories(case["example"], folder / f"promotions-{case['dataset']}.png")
+    numbers.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (folder / "promotions.md").write_text(page(result["cases"]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""Table 2's benchmark on a part of the sample: everybody takes part, nobody sees the judged window, experts know other stores."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from simulator.panel import Panel
+from tests.benchmarks.promotions import (
+    AUTONOMOUS,
+    DL,
+    EXPERT,
+    GUIDED,
+    INCUMBENT,
+    Case,
+    Recipes,
+    _knows,
+    _networks,
+    _supervised,
+    run_case,
+    write,
+)
+from training.config import TrainConfig, load_config
+from training.run import named_config
+
+CASE = Case("bakery", 180, 60)
+
+
+def small(name: str) -> TrainConfig:
+    """A shipped recipe, cut down to seconds."""
+    whole = load_config(named_config(name), threads=1)
+    return replace(
+        whole, labels=replace(whole.labels, samples_per_variant=1000),
+        joint=replace(whole.joint, epochs=min(whole.joint.epochs, 0.5)),
+        align=replace(whole.align, samples=300, batch_size=64, epochs=min(whole.align.epochs, 1.0)),
+        rollout=replace(whole.rollout, epochs=0.0),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recipes() -> Recipes:
+    tiny = small("tiny")
+    return Recipes(replace(tiny, align=replace(tiny.align, epochs=0.0)), small("finetune"), small("autonomous"))
+
+
+@pytest.fixture(scope="module")
+def some(bakery: Panel) -> Panel:
+    return bakery.take(np.arange(0, 84, 2))
+
+
+def silent(stage: str, done: int, total: int, note: str = "") -> None:
+    """No progress bars in tests."""
+
+
+def test_every_policy_has_a_row_in_every_window_and_the_page_tells_them(
+    some: Panel, recipes: Recipes, tmp_path: Path
+) -> None:
+    case: dict[str, Any] = run_case(some, CASE, recipes, [0], silent)
+    for table in case["tables"].values():
+        found = {(row["window"], row["policy"]) for row in table["rows"]}
+        policies = (INCUMBENT, DL, GUIDED, EXPERT, AUTONOMOUS)
+        assert found == {(window, name) for window in ("promotion", "routine", "all") for name in policies}
+        costs = {row["policy"]: row["total_cost"] for row in table["rows"] if row["window"] == "all"}
+        assert len(set(costs.values())) == len(policies)
+    assert case["labels"] > 10
+    write([case | {"command": "python -m tests.benchmarks.promotions", "commit": "0" * 40}], tmp_path)
+    write([], tmp_path)  # what another run left stays
+    assert [one["dataset"] for one in json.loads((tmp_path / "promotions.json").read_text())["cases"]] == ["bakery"]
+    page = (tmp_path / "promotions.md").read_text()
+    assert page.count(f"| {EXPERT} |") == 6
+    assert (tmp_path / "promotions-bakery.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_nobody_has_seen_the_judged_window(some: Panel, recipes: Recipes) -> None:
+    stop = some.last_recorded + 1
+    learn_end = stop - CASE.judged
+    known = np.flatnonzero([_knows(place) for place in some.items.location_id])
+    assert 0 < len(known) < some.series_count
+    other = some.units_sold.copy()
+    other[:, learn_end:] = np.random.default_rng(1).permutation(other[:, learn_end:], axis=1)
+    weights = []
+    for panel in (some, replace(some, units_sold=other)):
+        dl = _supervised(panel, learn_end - CASE.learnt, recipes.dl, silent)
+        made, _ = _networks(dl, panel, known, learn_end - CASE.learnt, learn_end, recipes, 0, silent)
+        weights.append({name: network.state_dict() for name, network in made.items()})
+    for name, state in weights[0].items():
+        for key, value in state.items():
+            assert torch.equal(value, weights[1][name][key]), (name, key)
