@@ -19,6 +19,7 @@ from orpr.calls.overrides import OverrideCalls
 from orpr.calls.transport import PAGE, ServiceProblem, json_body, segment
 from orpr.sending import WAITS_S, Sender
 from service.decision_schemas import DecisionBrief, OutcomeRequest, StoredDecision
+from service.look_back_schemas import LookedBack
 from service.schemas import RecommendationItem, RecommendationRequest, RecommendationResponse
 from service.what_if_schemas import WhatIfRequest, WhatIfResponse
 
@@ -94,6 +95,11 @@ class Client(FeedCalls, OverrideCalls, OperationCalls):
     def what_if(self, question: WhatIfRequest) -> WhatIfResponse:
         """What other days would cost one series, and the stock that chosen ones would leave; nothing is stored."""
         return self._read(WhatIfResponse, "POST", "/v1/what-if", json=json_body(question))
+
+    def look_back(self, item_id: str, location_id: str, *, periods: int | None = None) -> LookedBack:
+        """The last periods of one series under each loaded policy; nothing is stored."""
+        path = f"/v1/look-back/{segment(location_id)}/{segment(item_id)}"
+        return self._read(LookedBack, "GET", path, params={} if periods is None else {"periods": periods})
 
     # --------------------------------------------------------------------------------------------------- decisions
 

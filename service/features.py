@@ -148,12 +148,23 @@ class FeatureRows:
         sources = rate_sources(observer.panel, observer.rates, min(t, observer.panel.period_count - 1))
         return pack(observation, [sources[n] for n in rows]), set(np.flatnonzero(~known).tolist())
 
+    def observer(self, series: Series, as_of: date, back: int) -> tuple[Observer, I64, int]:
+        """What sees one series at the end of `as_of` and of the `back` periods before; its row as an array, the as-of period.
+
+        Raises:
+            RuntimeError: when no dataset is loaded.
+        """
+        dataset = self._dataset()
+        if dataset is None:
+            raise RuntimeError("no dataset is loaded")
+        return self._observer(self._store.peers([series]), [series], as_of, dataset, back)
+
     def _observer(
-        self, peers: list[Series], series: list[Series], as_of: date, dataset: Dataset
+        self, peers: list[Series], series: list[Series], as_of: date, dataset: Dataset, back: int = 0
     ) -> tuple[Observer, I64, int]:
-        """An observer of the peers' last year, the rows of `series` in it, and the as-of period."""
+        """An observer of the peers' last year and `back` periods, the rows of `series` in it, and the as-of period."""
         spec, began = ObservationSpec(dataset.period_days), dataset.first_recorded
-        first = as_of - timedelta(days=(spec.history + 1) * spec.period_days)
+        first = as_of - timedelta(days=(spec.history + 1 + back) * spec.period_days)
         frames = self._store.frames(peers, first, as_of + timedelta(days=spec.horizon * spec.period_days))
         demand = _from_the_first_day(frames["demand"], frames["items"], as_of if began is None else max(began, first))
         origin = date.fromisoformat(dataset.settings["review_origin"])

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from service.look_back_schemas import LookedBack, LookedBackPolicy
 from service.planner.readings import MEDIAN, Detail
 from service.what_if_schemas import WhatIfResponse
 
 PAST_DAYS = 56
 AHEAD_DAYS = 21
+BACK_HEIGHT = 118  # of one policy's panel, pixels
 LOW, HIGH = 0, 4  # places of the 10 % and the 90 % quantile
 INK, GREY, BLUE, AMBER, PLUM, GREEN = "#344054", "#a9b4c2", "#2563a8", "#d97706", "#8e44ad", "#3d8b6e"
 _TEXT = {"color": INK, "fontFamily": "system-ui, DejaVu Sans, sans-serif", "fontSize": 12}
@@ -76,6 +78,41 @@ def cost_option(costs: WhatIfResponse) -> Option:
               for name, (color, symbol, at) in marks.items()),
         ],
     }  # fmt: skip
+
+
+def back_option(told: LookedBack) -> Option:
+    """A panel for each policy: stock, demand and what was lost of it, promoted periods shaded."""
+    days = [(told.first + timedelta(days=n * told.period_days)).isoformat() for n in range(len(told.demand))]
+    highest = max(max(period.on_hand for period in one.periods) for one in told.policies)
+    panels = list(enumerate(told.policies))
+    return {
+        "animation": False,
+        "textStyle": _TEXT,
+        "tooltip": {"trigger": "axis", "confine": True},
+        "title": [_title(one.alias if one.version is None else f"{one.alias}, {one.version}", 4 + BACK_HEIGHT * n)
+                  for n, one in panels],
+        "legend": [_legend(4, ["Stock", "Demand", "Lost"])],
+        "grid": [{"left": 44, "right": 8, "top": 26 + BACK_HEIGHT * n, "height": BACK_HEIGHT - 52} for n, _ in panels],
+        "xAxis": [_axis(n, days) for n, _ in panels],
+        "yAxis": [{"gridIndex": n, "splitNumber": 2, "max": float(np.ceil(max(highest, *told.demand))),
+                   "axisLabel": _TEXT | {"fontSize": 11}, "splitLine": {"lineStyle": {"color": "#eceff3"}}} for n, _ in panels],
+        "series": [series for n, one in panels for series in _looked_back(n, told, days, one)],
+    }  # fmt: skip
+
+
+def _looked_back(panel: int, told: LookedBack, days: Sequence[str], one: LookedBackPolicy) -> list[Option]:
+    axes = {"xAxisIndex": panel, "yAxisIndex": panel, "type": "line", "symbol": "none", "step": "middle"}
+    lost = [round(period.lost_units, 1) or None for period in one.periods]
+    shaded = [[{"xAxis": day}, {"xAxis": day}] for day, flag in zip(days, told.promoted, strict=True) if flag]
+    return [
+        {"name": "Stock", **axes, "data": [round(period.on_hand, 1) for period in one.periods], "itemStyle": {"color": GREEN},
+         "lineStyle": {"color": GREEN, "width": 2},
+         "markArea": {"silent": True, "itemStyle": {"color": "#fdf1dc", "borderColor": "#fdf1dc", "borderWidth": 3}, "data": shaded}},
+        {"name": "Demand", **axes, "data": [round(units, 1) for units in told.demand], "itemStyle": {"color": INK},
+         "lineStyle": {"color": INK, "width": 1}},
+        {"name": "Lost", "xAxisIndex": panel, "yAxisIndex": panel, "type": "bar", "data": lost, "itemStyle": {"color": AMBER},
+         "barCategoryGap": "10%"},
+    ]  # fmt: skip
 
 
 def _title(text: str, top: int) -> Option:

@@ -19,11 +19,12 @@ from service.auth import COOKIE, Sessions
 from service.override_schemas import OverrideRequest, StoredOverride
 from service.overrides import Overrides
 from service.planner import words
-from service.planner.chart import chart_option, cost_option
+from service.planner.chart import BACK_HEIGHT, back_option, chart_option, cost_option
 from service.planner.form import OverrideForm
-from service.planner.readings import Detail, Overview, key_of, read_detail, read_overview, series_of
+from service.planner.readings import Detail, Overview, key_of, read_back, read_detail, read_overview, series_of
 from service.planner.style import PLANNER
 from service.problems import ProblemError
+from service.store import Series
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -167,6 +168,7 @@ class PlannerPage:
                     'role=img aria-label="Expected cost of the order by days of stock"'
                 )
                 ui.label(words.dearness(detail.costs)).classes("why")
+            self._offer_to_look_back(detail.series)
             if detail.look.overrides:
                 ui.label("Overrides from here on").classes("panel-title")
                 for override in detail.look.overrides:
@@ -177,6 +179,34 @@ class PlannerPage:
                     with ui.element("div").classes("past"):
                         ui.label(words.planned(override)).classes("caption")
                         ui.label(words.earned(settlement, detail.look.period_days)).classes("why")
+
+    def _offer_to_look_back(self, series: Series) -> None:
+        """A button: replays take a moment, and most planners look ahead."""
+        with ui.element("div") as place:
+            button = ui.button("Look back eight weeks").props("flat dense no-caps")
+
+        async def look_back() -> None:
+            button.disable()
+            try:
+                told = await self._call(read_back, self._services, series)
+            except ProblemError as error:
+                told, said = None, f"{error.problem.title}. {error.problem.detail}"
+            else:
+                said = ""
+            if place.is_deleted:  # another series was chosen meanwhile
+                return
+            place.clear()
+            with place:
+                if told is None:
+                    ui.label(said).classes("why")
+                    return
+                height = BACK_HEIGHT * len(told.policies)
+                ui.echart(back_option(told)).style(f"height: {height}px; width: 100%").props(
+                    'role=img aria-label="Stock, demand and lost sales of the last eight weeks under each policy"'
+                )
+                ui.label(words.looked_back(told)).classes("why")
+
+        button.on_click(look_back)
 
     async def _submit(self, body: OverrideRequest) -> None:
         """Store an override, then show what it changed."""

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from starlette.datastructures import State
 
 from service.decide import Override
+from service.look_back import look_back
+from service.look_back_schemas import LookedBack
 from service.problems import ProblemError
 from service.projection import Projection, Supply, arrivals, project
 from service.recommender import Look, Recommender
@@ -24,6 +26,7 @@ from service.what_if import what_if
 from service.what_if_schemas import WhatIfRequest, WhatIfResponse
 
 MOST_SERIES = 5000  # as many as one request may name
+PAST_DAYS = 56
 MOST_PAST = 5  # overrides that have ended, the newest
 MEDIAN = 2  # place of the median among the forecast's quantiles
 
@@ -143,6 +146,17 @@ def read_detail(services: State, series: Series) -> Detail:
     along = project(supply, result.order_quantity, look.forecast[None, :periods, MEDIAN].astype(float))
     projection = Projection(*(column[0] for column in along))
     return Detail(series, day, answer, look, projection, _costs(services, series, day), _past(services, series, look))
+
+
+def read_back(services: State, series: Series) -> LookedBack:
+    """The last eight weeks of one series under each loaded policy.
+
+    Raises:
+        ProblemError: where there is nothing to look back on.
+    """
+    recommender: Recommender = services.recommender
+    periods = max(PAST_DAYS // recommender.dataset().period_days, 1)
+    return look_back(recommender, services.features, services.policies.shadow, series, None, periods)
 
 
 def _past(services: State, series: Series, look: Look) -> list[tuple[Override, Settlement]]:

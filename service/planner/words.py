@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pydantic import ValidationError
 
 from service.decide import Override
+from service.look_back_schemas import LookedBack
 from service.override_schemas import StoredOverride
 from service.planner.readings import Detail, Overview
 from service.receipt import RULES
@@ -50,6 +51,16 @@ def drawn_note(overview: Overview) -> str:
     if overview.drawn_stock:
         note += f" Stock on hand is drawn, not counted, for {overview.drawn_stock} of {len(overview.rows)} series."
     return note
+
+
+def looked_back(told: LookedBack) -> str:
+    """What the last weeks would have been like, one clause a policy."""
+    clauses = [
+        f"{one.alias} {one.turnover_days:.1f} days of stock, {units(one.lost_units)} lost, {told.currency} {one.total_cost:,.2f}"
+        for one in told.policies
+    ]
+    understated = " The shelf ran empty at times, so demand was higher than shown." if told.demand_understated else ""
+    return f"Replayed from the same stock: {'; '.join(clauses)}.{understated}"
 
 
 def action(detail: Detail) -> str:

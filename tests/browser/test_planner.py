@@ -41,6 +41,21 @@ def stored_overrides(service: Service) -> int:
         store.close()
 
 
+def test_a_planner_looks_back_on_what_each_policy_would_have_done(planner: Page, service: Service) -> None:
+    choose(planner, "B101", "S17")
+    planner.get_by_role("button", name="Look back eight weeks").click()
+    expect(planner.get_by_label("Stock, demand and lost sales of the last eight weeks")).to_be_visible()
+    told = httpx.get(
+        f"{service.url}/v1/look-back/S17/B101", headers={"X-API-Key": service.key}, trust_env=False, timeout=30
+    ).json()
+    said = planner.get_by_text("Replayed from the same stock")
+    for one in told["policies"]:
+        expect(said).to_contain_text(f"{one['alias']} {one['turnover_days']:.1f} days of stock")
+    expect(planner.get_by_role("button", name="Look back eight weeks")).to_have_count(0)
+    choose(planner, "B101", "S33")
+    expect(said).to_have_count(0)
+
+
 def test_the_page_needs_a_login(visitor: Page, service: Service) -> None:
     visitor.goto(service.url)
     assert visitor.url == f"{service.url}/login"
