@@ -103,7 +103,8 @@ def back_option(told: LookedBack) -> Option:
 def _looked_back(panel: int, told: LookedBack, days: Sequence[str], one: LookedBackPolicy) -> list[Option]:
     axes = {"xAxisIndex": panel, "yAxisIndex": panel, "type": "line", "symbol": "none", "step": "middle"}
     lost = [round(period.lost_units, 1) or None for period in one.periods]
-    shaded = [[{"xAxis": day}, {"xAxis": day}] for day, flag in zip(days, told.promoted, strict=True) if flag]
+    changes = np.flatnonzero(np.diff([False, *told.promoted, False]))
+    shaded = [[{"xAxis": days[begin]}, {"xAxis": days[end - 1]}] for begin, end in changes.reshape(-1, 2)]
     return [
         {"name": "Stock", **axes, "data": [round(period.on_hand, 1) for period in one.periods], "itemStyle": {"color": GREEN},
          "lineStyle": {"color": GREEN, "width": 2},

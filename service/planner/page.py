@@ -201,7 +201,7 @@ class PlannerPage:
                     ui.label(said).classes("why")
                     return
                 height = BACK_HEIGHT * len(told.policies)
-                ui.echart(back_option(told)).style(f"height: {height}px; width: 100%").props(
+                ui.echart(back_option(told)).style(f"height: {height}px; width: 100%; margin-top: 10px").props(
                     'role=img aria-label="Stock, demand and lost sales of the last eight weeks under each policy"'
                 )
                 ui.label(words.looked_back(told)).classes("why")
