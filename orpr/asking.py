@@ -22,9 +22,11 @@ def service_at(url: str, key: str) -> Iterator[Client]:
     """The service that is asked; what it refuses is the caller's to mend, what may pass is not.
 
     Raises:
-        ValueError: where it refuses.
+        ValueError: where it refuses, or what it would be sent cannot be right.
         RuntimeError: where it does not answer, or has no time.
     """
+    from pydantic import ValidationError
+
     from orpr.client import Client, ServiceProblem
     from orpr.sending import PASSING
 
@@ -35,3 +37,8 @@ def service_at(url: str, key: str) -> Iterator[Client]:
             if problem.status in PASSING:
                 raise
             raise ValueError(str(problem)) from None
+        except ValidationError as error:  # of a body, before it is sent
+            said = (
+                f"{'.'.join(map(str, one['loc']))}: {one['msg']}, got {one['input']!r:.80}" for one in error.errors()
+            )
+            raise ValueError("; ".join(said)) from None

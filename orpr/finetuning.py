@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from orpr.expert_file import read_labels
 from orpr.learning import Show, reporter
 from orpr.provenance import code_commit, file_hash, folder_hash
+from service.bundle_folders import VERSION
 from service.policy import resolve_bundle
 from simulator.canonical import read_panel
 from simulator.observation import ObservationSpec
@@ -32,6 +34,7 @@ class Finetuned(NamedTuple):
     gate: dict[str, Any]  # see `training.gate.judge`
     findings: list[Finding]  # labels that were left out
     learnt: int  # labels
+    judged: int  # labels of the series that the gate judges on, which are not learnt from
 
 
 def run_finetuning(
@@ -52,14 +55,16 @@ def run_finetuning(
         log_dir: where TensorBoard's event files go; none are written where None.
 
     Raises:
-        ValueError: where a file does not hold, or no label is left to learn from.
+        ValueError: where a file does not hold, no label is left to learn from, or `out` is no new version.
     """
+    _check_version(out)
     panel = read_panel(data)
     spec = ObservationSpec(panel.period_days)
     champion = resolve_bundle(start_from, panel.period_days)
     beside = {} if dl is None else {DL_ONLY: network_of(resolve_bundle(dl, panel.period_days), spec)}
     rows = held_out(panel, recipe.gate, recipe.seed)
-    labels = _of_series(read_labels(overrides, spec), panel, rows)
+    pulled = read_labels(overrides, spec)
+    labels = _of_series(pulled, panel, rows)
     dataset = Dataset(
         panel.take(np.setdiff1d(np.arange(panel.series_count), rows)), panel.last_recorded + 1, folder_hash(data)
     )
@@ -97,7 +102,16 @@ def run_finetuning(
         )  # fmt: skip
     finally:
         close()
-    return Finetuned(told["all"]["gate"], found[0].findings, found[0].labels.size)
+    return Finetuned(told["all"]["gate"], found[0].findings, found[0].labels.size, pulled.size - labels.size)
+
+
+def _check_version(out: Path) -> None:
+    """Raise before an hour's work where no service could register what comes of it."""
+    if re.fullmatch(VERSION, out.name) is None:
+        allowed = "letters, digits, '.', '_' and '-', the first a letter or a digit, at most 100 in all"
+        raise ValueError(f"out: {out.name!r} cannot be a policy's version; it takes {allowed}")
+    if (out / "manifest.json").exists():
+        raise ValueError(f"out: {out} holds a bundle already; a version is made once, name another folder")
 
 
 def _of_series(labels: Labels, panel: Panel, kept_out: I64) -> Labels:
@@ -120,7 +134,9 @@ def _of_series(labels: Labels, panel: Panel, kept_out: I64) -> Labels:
 
 def gate_in_words(done: Finetuned) -> list[str]:
     """The report as lines: a row for each window and policy, and the verdict."""
-    lines = [f"{done.learnt} labels learnt from, {len(done.findings)} left out"]
+    lines = [
+        f"{done.learnt} labels learnt from, {len(done.findings)} left out, {done.judged} of series that the gate judges on"
+    ]
     for row in done.gate["table"]:
         cost, low, high = row["total_cost_ratio"]
         lines.append(
@@ -128,4 +144,6 @@ def gate_in_words(done: Finetuned) -> list[str]:
             f"{row['lost_sales_ratio'][0]:.3f}, in stock {row['in_stock_rate']:.1%}, {row['turnover_days']:.2f} days"
         )
     verdict = "; ".join([done.gate["verdict"], *done.gate["reasons"], *done.gate["notes"]])
-    return [*lines, f"gate: {verdict} (drift {done.gate['kl']:.3f} nats, {done.gate['series']} series)"]
+    first, last = done.gate["window"]
+    judged = f"{done.gate['series']} series, {first} to {last}, drift {done.gate['kl']:.3f} nats"
+    return [*lines, f"gate: {verdict} ({judged})"]

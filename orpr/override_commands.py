@@ -66,7 +66,8 @@ def settle(
         table.add_row(line.item_id, line.location_id, str(line.order_date), line.state, *numbers)
     SCREEN.print(table)
     least = "; demand was at least what was sold" if told.demand_understated else ""
-    typer.echo(f"{told.saved_units:+,.4g} units sold, {told.money:+,.2f} {told.currency}{least}")
+    earned = f"{told.saved_units:+,.4g} units sold, {told.money:+,.2f} {told.currency}"
+    typer.echo(f"against the policy's own number: {earned}{least}")
 
 
 def _counted(count: int, what: str) -> str:

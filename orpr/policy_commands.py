@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,13 +13,15 @@ from orpr.asking import service_at as _service
 from orpr.progress import SCREEN
 
 if TYPE_CHECKING:
-    from service.policy_schemas import AliasState
+    from service.policy_schemas import AliasChange, AliasState, GuardrailState, PolicyDetail
 
 app = typer.Typer(
     no_args_is_help=True, help="See, register, try, promote and roll back the policies of a running service."
 )
 
-ApiKey = Annotated[str, typer.Option(help="An API key; all but `list` need the scope ops.", envvar="ORPR_API_KEY")]
+ApiKey = Annotated[
+    str, typer.Option(help="An API key; what changes something needs the scope ops.", envvar="ORPR_API_KEY")
+]
 Reason = Annotated[str, typer.Option(help="Kept with the change.")]
 Version = Annotated[str, typer.Argument(help="Name of a bundle in the service's folders.")]
 
@@ -44,7 +47,7 @@ def list_policies(url: Url = HERE, key: ApiKey = "") -> None:
         typer.echo(_pointing(alias))
     if told.canary is not None:
         for rail in told.canary.guardrails:
-            typer.echo(f"  {rail.guardrail} since {told.canary.since:%Y-%m-%d %H:%M}: {rail.sentence}")
+            typer.echo(_watched(rail, told.canary.since))
     if told.pinned:
         typer.echo(f"this process is pinned to {told.serving} by ORPR_POLICY and follows no champion")
     if told.refused:
@@ -59,6 +62,23 @@ def serving(url: Url = HERE, key: ApiKey = "") -> None:
     if told.serving is None:
         raise RuntimeError("no policy is in charge")
     typer.echo(told.serving)
+
+
+@app.command()
+def show(version: Version, url: Url = HERE, key: ApiKey = "") -> None:
+    """One policy: what its gate said, and every change that pointed an alias to it or took it from there."""
+    with _service(url, key) as client:
+        told = client.policy(version)
+    registered = "not registered"
+    if told.registered_at is not None:
+        registered = f"registered by {told.registered_by} on {told.registered_at:%Y-%m-%d %H:%M}"
+    typer.echo(f"{told.version}: {registered}; {' '.join(told.aliases) or 'no alias points to it'}")
+    typer.echo(_gated(told))
+    for change in told.changes:
+        typer.echo(_changed(change))
+    if told.canary is not None:
+        for rail in told.canary.guardrails:
+            typer.echo(_watched(rail, told.canary.since))
 
 
 @app.command()
@@ -121,3 +141,19 @@ def _pointing(alias: AliasState) -> str:
     before = f", before it {alias.before}" if alias.before else ""
     share = "" if alias.share is None else f", {alias.share:g} % of the series"
     return f"{alias.alias}: {alias.version or 'none'}{share}{before}{why}"
+
+
+def _gated(told: PolicyDetail) -> str:
+    if told.gate is None:
+        return "gate: its manifest tells of none"
+    return "gate: " + "; ".join([told.gate.verdict, *told.gate.reasons])
+
+
+def _changed(change: AliasChange) -> str:
+    share = "" if change.share is None else f", {change.share:g} % of the series"
+    to = f"{change.alias} {change.version or 'none'}{share}"
+    return f"{change.at:%Y-%m-%d %H:%M}  {to} ({change.action} by {change.by}: {change.reason})"
+
+
+def _watched(rail: GuardrailState, since: datetime) -> str:
+    return f"  {rail.guardrail} since {since:%Y-%m-%d %H:%M}: {rail.sentence}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.table import Table
+from sqlalchemy import make_url
 
 from orpr.progress import SCREEN
 from service.bundle_folders import bundle_folders, find_bundle
@@ -37,7 +38,8 @@ def replay_decision(settings: Settings, decision_id: str) -> None:
     finally:
         store.close()
     if row is None:
-        raise ValueError(f"there is no decision {decision_id!r}")
+        where = make_url(settings.database_url).render_as_string(hide_password=True)
+        raise ValueError(f"there is no decision {decision_id!r} in {where} (ORPR_DATABASE_URL)")
     bundle = _bundle(settings, row["policy_version"], 1 if dataset is None else dataset.period_days)
     policy = Policy(bundle, None if registered is None else pins_of(registered))
     then, again = reproduce(row, policy)

@@ -81,7 +81,7 @@ class PolicyListing:
         stored = self._of_folder(version, states) if row is None else stored_policy(row, states)
         return PolicyDetail(
             **stored.model_dump(), gate=gate, canary=canary if canary and canary.version == version else None,
-            changes=[_change(change) for change in changes if change["version"] == version],
+            changes=[_change(change) for change in _concerning(version, changes)],
         )  # fmt: skip
 
     def _gate(self, version: str, *, registered: bool) -> Gate | None:
@@ -149,6 +149,17 @@ def _last(last: dict[str, Row], alias: str) -> AliasChange | None:
 
 def _pointing_to(version: str, states: Sequence[AliasState]) -> list[Any]:
     return [state.alias for state in states if state.version == version]
+
+
+def _concerning(version: str, changes: Sequence[Row]) -> list[Row]:
+    """The changes that pointed an alias to a version, and those that took it from there."""
+    pointed: dict[str, str | None] = {}
+    found = []
+    for change in changes:
+        if version in (change["version"], pointed.get(change["alias"])):
+            found.append(change)
+        pointed[change["alias"]] = change["version"]
+    return found
 
 
 def _change(row: Row) -> AliasChange:

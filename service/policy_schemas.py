@@ -138,7 +138,7 @@ class CanaryState(BaseModel):
 
 
 class PolicyDetail(StoredPolicy):
-    """A policy and every change of an alias that named it."""
+    """A policy, and every change that pointed an alias to it or took it from there."""
 
     gate: Gate | None = Field(None, description="null where its manifest tells of none.")
     canary: CanaryState | None = Field(None, description="null where it is none now.")

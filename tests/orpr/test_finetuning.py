@@ -35,7 +35,7 @@ def recipe() -> TrainConfig:
     whole = load_config(named_config("finetune"), threads=1)
     return replace(
         whole, labels=replace(whole.labels, samples_per_variant=800),
-        align=replace(whole.align, samples=400, batch_size=64, epochs=1.0),
+        align=replace(whole.align, samples=400, batch_size=64, epochs=1.0, learning_rate=1e-3),
         gate=replace(whole.gate, held_out=0.25, days=14),
     )  # fmt: skip
 
@@ -97,7 +97,25 @@ def test_a_challenger_carries_the_gate_s_verdict(
     assert done.gate["series"] == 2
     assert done.gate["kl"] > 0
     Policy(out)  # parity and contract hold
-    assert any(line.startswith("gate: ") for line in gate_in_words(done))
+    words = gate_in_words(done)
+    assert words[0] == "18 labels learnt from, 0 left out, 6 of series that the gate judges on"
+    first, last = done.gate["window"]
+    assert words[-1].startswith("gate: ")
+    assert f"(2 series, {first} to {last}, drift " in words[-1]
+    with pytest.raises(ValueError, match="holds a bundle already; a version is made once"):
+        run_finetuning(small_dataset, overrides, out, recipe, lambda *_: None, command="", start_from="champion")
+    assert json.loads((out / "manifest.json").read_text()) == manifest
+
+
+@pytest.mark.parametrize("name", ["a b", ".hidden", "ü", "x" * 101])
+def test_a_version_that_no_service_would_register_is_refused_first(
+    small_dataset: Path, overrides: Path, recipe: TrainConfig, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ValueError, match="cannot be a policy's version"):
+        run_finetuning(
+            small_dataset, overrides, tmp_path / name, recipe, lambda *_: None, command="", start_from="champion"
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_challenger_beyond_the_bounds_is_refused(

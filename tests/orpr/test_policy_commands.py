@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,9 +21,14 @@ Orpr = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def service(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    bundles = tmp_path_factory.mktemp("bundles")
-    make_bundle(bundles, VERSION, 20.0)
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles")
+    make_bundle(folder, VERSION, 20.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(small_dataset: Path, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     with running_service(folder, small_dataset, ORPR_BUNDLES=str(bundles)) as running:
         yield running
@@ -71,9 +77,10 @@ def test_a_canary_s_life_at_the_command_line(orpr: Orpr) -> None:
         orpr("promote", VERSION, "--reason", "cheaper"),
         orpr("list"),
         orpr("rollback", "--reason", "too much stock"),
+        orpr("show", VERSION),
     ]
-    assert [one.returncode for one in said] == [0] * 8, [one.stderr for one in said]
-    _, begun, listed, ended, again, promoted, after, _ = (one.stdout for one in said)
+    assert [one.returncode for one in said] == [0] * 9, [one.stderr for one in said]
+    _, begun, listed, ended, again, promoted, after, _, shown = (one.stdout for one in said)
     assert f"canary: {VERSION}, 10 % of the series (canary by planner: passed its gate)" in begun
     assert "target_stock since" in listed
     assert "nothing to compare yet in 0 decisions" in listed
@@ -81,6 +88,28 @@ def test_a_canary_s_life_at_the_command_line(orpr: Orpr) -> None:
     assert f"canary: {VERSION}, 12.5 % of the series" in again
     assert f"champion: {VERSION}, before it {CHAMPION} (promote by planner: cheaper)" in promoted
     assert f"canary: none, before it {VERSION} (promote by planner: cheaper)" in after
+    assert f"{VERSION}: registered by planner on " in shown
+    assert "gate: its manifest tells of none" in shown
+    told = [line.partition("  ")[2] for line in shown.splitlines()[2:]]
+    assert told[-6:] == [
+        f"canary {VERSION}, 10 % of the series (canary by planner: passed its gate)",
+        "canary none (clear by planner: seen enough)",
+        f"canary {VERSION}, 12.5 % of the series (canary by planner: once more)",
+        f"champion {VERSION} (promote by planner: cheaper)",
+        "canary none (promote by planner: cheaper)",
+        "champion none (rollback by planner: too much stock)",
+    ]
+
+
+def test_a_bundle_that_was_refused_shows_why(orpr: Orpr, bundles: Path) -> None:
+    wild = make_bundle(bundles, "wild", 20.0)
+    manifest = json.loads((wild / "manifest.json").read_text())
+    gate = {"verdict": "refused", "reasons": ["actions drift"]}
+    (wild / "manifest.json").write_text(json.dumps(manifest | {"gate": gate}))
+    assert orpr("register", "wild").returncode == 2
+    shown = orpr("show", "wild")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines() == ["wild: not registered; no alias points to it", "gate: refused; actions drift"]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +120,8 @@ def test_a_canary_s_life_at_the_command_line(orpr: Orpr) -> None:
         (("canary", VERSION), "--reason: say why"),
         (("canary", "nobody", "--reason", "x"), "404 policy-unknown: version: there is no policy 'nobody'"),
         (("promote", "nobody", "--reason", "x"), "404 policy-unknown: version: there is no policy 'nobody'"),
+        (("register", "../x"), "version: String should match pattern"),
+        (("show", "nobody"), "404 policy-unknown: version: there is no policy 'nobody'"),
         (("register", "nobody"), "404 policy-unknown: version: there is no policy 'nobody'"),
         (("promote", "weekly-2", "--reason", "x"), "409 policy-not-registered: version: 'weekly-2' is not registered"),
         (("list", "--key", "wrong"), "401 unauthorized: X-API-Key: the API key is not known"),

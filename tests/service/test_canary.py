@@ -380,6 +380,13 @@ async def test_one_that_holds_far_more_ends_by_itself_and_the_trail_says_why(
     again = await start(client, HIGH)  # by a person; its figures begin anew
     assert again["version"] == HIGH
     assert [rail["counted"] for rail in (await client.get(PATH)).json()["canary"]["guardrails"]] == [0, 0, 0, 0]
+    changes = (await client.get(f"{PATH}/{HIGH}")).json()["changes"]  # why it ended stays told
+    assert [(one["action"], one["version"]) for one in changes] == [
+        ("canary", HIGH),
+        ("guardrail", None),
+        ("canary", HIGH),
+    ]
+    assert changes[1]["reason"] == reason
 
 
 async def test_one_like_the_champion_goes_on_and_each_series_first_order_counts_once(
