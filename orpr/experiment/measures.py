@@ -83,12 +83,13 @@ def measure(
         "on_the_treated": None,
     }  # fmt: skip
     if exposed is not None and not np.array_equal(exposed[kept], treated):
-        result["on_the_treated"] = on_the_treated(values, treated, exposed[kept], after)._asdict()
+        taken = exposed[kept]
+        result["on_the_treated"] = _or_why(lambda: on_the_treated(values, treated, taken, after)._asdict())
     return result
 
 
 def _or_why(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A check that there are not enough periods or series for says so; the effect stands without it."""
+    """A part that there are not enough periods, series or differences for says so; the effect stands without it."""
     try:
         return part()
     except ValueError as error:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from orpr.cli import app
 from orpr.experiment.report import ReportSettings, report, write_report
+from orpr.experiment.words import page
 from simulator.canonical import read_panel
 from simulator.panel import Panel
 from tests.field import lived_dataset
@@ -170,6 +171,24 @@ def test_half_kept_treatment_tells_the_effect_on_those_who_kept_to_it(
     late = [row | {"order_date": "2018-12-24"} for row in decisions_of(assignment, kept=1.0)]
     with pytest.raises(ValueError, match="none is for a series of the experiment from 2019-03-01"):
         found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=write_lines(lines, late))
+
+
+def test_decisions_that_do_not_tell_the_groups_apart_leave_the_effect_and_say_so(
+    panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path
+) -> None:
+    """All that the service remembers, whose policies nobody has named: every series has a decision."""
+    paired = assignment.filter(pl.col("pair").is_not_null()).select("item_id", "location_id")
+    rows = [
+        {"item_id": item, "location_id": place, "order_date": START.isoformat(), "order_quantity": 1.0, "policy_version": "daily-5"}
+        for item, place in paired.iter_rows()
+    ]  # fmt: skip
+    lines = write_lines(tmp_path / "decisions.ndjson", rows)
+    found = found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=lines)
+    assert (found["adherence"]["treated_share"], found["adherence"]["control_share"]) == (1.0, 1.0)
+    (one,) = found["outcomes"]
+    assert one["did"]["effect"] < 0
+    assert one["on_the_treated"] == {"not_told": "decisions: as many control as treated series were really treated"}
+    assert "- turnover days: not told, decisions: as many control as treated" in page(found, "effects.png", {"turnover_days": "turnover_days.png"})
 
 
 def test_an_assignment_without_pairs_compares_all_treated_with_all_control(
