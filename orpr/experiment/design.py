@@ -119,7 +119,7 @@ def _power(
     panel: Panel, data: Path, settings: DesignSettings, history: range, treated: Bools, pair: I64
 ) -> dict[str, Any]:
     """The smallest effect on the main outcome that the matched pairs would find, or why it cannot be told."""
-    told, _ = outcomes_of(panel, data, history, [settings.metric] if settings.metric else [])
+    told, _ = outcomes_of(panel, data, history, [settings.metric] if settings.metric else [], until=history.stop)
     outcome = told[0]
     matched = pair >= 0
     head = {"metric": outcome.name, "unit": outcome.unit, "days": settings.days}

@@ -188,7 +188,9 @@ def test_decisions_that_do_not_tell_the_groups_apart_leave_the_effect_and_say_so
     (one,) = found["outcomes"]
     assert one["did"]["effect"] < 0
     assert one["on_the_treated"] == {"not_told": "decisions: as many control as treated series were really treated"}
-    assert "- turnover days: not told, decisions: as many control as treated" in page(found, "effects.png", {"turnover_days": "turnover_days.png"})
+    assert "- turnover days: not told, decisions: as many control as treated" in page(
+        found, "effects.png", {"turnover_days": "turnover_days.png"}
+    )
 
 
 def test_an_assignment_without_pairs_compares_all_treated_with_all_control(
