@@ -193,8 +193,8 @@ def page(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _ratio(ratio: Sequence[float]) -> str:
-    return f"{ratio[0]:.3f} [{ratio[1]:.3f}, {ratio[2]:.3f}]"
+def _ratio(ratio: Sequence[float] | None) -> str:
+    return "DL lost none" if ratio is None else f"{ratio[0]:.3f} [{ratio[1]:.3f}, {ratio[2]:.3f}]"
 
 
 def main(arguments: Sequence[str]) -> None:
