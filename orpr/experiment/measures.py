@@ -16,7 +16,7 @@ from orpr.experiment.effects import (
     event_study,
     on_the_treated,
 )
-from orpr.experiment.placebo import permutation, placebo_start
+from orpr.experiment.placebo import permutation, placebo_start, varies
 from simulator.panel import F64, I64, Bools
 
 RESAMPLES = 2000
@@ -65,7 +65,7 @@ def measure(
     """
     used, kept = outcome.complete()
     values, treated, after = used.values, used.treated, used.after
-    if values.size and np.nanmax(values) - np.nanmin(values) <= 0:
+    if values.size and not varies(values):
         raise ValueError("it is the same for every series and period")
     effect = difference_in_differences(values, treated, after)
     by_pair = None if used.pair is None else difference_in_differences(values, treated, after, clusters=used.pair)
