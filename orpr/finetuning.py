@@ -32,6 +32,7 @@ class Finetuned(NamedTuple):
     gate: dict[str, Any]  # see `training.gate.judge`
     findings: list[Finding]  # labels that were left out
     learnt: int  # labels
+    kept_out: int  # labels of the series that the gate judges on
 
 
 def run_finetuning(
@@ -59,7 +60,8 @@ def run_finetuning(
     champion = resolve_bundle(start_from, panel.period_days)
     beside = {} if dl is None else {DL_ONLY: network_of(resolve_bundle(dl, panel.period_days), spec)}
     rows = held_out(panel, recipe.gate, recipe.seed)
-    labels = _of_series(read_labels(overrides, spec), panel, rows)
+    given = read_labels(overrides, spec)
+    labels = _of_series(given, panel, rows)
     dataset = Dataset(
         panel.take(np.setdiff1d(np.arange(panel.series_count), rows)), panel.last_recorded + 1, folder_hash(data)
     )
@@ -97,7 +99,7 @@ def run_finetuning(
         )  # fmt: skip
     finally:
         close()
-    return Finetuned(told["all"]["gate"], found[0].findings, found[0].labels.size)
+    return Finetuned(told["all"]["gate"], found[0].findings, found[0].labels.size, given.size - labels.size)
 
 
 def _of_series(labels: Labels, panel: Panel, kept_out: I64) -> Labels:
@@ -120,7 +122,9 @@ def _of_series(labels: Labels, panel: Panel, kept_out: I64) -> Labels:
 
 def gate_in_words(done: Finetuned) -> list[str]:
     """The report as lines: a row for each window and policy, and the verdict."""
-    lines = [f"{done.learnt} labels learnt from, {len(done.findings)} left out"]
+    lines = [
+        f"{done.learnt} labels learnt from, {len(done.findings)} left out, {done.kept_out} of series that the gate judges on"
+    ]
     for row in done.gate["table"]:
         cost, low, high = row["total_cost_ratio"]
         lost = "the champion lost none" if row["lost_sales_ratio"] is None else f"{row['lost_sales_ratio'][0]:.3f}"
