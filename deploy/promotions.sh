@@ -1,7 +1,7 @@
 #!/bin/sh
 # One round of learning from planners' decisions: pull, fine-tune, gate, register, shadow. Run it once a week from cron
 #
-#     15 3 * * 1  orpr  ORPR_URL=... ORPR_API_KEY=... ORPR_DATA=... ORPR_BUNDLES=... /opt/orpr/deploy/promotions.sh
+#     15 3 * * 1  orpr  PATH=/opt/orpr/bin:/usr/bin:/bin ORPR_URL=... ORPR_API_KEY=... ORPR_DATA=... ORPR_BUNDLES=... /opt/orpr/deploy/promotions.sh
 #
 # or from deploy/promotions.yaml. It stops at the first step that fails; what the gate refuses is not registered, and what is
 # registered decides nothing until somebody gives it a canary or promotes it.

@@ -13,10 +13,12 @@ from simulator.observation import ObservationSpec
 from training.experts import Labels
 
 NUMBERS = ("expert_inventory_days", "policy_inventory_days", "on_hand")
-COLUMNS = (
-    "item_id", "location_id", "author", "outcome", "order_date", "expert_inventory_days", "policy_inventory_days",
-    "settled_money", "on_hand", "arriving", "observation",
-)  # fmt: skip
+TEXTS = ("item_id", "location_id", "author", "outcome")
+NUMBER = "a number"
+COLUMNS = dict.fromkeys(TEXTS, "text") | {
+    "order_date": "a date", **dict.fromkeys(NUMBERS, NUMBER), "settled_money": NUMBER, "arriving": "a list of numbers",
+    "observation": "bytes",
+}  # fmt: skip
 
 
 def read_labels(path: Path, spec: ObservationSpec) -> Labels:
@@ -36,6 +38,9 @@ def read_labels(path: Path, spec: ObservationSpec) -> Labels:
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(f"overrides: {path} has no column {', '.join(missing)}; orpr overrides pull writes it")
+    for name, form in COLUMNS.items():
+        if not _has_form(table.schema[name], form):
+            raise ValueError(f"overrides: {path}, column {name}: must be {form}, is {table.schema[name]}")
     if not table.height:
         raise ValueError(f"overrides: {path} holds no labels")
     for name in ("item_id", "location_id", "author", "order_date", *NUMBERS):
@@ -49,14 +54,28 @@ def read_labels(path: Path, spec: ObservationSpec) -> Labels:
         "on_order": _arriving(path, table["arriving"], spec.horizon),
     }
     texts = {
-        name: table[name].fill_null("").cast(pl.String).to_numpy()
-        for name in ("item_id", "location_id", "author", "outcome")
-    }
+        name: table[name].cast(pl.String).fill_null("").to_numpy() for name in TEXTS
+    }  # fmt: skip
     return Labels(
         **texts, order_day=table["order_date"].cast(pl.Date).to_physical().to_numpy().astype(np.int64),
         expert_days=numbers["expert_inventory_days"], policy_days=numbers["policy_inventory_days"],
         settled_money=table["settled_money"].cast(pl.Float64).fill_null(float("nan")).to_numpy(), observation=observation,
     )  # fmt: skip
+
+
+def _has_form(dtype: pl.DataType, form: str) -> bool:
+    """Whether a column is of that form; one that holds nothing is of any."""
+    if dtype == pl.Null:
+        return True
+    if isinstance(dtype, pl.List):
+        return form == "a list of numbers" and (dtype.inner == pl.Null or dtype.inner.is_numeric())
+    forms = {
+        "text": dtype == pl.String,
+        "a date": dtype == pl.Date,
+        NUMBER: dtype.is_numeric(),
+        "bytes": dtype == pl.Binary,
+    }
+    return forms.get(form, False)
 
 
 def _refuse(path: Path, name: str, bad: pl.Series, table: pl.DataFrame) -> None:

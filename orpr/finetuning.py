@@ -139,9 +139,10 @@ def gate_in_words(done: Finetuned) -> list[str]:
     ]
     for row in done.gate["table"]:
         cost, low, high = row["total_cost_ratio"]
+        lost = "the champion lost none" if row["lost_sales_ratio"] is None else f"{row['lost_sales_ratio'][0]:.3f}"
         lines.append(
             f"{row['window']:>9}  {row['policy']:<10} cost {cost:.3f} [{low:.3f}, {high:.3f}] of the champion's, lost sales "
-            f"{row['lost_sales_ratio'][0]:.3f}, in stock {row['in_stock_rate']:.1%}, {row['turnover_days']:.2f} days"
+            f"{lost}, in stock {row['in_stock_rate']:.1%}, {row['turnover_days']:.2f} days"
         )
     verdict = "; ".join([done.gate["verdict"], *done.gate["reasons"], *done.gate["notes"]])
     first, last = done.gate["window"]

@@ -76,7 +76,11 @@ def advice_of(network: PolicyNetwork, experts: Sifted) -> Advice:
     context, x = _read(network, (tuple(torch.from_numpy(seen[field.name][part]) for field in FIELDS) for part in parts))
     days = network.spec.period_days
     interval = (seen["lead_time_days"] + seen["review_period_days"]).astype(np.float64) - days
-    return Advice(context, x, labels.expert_days, labels.policy_days, np.maximum(interval, days), experts.weight)
+    most = float(
+        network.grid.max()
+    )  # nobody can decide more; counted as asked for, one such label would drown its batch
+    reference = np.minimum(labels.expert_days, most)
+    return Advice(context, x, reference, labels.policy_days, np.maximum(interval, days), experts.weight)
 
 
 def _read(network: PolicyNetwork, batches: Iterable[tuple[Tensor, ...]]) -> tuple[Context, dict[str, Tensor]]:
@@ -150,7 +154,7 @@ def align(
         traces = [part._replace(prices=portfolio_prices(part, config)) for part in traces]
     parts = [max(1, part.size // config.batch_size) for part in traces]
     told: list[Traces | Advice] = [*traces]
-    if advice is not None:
+    if advice is not None and config.expert_share > 0:
         told.append(advice)
         before.append(_before(network, advice)[0])
         parts.append(max(1, round(config.expert_share / (1 - config.expert_share) * sum(parts))))

@@ -72,12 +72,13 @@ def judge(
 
 
 def _reasons(table: list[dict[str, Any]], kl: float, config: GateConfig) -> list[str]:
+    """Why it is refused; a number that is none has not kept within its bound."""
     reasons = []
     for row in table:
         rise = row["total_cost_ratio"][0] - 1
-        if row["policy"] == CHALLENGER and row["window"] == ROUTINE and rise > config.margin:
+        if row["policy"] == CHALLENGER and row["window"] == ROUTINE and not rise <= config.margin:
             reasons.append(f"routine total cost rises by {rise:.2%}, more than {config.margin:.2%}")
-    if kl > config.kl_limit:
+    if not kl <= config.kl_limit:
         reasons.append(f"actions drift by {kl:.3f} nats on average, more than {config.kl_limit:g}")
     return reasons
 

@@ -11,9 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simulator.metrics import Metrics, SeriesTotals, paired_ratio, series_totals, summarise, unit_totals_where
+from simulator.metrics import (
+    LEAST_LOST,
+    Metrics,
+    SeriesTotals,
+    paired_ratio,
+    series_totals,
+    summarise,
+    unit_totals_where,
+)
 from simulator.observation import ObservationSpec, Observer
-from simulator.panel import Bools, Panel
+from simulator.panel import F64, Bools, Panel
 from simulator.rollout import Trajectory
 from training.backtest import Decide, replay_contender
 from training.methods import Replay, only_judged
@@ -67,7 +75,7 @@ def as_rows(totals: Mapping[str, dict[str, SeriesTotals]], reference: str, seed:
         seed: of the bootstrap.
 
     Returns:
-        JSON values; none for a window that no series has.
+        JSON values; none for a window that no series has. `lost_sales_ratio` is None where the reference lost nothing.
     """
     rows = []
     for window in (PROMOTION, ROUTINE, ALL):
@@ -80,10 +88,14 @@ def as_rows(totals: Mapping[str, dict[str, SeriesTotals]], reference: str, seed:
             rows.append(
                 {"window": window, "policy": name, "series": len(mine.periods), **metrics._asdict(),
                  "total_cost_ratio": _ratio(mine.total_cost, base.total_cost, seed),
-                 "lost_sales_ratio": _ratio(mine.demand - mine.sales, base.demand - base.sales, seed)}
+                 "lost_sales_ratio": _of_lost(mine.demand - mine.sales, base.demand - base.sales, seed)}
             )  # fmt: skip
     return rows
 
 
-def _ratio(mine: Any, base: Any, seed: int) -> tuple[float, float, float]:
+def _of_lost(mine: F64, base: F64, seed: int) -> tuple[float, float, float] | None:
+    return _ratio(mine, base, seed) if base.sum() > LEAST_LOST else None
+
+
+def _ratio(mine: F64, base: F64, seed: int) -> tuple[float, float, float]:
     return paired_ratio(mine, base, np.random.default_rng(seed))

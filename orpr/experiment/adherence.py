@@ -54,6 +54,8 @@ def read_decisions(path: Path) -> pl.DataFrame:
     table = cast(file, table, "order_date", pl.Date(), "a date, YYYY-MM-DD", problems)
     table = cast(file, table, "order_quantity", pl.Float64(), "a number", problems)
     table = cast(file, table, "policy_version", pl.String(), "text")
+    if "status" in table.columns:
+        table = cast(file, table, "status", pl.String(), "text")
     for column in ("order_date", "policy_version"):
         problems += offences(file, table, column, pl.col(column).is_null(), "must not be empty")
     quantity = pl.col("order_quantity")

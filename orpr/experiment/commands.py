@@ -27,7 +27,9 @@ def design_command(
     share: Annotated[float | None, typer.Option(help="Draw this share of all series instead.")] = None,
     days: Annotated[int, typer.Option(help="Planned length, for the power.")] = 30,
     history_days: Annotated[int, typer.Option(help="Of the past that is read.")] = 182,
-    metric: Annotated[str | None, typer.Option(help="Main outcome.", show_default="the first that can be told")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Main outcome.", show_default="the first that can be told and varies")
+    ] = None,
     calliper: Annotated[float, typer.Option(help="Standard deviations of the logit that a pair may differ by.")] = 0.2,
     *,
     within_category: Annotated[bool, typer.Option("--within-category", help="A pair shares its category.")] = False,

@@ -23,7 +23,7 @@ from orpr.experiment.matching import (
     stratified_draw,
 )
 from orpr.experiment.panel import history_before, outcomes_of
-from orpr.experiment.placebo import detectable
+from orpr.experiment.placebo import detectable, varies
 from orpr.files import write_whole
 from orpr.provenance import code_commit, command_line, folder_hash
 from simulator.panel import F64, I64, Bools, Panel
@@ -41,7 +41,7 @@ class DesignSettings:
     seed: int = 0
     history_days: int = 182  # before the start
     days: int = 30  # planned length, for the power
-    metric: str | None = None  # main outcome; the first that can be told where None
+    metric: str | None = None  # main outcome; the first that can be told and varies where None
     calliper: float = CALLIPER  # standard deviations of the logit
     within_category: bool = False  # a pair shares its category
 
@@ -119,14 +119,13 @@ def _power(
     panel: Panel, data: Path, settings: DesignSettings, history: range, treated: Bools, pair: I64
 ) -> dict[str, Any]:
     """The smallest effect on the main outcome that the matched pairs would find, or why it cannot be told."""
-    told, _ = outcomes_of(panel, data, history, [settings.metric] if settings.metric else [])
-    outcome = told[0]
+    told, _ = outcomes_of(panel, data, history, [settings.metric] if settings.metric else [], until=history.stop)
     matched = pair >= 0
+    past = [one.values[matched, history.start : history.stop] for one in told]
+    outcome, values = next((found for found in zip(told, past, strict=True) if varies(found[1])), (told[0], past[0]))
     head = {"metric": outcome.name, "unit": outcome.unit, "days": settings.days}
     try:
-        found = detectable(
-            outcome.values[matched, history.start : history.stop], treated[matched], settings.days, panel.period_days
-        )
+        found = detectable(values, treated[matched], settings.days, panel.period_days)
     except ValueError as error:
         return head | {"not_told": str(error)}
     return head | {"detectable_effect": found.effect, **{k: v for k, v in found._asdict().items() if k != "effect"}}

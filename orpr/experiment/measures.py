@@ -16,7 +16,7 @@ from orpr.experiment.effects import (
     event_study,
     on_the_treated,
 )
-from orpr.experiment.placebo import permutation, placebo_start
+from orpr.experiment.placebo import permutation, placebo_start, varies
 from simulator.panel import F64, I64, Bools
 
 RESAMPLES = 2000
@@ -65,7 +65,7 @@ def measure(
     """
     used, kept = outcome.complete()
     values, treated, after = used.values, used.treated, used.after
-    if values.size and np.nanmax(values) - np.nanmin(values) <= 0:
+    if values.size and not varies(values):
         raise ValueError("it is the same for every series and period")
     effect = difference_in_differences(values, treated, after)
     by_pair = None if used.pair is None else difference_in_differences(values, treated, after, clusters=used.pair)
@@ -83,12 +83,13 @@ def measure(
         "on_the_treated": None,
     }  # fmt: skip
     if exposed is not None and not np.array_equal(exposed[kept], treated):
-        result["on_the_treated"] = on_the_treated(values, treated, exposed[kept], after)._asdict()
+        taken = exposed[kept]
+        result["on_the_treated"] = _or_why(lambda: on_the_treated(values, treated, taken, after)._asdict())
     return result
 
 
 def _or_why(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A check that there are not enough periods or series for says so; the effect stands without it."""
+    """A part that there are not enough periods, series or differences for says so; the effect stands without it."""
     try:
         return part()
     except ValueError as error:

@@ -103,7 +103,9 @@ def experiment_window(panel: Panel, start: date, end: date | None, history_days:
     return Window(before, range(first, stop))
 
 
-def outcomes_of(panel: Panel, data: Path, before: range, asked: list[str]) -> tuple[list[Outcome], dict[str, str]]:
+def outcomes_of(
+    panel: Panel, data: Path, before: range, asked: list[str], *, until: int | None = None
+) -> tuple[list[Outcome], dict[str, str]]:
     """What can be told of the asked outcomes, and for the rest why not.
 
     `turnover_days` is stock at the period's end over the series' own mean daily sales before the start: one divisor that
@@ -115,6 +117,7 @@ def outcomes_of(panel: Panel, data: Path, before: range, asked: list[str]) -> tu
         data: its folder.
         before: the periods before the start.
         asked: names; all where empty.
+        until: what is told of earlier periods rests on no sales from this one on; None reads all.
 
     Raises:
         ValueError: for a name that is not known; for one that was asked for and cannot be told.
@@ -125,7 +128,7 @@ def outcomes_of(panel: Panel, data: Path, before: range, asked: list[str]) -> tu
     on_hand = read_inventory(panel, data)
     told, reasons = [], {}
     for name in asked or METRICS:
-        values = _values(name, panel, on_hand, before)
+        values = _values(name, panel, on_hand, before, until)
         if isinstance(values, str):
             reasons[name] = values
         else:
@@ -154,24 +157,25 @@ def mean_daily_sales(panel: Panel, periods: range) -> F64:
     return np.where(total > 0, total / np.maximum(known.sum(axis=1) * panel.period_days, 1), np.nan)
 
 
-def _values(name: str, panel: Panel, on_hand: F64 | None, before: range) -> F64 | str:
+def _values(name: str, panel: Panel, on_hand: F64 | None, before: range, until: int | None) -> F64 | str:
     """(N, T), or why there are none."""
     if name == "in_stock_rate":
         return _in_stock(panel, on_hand)
     if name == "units_sold":
         return panel.units_sold.astype(np.float64) / panel.period_days
     if name == "lost_sale_cost":
-        return _lost_sale_cost(panel)
+        return _lost_sale_cost(panel, until)
     if on_hand is None:
         return NO_INVENTORY
     daily = mean_daily_sales(panel, before)
     return np.asarray(on_hand * (panel.items.holding_cost_per_day if name == "holding_cost" else 1 / daily)[:, None])
 
 
-def _lost_sale_cost(panel: Panel) -> F64 | str:
-    if not bool((panel.in_stock[np.isfinite(panel.units_sold)] < 1).any()):
+def _lost_sale_cost(panel: Panel, until: int | None) -> F64 | str:
+    short = np.isfinite(panel.units_sold) & (panel.in_stock < 1)
+    if not bool(short[:, :until].any()):
         return "the dataset records no time out of stock"
-    demand, known = replayed_demand(panel, "recovered")
+    demand, known = replayed_demand(panel, "recovered", until)
     lost = np.where(known, demand - np.nan_to_num(panel.units_sold), np.nan)
     return np.asarray(lost * panel.items.lost_sale_cost[:, None] / panel.period_days)
 

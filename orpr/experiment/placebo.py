@@ -94,6 +94,12 @@ def _effects(labels: F64, late: F64, known: Bools, after: Bools) -> F64:
     return np.asarray(labels @ late / square)
 
 
+def varies(values: F64) -> bool:
+    """Whether any two of the known values differ."""
+    known = values[np.isfinite(values)]
+    return len(known) > 0 and float(np.ptp(known)) > 0
+
+
 def detectable(values: F64, treated: Bools, days: int, period_days: int) -> Detectable:
     """The smallest effect that 80 % power finds in an experiment of `days`, by placebo experiments in the past.
 
@@ -107,8 +113,10 @@ def detectable(values: F64, treated: Bools, days: int, period_days: int) -> Dete
         period_days: days of a period.
 
     Raises:
-        ValueError: where the history is shorter than two such lengths.
+        ValueError: where the history is shorter than two such lengths, or the outcome never varies in it.
     """
+    if not varies(values):
+        raise ValueError("it is the same for every series and period")
     length = -(-days // period_days)
     total = values.shape[1]
     starts = [total - k * length for k in range(1, MOST_PLACEBO_STARTS + 1) if total - k * length >= length]

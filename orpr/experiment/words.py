@@ -132,8 +132,13 @@ def _adherence(result: dict[str, Any]) -> list[str]:
     moved = [one for one in result["outcomes"] if one["on_the_treated"]]
     if moved:
         lines += ["", "The effect on the series that were really treated, the assignment being the instrument:", ""]
-        lines += [f"- {NAMES[one['metric']]}: {interval(one['metric'], one['on_the_treated'])}" for one in moved]
+        lines += [f"- {NAMES[one['metric']]}: {_moved(one)}" for one in moved]
     return [*lines, ""]
+
+
+def _moved(one: dict[str, Any]) -> str:
+    found = one["on_the_treated"]
+    return f"not told, {found['not_told']}" if "not_told" in found else interval(one["metric"], found)
 
 
 def _checks(result: dict[str, Any]) -> list[str]:

@@ -226,8 +226,8 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _ratio(ratio: Sequence[float]) -> str:
-    return f"{ratio[0]:.3f} [{ratio[1]:.3f}, {ratio[2]:.3f}]"
+def _ratio(ratio: Sequence[float] | None) -> str:
+    return "DL lost none" if ratio is None else f"{ratio[0]:.3f} [{ratio[1]:.3f}, {ratio[2]:.3f}]"
 
 
 def main(arguments: Sequence[str]) -> None:

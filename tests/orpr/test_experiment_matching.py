@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -111,6 +113,31 @@ def test_nothing_from_the_start_on_is_read(panel: Panel, chain: Path, confounded
     assert ours[1]["power"] == theirs[1]["power"]
     later = DesignSettings(start=START + timedelta(days=7), treated=confounded, days=14)
     assert not design(read_panel(other), other, later)[0].equals(design(panel, chain, later)[0])
+
+
+def test_the_power_of_lost_sales_reads_nothing_from_the_start_on(panel: Panel, chain: Path, confounded: Path) -> None:
+    """What a stock-out hid is estimated from the days around it."""
+    rng = np.random.default_rng(3)
+    share = np.where(rng.random(panel.units_sold.shape) < 0.1, 0.5, 1.0).astype(np.float32)
+    ours = replace(panel, in_stock=share)
+    late, share_then = panel.units_sold.copy(), share.copy()
+    late[:, panel.period_of(START) :] *= 20
+    share_then[:, panel.period_of(START) :] = 0.2
+    theirs = replace(panel, units_sold=late, in_stock=share_then)
+    asked = DesignSettings(start=START, treated=confounded, days=14, metric="lost_sale_cost")
+    assert design(ours, chain, asked)[1]["power"] == design(theirs, chain, asked)[1]["power"]
+
+
+def test_what_never_varied_has_no_power(panel: Panel, chain: Path, confounded: Path, tmp_path: Path) -> None:
+    """Nothing ever ran out here, and the dataset has no stock: the first outcome that says anything is what was sold."""
+    bare = tmp_path / "bare"
+    shutil.copytree(chain, bare, ignore=shutil.ignore_patterns("inventory*"))
+    asked = DesignSettings(start=START, treated=confounded, days=14)
+    power = design(panel, bare, asked)[1]["power"]
+    assert power["metric"] == "units_sold"
+    assert power["detectable_effect"] > 0
+    named = replace(asked, metric="in_stock_rate")
+    assert design(panel, bare, named)[1]["power"]["not_told"] == "it is the same for every series and period"
 
 
 def test_a_draw_takes_its_share_of_every_category_and_volume() -> None:

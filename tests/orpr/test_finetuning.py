@@ -93,7 +93,6 @@ def test_a_challenger_carries_the_gate_s_verdict(
     rows = {(row["window"], row["policy"]): row for row in done.gate["table"]}
     assert {policy for _, policy in rows} == {"champion", "challenger", "OR only", "DL only"}
     assert rows["all", "DL only"]["total_cost_ratio"][0] == pytest.approx(1.0)  # it is the champion here
-    assert rows["all", "challenger"]["total_cost"] != rows["all", "champion"]["total_cost"]
     assert done.gate["series"] == 2
     assert done.gate["kl"] > 0
     Policy(out)  # parity and contract hold
@@ -157,6 +156,39 @@ def test_a_bad_file_is_named_with_row_column_and_value(
             start_from="champion",
         )  # fmt: skip
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"expert_inventory_days": "many"}, "column expert_inventory_days: must be a number, is String"),
+        ({"settled_money": "some"}, "column settled_money: must be a number, is String"),
+        ({"order_date": "2019-04-30"}, "column order_date: must be a date, is String"),
+        ({"order_date": 20_000}, "column order_date: must be a date, is Int"),
+        ({"item_id": 7}, "column item_id: must be text, is Int"),
+        ({"arriving": 3.0}, "column arriving: must be a list of numbers, is Float64"),
+        ({"arriving": ["two"]}, r"column arriving: must be a list of numbers, is List\(String\)"),
+        ({"observation": "seen"}, "column observation: must be bytes, is String"),
+    ],
+)  # fmt: skip
+def test_a_column_of_another_form_is_named(overrides: Path, tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    ((name, value),) = change.items()
+    column = pl.lit(pl.Series([value])).first() if isinstance(value, list) else pl.lit(value)
+    pl.read_parquet(overrides).with_columns(column.alias(name)).write_parquet(tmp_path / "bad.parquet")
+    with pytest.raises(ValueError, match=said):
+        read_labels(tmp_path / "bad.parquet", ObservationSpec(1))
+
+
+def test_columns_that_hold_nothing_are_no_outcome_no_money_and_nothing_on_order(
+    overrides: Path, tmp_path: Path
+) -> None:
+    table = pl.read_parquet(overrides)
+    empty = table.with_columns(pl.lit(None).alias(name) for name in ("outcome", "settled_money", "arriving"))
+    empty.write_parquet(tmp_path / "empty.parquet")
+    found = read_labels(tmp_path / "empty.parquet", ObservationSpec(1))
+    assert set(found.outcome) == {""}
+    assert np.isnan(found.settled_money).all()
+    assert found.observation["on_order"].sum() == 0
 
 
 def test_a_file_that_is_none_is_one_line(small_dataset: Path, tmp_path: Path) -> None:

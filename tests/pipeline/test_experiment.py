@@ -15,10 +15,14 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from orpr.cli import app
+from orpr.experiment.adherence import adherence_of, read_decisions
+from orpr.experiment.assignments import Assignment
 from orpr.experiment.report import ReportSettings, report, write_report
+from orpr.experiment.words import page
 from simulator.canonical import read_panel
 from simulator.panel import Panel
 from tests.field import lived_dataset
+from tests.panels import make_panel
 from tests.pipeline.conftest import SAMPLE, Orpr, orpr_in
 
 FIRST, START, LAST = date(2018, 9, 1), date(2019, 3, 1), date(2019, 4, 30)
@@ -172,6 +176,26 @@ def test_half_kept_treatment_tells_the_effect_on_those_who_kept_to_it(
         found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=write_lines(lines, late))
 
 
+def test_decisions_that_do_not_tell_the_groups_apart_leave_the_effect_and_say_so(
+    panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path
+) -> None:
+    """All that the service remembers, whose policies nobody has named: every series has a decision."""
+    paired = assignment.filter(pl.col("pair").is_not_null()).select("item_id", "location_id")
+    rows = [
+        {"item_id": item, "location_id": place, "order_date": START.isoformat(), "order_quantity": 1.0, "policy_version": "daily-5"}
+        for item, place in paired.iter_rows()
+    ]  # fmt: skip
+    lines = write_lines(tmp_path / "decisions.ndjson", rows)
+    found = found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=lines)
+    assert (found["adherence"]["treated_share"], found["adherence"]["control_share"]) == (1.0, 1.0)
+    (one,) = found["outcomes"]
+    assert one["did"]["effect"] < 0
+    assert one["on_the_treated"] == {"not_told": "decisions: as many control as treated series were really treated"}
+    assert "- turnover days: not told, decisions: as many control as treated" in page(
+        found, "effects.png", {"turnover_days": "turnover_days.png"}
+    )
+
+
 def test_an_assignment_without_pairs_compares_all_treated_with_all_control(
     panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path
 ) -> None:
@@ -284,6 +308,23 @@ def test_a_broken_decision_is_named(
     lines.write_text("{not json\n")
     with pytest.raises(ValueError, match=r"decisions.ndjson, column -: cannot be read as lines of JSON"):
         found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=lines)
+
+
+def test_a_status_that_is_no_text_is_named_and_one_that_nobody_knows_says_nothing(tmp_path: Path) -> None:
+    row = {
+        "item_id": "i0",
+        "location_id": "here",
+        "order_date": "2019-03-01",
+        "order_quantity": 1.0,
+        "policy_version": "daily-9",
+    }
+    with pytest.raises(ValueError, match=r"decisions.ndjson, column status: List\(String\): must be text"):
+        read_decisions(write_lines(tmp_path / "decisions.ndjson", [row | {"status": ["ordered"]}]))
+    found = read_decisions(write_lines(tmp_path / "decisions.ndjson", [row | {"status": 7}]))
+    panel = make_panel(np.ones((2, 9)), start=START)
+    assigned = Assignment(np.arange(2), np.array([True, False]), None, 0)
+    told = adherence_of(found, panel, assigned, START, START, [])
+    assert (told.treated_share, told.outcomes_told) == (1.0, 0)
 
 
 def test_a_superseded_decision_treats_nobody(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,12 +11,14 @@ import pytest
 import torch
 
 from simulator.observation import FIELDS, Observer
-from simulator.panel import F64, I64
+from simulator.panel import F64, I64, Panel
 from simulator.step import State
 from training.align import advice_of, align
-from training.config import AlignConfig, ExpertConfig
+from training.backprop import choosing_parameters
+from training.config import AlignConfig, ExpertConfig, GateConfig
 from training.dataset import TrainingSet
 from training.experts import Labels, sift
+from training.gate import CHALLENGER, CHAMPION, REFUSED, judge
 from training.loop import Run
 from training.model import PolicyNetwork
 from training.run import Result
@@ -101,6 +104,33 @@ def test_an_alignment_follows_the_experts(
     logged = run.traces["align"]
     assert np.mean(logged["expert"][-10:]) > np.mean(logged["expert"][:10])
     assert len(logged["expert"]) == pytest.approx(0.9 * len(logged["kl"]), rel=0.05)
+
+
+def test_more_days_than_anybody_can_decide_count_as_the_most(training_set: TrainingSet, network: PolicyNetwork) -> None:
+    """A few units of what hardly sells are years of it; the error that an order so far off makes would drown all others."""
+    labels = labels_of(training_set, [0, 1], 900, [5000.0, 3.0], [60.0, 2.0])
+    found = sift(labels, training_set, CONFIG)
+    assert found.labels.size == 2
+    advice = advice_of(network, found)
+    np.testing.assert_array_equal(advice.reference, [training_set.grid[-1], 3.0])
+
+
+def test_without_a_share_experts_teach_nothing(training_set: TrainingSet, network: PolicyNetwork) -> None:
+    advice = advice_of(network, sift(labels_of(training_set, [0], 900, [3.0], [2.0]), training_set, CONFIG))
+    config = AlignConfig(epochs=1.0, samples=200, batch_size=64, horizon=21, kl_limit=100.0, expert_share=0.0)
+    run = Run(0, lambda *_: None)
+    align(network, training_set, config, run, advice)
+    assert "expert" not in run.traces["align"]
+
+
+def test_the_gate_lets_no_policy_pass_whose_numbers_are_none(few: Panel, network: PolicyNetwork) -> None:
+    broken = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in choosing_parameters(broken):
+            parameter.fill_(torch.nan)
+    told = judge(few, np.arange(2), {CHAMPION: network, CHALLENGER: broken}, GateConfig(days=14), 0)
+    assert told["verdict"] == REFUSED
+    assert any(reason.startswith("actions drift") for reason in told["reasons"])
 
 
 def decided(network: PolicyNetwork, labels: Labels) -> F64:

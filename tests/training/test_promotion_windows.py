@@ -1,0 +1,39 @@
+"""Which periods belong to promotions, and policies side by side in them and outside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulator.metrics import SeriesTotals
+from simulator.panel import F64
+from tests.panels import make_panel
+from training.promotion_windows import ALL, PROMOTION, ROUTINE, as_rows, promotion_windows
+
+
+def test_a_promotion_window_is_the_promotion_and_the_review_cycle_behind_it() -> None:
+    promotion = np.zeros((2, 12), dtype=np.float32)
+    promotion[:, [3, 4]] = 1
+    promotion[1, 0] = np.nan
+    panel = make_panel(np.ones((2, 12)), promotion=promotion, items={"review_period_days": [3, 1]})
+    inside = promotion_windows(panel, range(2, 12))
+    assert [np.flatnonzero(row).tolist() for row in inside] == [[1, 2, 3, 4, 5], [1, 2, 3]]
+
+
+def totals(lost: F64) -> SeriesTotals:
+    """Two series that wanted 10 each and cost 1 for each unit lost."""
+    columns = dict.fromkeys(SeriesTotals._fields, np.ones(2))
+    return SeriesTotals(**columns | {"demand": np.full(2, 10.0), "sales": 10.0 - lost, "stockout_cost": lost})
+
+
+def test_lost_sales_are_compared_only_where_the_reference_lost_some() -> None:
+    some, none = totals(np.array([1.0, 3.0])), totals(np.zeros(2))
+    found = {
+        "old": {PROMOTION: none, ROUTINE: some, ALL: some},
+        "new": {PROMOTION: some, ROUTINE: none, ALL: totals(np.array([1.0, 1.0]))},
+    }
+    rows = {(row["window"], row["policy"]): row["lost_sales_ratio"] for row in as_rows(found, "old", 0)}
+    assert rows[PROMOTION, "old"] is None
+    assert rows[PROMOTION, "new"] is None
+    assert rows[ROUTINE, "new"] == (0.0, 0.0, 0.0)
+    assert rows[ALL, "new"][0] == pytest.approx(0.5)
