@@ -64,7 +64,7 @@ def run_finetuning(
     beside = {} if dl is None else {DL_ONLY: network_of(resolve_bundle(dl, panel.period_days), spec)}
     rows = held_out(panel, recipe.gate, recipe.seed)
     pulled = read_labels(overrides, spec)
-    labels = _of_series(pulled, panel, rows)
+    labels, gone, judged = _of_series(pulled, panel, rows)
     dataset = Dataset(
         panel.take(np.setdiff1d(np.arange(panel.series_count), rows)), panel.last_recorded + 1, folder_hash(data)
     )
@@ -72,7 +72,8 @@ def run_finetuning(
     found: list[Sifted] = []
 
     def choose(decisions: TrainingSet) -> Sifted:
-        found.append(sift(labels, decisions, recipe.experts))
+        sifted = sift(labels, decisions, recipe.experts)
+        found.append(sifted._replace(findings=[*gone, *sifted.findings]))
         return found[0]
 
     def verdict(network: PolicyNetwork, decisions: TrainingSet) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def run_finetuning(
         )  # fmt: skip
     finally:
         close()
-    return Finetuned(told["all"]["gate"], found[0].findings, found[0].labels.size, pulled.size - labels.size)
+    return Finetuned(told["all"]["gate"], found[0].findings, found[0].labels.size, judged)
 
 
 def _check_version(out: Path) -> None:
@@ -114,22 +115,28 @@ def _check_version(out: Path) -> None:
         raise ValueError(f"out: {out} holds a bundle already; a version is made once, name another folder")
 
 
-def _of_series(labels: Labels, panel: Panel, kept_out: I64) -> Labels:
-    """The labels of series that are learnt from.
+def _of_series(labels: Labels, panel: Panel, kept_out: I64) -> tuple[Labels, list[Finding], int]:
+    """The labels of series that are learnt from, those of series that are gone, and how many are of series kept out.
 
     Raises:
-        ValueError: where one is of a series that the dataset does not have, or all are of series kept out.
+        ValueError: where none is learnt from.
     """
     known = {pair: n for n, pair in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
-    named = list(zip(labels.item_id, labels.location_id, strict=True))
-    for row, (item, place) in enumerate(named):
-        if (item, place) not in known:
-            raise ValueError(f"overrides: row {row + 1}: the dataset has no series {item!r} at {place!r}")
-    mine = np.array([known[pair] for pair in named])
-    kept = np.flatnonzero(~np.isin(mine, kept_out))
+    mine = np.array([known.get(pair, -1) for pair in zip(labels.item_id, labels.location_id, strict=True)])
+    gone = [
+        Finding(
+            row,
+            "unknown",
+            f"row {row + 1}: the dataset has no series {labels.item_id[row]!r} at {labels.location_id[row]!r}",
+        )
+        for row in np.flatnonzero(mine < 0).tolist()
+    ]
+    kept = np.flatnonzero((mine >= 0) & ~np.isin(mine, kept_out))
     if not len(kept):
+        if gone:
+            raise ValueError(f"overrides: {gone[0].detail}, and no other label can be learnt from")
         raise ValueError(f"overrides: all {labels.size} labels are of series that the gate keeps out; more are needed")
-    return labels.take(kept)
+    return labels.take(kept), gone, labels.size - len(gone) - len(kept)
 
 
 def gate_in_words(done: Finetuned) -> list[str]:

@@ -1,7 +1,8 @@
 """Whether a fine-tuned policy may take the champion's place: its report and its verdict, which the manifest keeps.
 
 It is judged on series that the fine-tuning never saw, in promotion windows and in routine ones. A policy that pays for its
-promotions with the rest of the year, or that has drifted far from what was trusted, is refused.
+promotions with the rest of the year, or that has drifted far from what was trusted, is refused. Series are kept out, not days:
+the challenger has learnt what other series sold in the judged days, which a champion trained earlier has not.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from orpr.cli import app
 from orpr.expert_file import read_labels
-from orpr.finetuning import gate_in_words, run_finetuning
+from orpr.finetuning import _of_series, gate_in_words, run_finetuning
 from service.policy import Policy
 from simulator.canonical import read_panel
 from simulator.observation import ObservationSpec, Observer
@@ -140,7 +140,6 @@ def test_a_challenger_beyond_the_bounds_is_refused(
         ({"expert_inventory_days": -1.0}, "row 1, column expert_inventory_days: -1.0 cannot be learnt from"),
         ({"on_hand": None}, "row 1, column on_hand: None cannot be learnt from"),
         ({"observation": b"abc"}, "row 1, column observation: 0 bytes"),
-        ({"item_id": "nobody"}, "row 1: the dataset has no series 'nobody' at"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_named_with_row_column_and_value(
@@ -189,6 +188,22 @@ def test_columns_that_hold_nothing_are_no_outcome_no_money_and_nothing_on_order(
     assert set(found.outcome) == {""}
     assert np.isnan(found.settled_money).all()
     assert found.observation["on_order"].sum() == 0
+
+
+def test_labels_of_series_that_are_gone_do_not_stop_a_round(
+    small_dataset: Path, overrides: Path, tmp_path: Path
+) -> None:
+    panel, spec = read_panel(small_dataset), ObservationSpec(1)
+    table = pl.read_parquet(overrides)
+    gone = table.head(2).with_columns(pl.lit("nobody").alias("item_id"))
+    pl.concat([gone, table.tail(-2)]).write_parquet(tmp_path / "gone.parquet")
+    labels, findings, judged = _of_series(read_labels(tmp_path / "gone.parquet", spec), panel, np.array([5]))
+    assert [(finding.row, finding.reason) for finding in findings] == [(0, "unknown"), (1, "unknown")]
+    assert "the dataset has no series 'nobody' at" in findings[0].detail
+    assert (labels.size, judged) == (19, 3)  # of 24 labels two are gone and three of the one series kept out
+    gone.write_parquet(tmp_path / "all.parquet")
+    with pytest.raises(ValueError, match=r"row 1: the dataset has no series 'nobody' at .* no other label"):
+        _of_series(read_labels(tmp_path / "all.parquet", spec), panel, np.array([5]))
 
 
 def test_a_file_that_is_none_is_one_line(small_dataset: Path, tmp_path: Path) -> None:
