@@ -207,7 +207,7 @@ def test_a_policy_is_registered_shadowed_promoted_and_rolled_back(client: Client
     assert client.end_shadow("seen enough").version is None
     back = client.roll_back_policy("too much stock")
     assert back.version == CHAMPION
-    assert [one.action for one in client.policy(VERSION).changes][-2:] == ["shadow", "promote"]
+    assert [one.action for one in client.policy(VERSION).changes][-4:] == ["shadow", "promote", "clear", "rollback"]
     with pytest.raises(ServiceProblem, match="404 policy-unknown: version: there is no policy 'nobody'"):
         client.promote_policy("nobody", "x")
 
