@@ -10,7 +10,7 @@ the distribution which is deployed, exactly. Advantages are not divided by their
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -140,24 +140,18 @@ def align(
     """
     network.eval()  # no dropout, z at its mean: the ratio to the reference is that of the deployed distributions
     traces = traces_of(network, data, config, run.rng("align", -1))
-    now = {name: value.clone() for name, value in network.state_dict().items()}
-    run.anchor = run.anchor or now
-    network.load_state_dict(run.anchor)
-    found = [_before(network, part) for part in traces]
-    network.load_state_dict(now)
+    advised = [] if advice is None or config.expert_share == 0 else [advice]
+    found = _anchored(network, [*traces, *advised], run)
     before = [log_policy for log_policy, _ in found]
     traces = [
         part._replace(rival=part.reference if config.compare_with == "label" else days)
-        for part, (_, days) in zip(traces, found, strict=True)
+        for part, (_, days) in zip(traces, found, strict=False)
     ]
     if config.portfolio:
         traces = [part._replace(prices=portfolio_prices(part, config)) for part in traces]
     parts = [max(1, part.size // config.batch_size) for part in traces]
-    told: list[Traces | Advice] = [*traces]
-    if advice is not None and config.expert_share > 0:
-        told.append(advice)
-        before.append(_before(network, advice)[0])
-        parts.append(max(1, round(config.expert_share / (1 - config.expert_share) * sum(parts))))
+    told: list[Traces | Advice] = [*traces, *advised]
+    parts += [max(1, round(config.expert_share / (1 - config.expert_share) * sum(parts))) for _ in advised]
 
     def order(rng: np.random.Generator) -> list[tuple[int, I64]]:
         plan = [
@@ -176,6 +170,16 @@ def align(
 
     parameters = choosing_parameters(network)
     return run_stage(network, "align", parameters, config, Batches(sum(parts), order), step_of, run, stop)
+
+
+def _anchored(network: PolicyNetwork, told: Sequence[Traces | Advice], run: Run) -> list[tuple[Tensor, F64]]:
+    """`_before` of each part, by the weights that the alignment began with, also where it is taken up again half-way."""
+    now = {name: value.clone() for name, value in network.state_dict().items()}
+    run.anchor = run.anchor or now
+    network.load_state_dict(run.anchor)
+    found = [_before(network, part) for part in told]
+    network.load_state_dict(now)
+    return found
 
 
 def _batches(size: int, count: int, batch_size: int, rng: np.random.Generator) -> list[I64]:

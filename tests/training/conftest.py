@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from training.config import TrainConfig, load_config
 from training.dataset import TrainingSet
 from training.known import Past
 from training.loop import Run
+from training.model import PolicyNetwork
 from training.run import Result, named_config, train
 
 END = 1035  # the first period of the sample's last 180 days
@@ -34,3 +37,13 @@ def training_set(few: Panel, tiny: TrainConfig) -> TrainingSet:
 @pytest.fixture(scope="session")
 def trained(training_set: TrainingSet, tiny: TrainConfig) -> Result:
     return train(training_set, tiny, Run(tiny.seed, lambda *_: None))
+
+
+@pytest.fixture
+def network(trained: Result) -> Iterator[PolicyNetwork]:
+    """The trained network, as it was afterwards."""
+    before = {name: value.clone() for name, value in trained.network.state_dict().items()}
+    yield trained.network
+    trained.network.load_state_dict(before)
+    for parameter in trained.network.parameters():
+        parameter.requires_grad = True

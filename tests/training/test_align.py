@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -20,19 +19,8 @@ from training.dataset import TrainingSet
 from training.loop import Run
 from training.model import PolicyNetwork
 from training.rewards import Prices, pareto_reward, portfolio_prices, rewards, rule_reward, simulated
-from training.run import Result
 
 SHORT = AlignConfig(epochs=1.0, samples=2000, batch_size=64, learning_rate=2e-3, horizon=21)
-
-
-@pytest.fixture
-def network(trained: Result) -> Iterator[PolicyNetwork]:
-    """The trained network, as it was afterwards."""
-    before = {name: value.clone() for name, value in trained.network.state_dict().items()}
-    yield trained.network
-    trained.network.load_state_dict(before)
-    for parameter in trained.network.parameters():
-        parameter.requires_grad = True
 
 
 def run_of(seed: int = 0) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,18 +14,8 @@ from training.config import RolloutConfig
 from training.dataset import TrainingSet
 from training.loop import Run
 from training.model import PolicyNetwork
-from training.run import Result
 
 SMALL = RolloutConfig(epochs=6.0, episodes=96, variants=2, periods=42, batch_size=32, learning_rate=2e-3)
-
-
-@pytest.fixture
-def network(trained: Result) -> Iterator[PolicyNetwork]:
-    before = {name: value.clone() for name, value in trained.network.state_dict().items()}
-    yield trained.network
-    trained.network.load_state_dict(before)
-    for parameter in trained.network.parameters():
-        parameter.requires_grad = True
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,20 +19,10 @@ from training.config import AlignConfig, ExpertConfig, GateConfig
 from training.dataset import TrainingSet
 from training.experts import Labels, sift
 from training.gate import CHALLENGER, CHAMPION, REFUSED, judge
-from training.loop import Run
+from training.loop import Run, resume
 from training.model import PolicyNetwork
-from training.run import Result
 
 CONFIG = ExpertConfig()
-
-
-@pytest.fixture
-def network(trained: Result) -> Iterator[PolicyNetwork]:
-    before = {name: value.clone() for name, value in trained.network.state_dict().items()}
-    yield trained.network
-    trained.network.load_state_dict(before)
-    for parameter in trained.network.parameters():
-        parameter.requires_grad = True
 
 
 def labels_of(data: TrainingSet, rows: list[int], period: int, expert: list[float], policy: list[float]) -> Labels:
@@ -145,3 +135,39 @@ def decided(network: PolicyNetwork, labels: Labels) -> F64:
 def test_a_share_of_one_is_refused() -> None:
     with pytest.raises(ValueError, match="expert_share"):
         replace(AlignConfig(), expert_share=1.0)
+
+
+def test_a_fine_tuning_that_was_broken_off_goes_on_to_the_same_weights(
+    training_set: TrainingSet, network: PolicyNetwork, tmp_path: Path
+) -> None:
+    """What experts' batches are held to is the policy before the alignment, not the one that it had become."""
+    labels = labels_of(training_set, [0, 1, 2, 3, 4, 5], 900, [4.0] * 6, [3.0] * 6)
+    experts = sift(labels, training_set, CONFIG)
+    config = AlignConfig(
+        epochs=1.0,
+        samples=600,
+        batch_size=64,
+        learning_rate=2e-3,
+        horizon=21,
+        beta=0.5,
+        kl_limit=100.0,
+        expert_share=0.5,
+    )
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    checkpoint = tmp_path / "run.npz"
+
+    def aligned(run: Run) -> dict[str, torch.Tensor]:
+        network.load_state_dict(start)
+        resume(network, run)
+        align(network, training_set, config, run, advice_of(network, experts))
+        return {name: value.clone() for name, value in network.state_dict().items()}
+
+    def breaks_off(_stage: str, step: int, _steps: int, _trace: dict[str, float]) -> None:
+        if step == 8:
+            raise KeyboardInterrupt
+
+    whole = aligned(Run(0, lambda *_: None))
+    with pytest.raises(KeyboardInterrupt):
+        aligned(Run(0, breaks_off, checkpoint, "same", every_s=0.0))
+    again = aligned(Run(0, lambda *_: None, checkpoint, "same"))
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
