@@ -31,7 +31,7 @@ Scenario = Annotated[
     ),
 ]
 MinInStock = Annotated[
-    float, typer.Option(help="Leave out series in stock for less of the window: their sales hide demand.")
+    float, typer.Option(help="Judge no series in stock for less of the window: their sales hide demand.")
 ]
 Restarts = Annotated[
     int, typer.Option(help="Windows one after another, each from a fresh opening stock, as a contest rolled back.")

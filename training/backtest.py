@@ -21,7 +21,7 @@ from simulator.metrics import (
     summarise,
     unit_totals,
     unit_totals_where,
-)
+)  # fmt: skip
 from simulator.observation import ObservationSpec, Observer
 from simulator.ordering import ORDER_UP_TO
 from simulator.panel import F64, I64

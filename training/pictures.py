@@ -288,16 +288,9 @@ def draw_trajectories(example: dict[str, Any], path: Path) -> None:
             demand = sales + np.array(told["lost_sales"])
             promoted = np.array(example["promoted"])
             axis.fill_between(at, 0, 1.05 * top, where=promoted, step="mid", color="#eeeeee", lw=0, label="promoted")
-            axis.plot(
-                at,
-                told["on_hand"],
-                color=BASE_STOCK,
-                lw=1.5,
-                label="stock at the end of the day",
-                drawstyle="steps-mid",
-            )
+            axis.step(at, told["on_hand"], where="mid", color=BASE_STOCK, lw=1.5, label="stock at the end of the day")
             axis.fill_between(at, sales, demand, color=LOST, alpha=0.6, step="mid", lw=0, label="lost sales")
-            axis.plot(at, demand, color="#222222", lw=1.2, label="demand", drawstyle="steps-mid")
+            axis.step(at, demand, where="mid", color="#222222", lw=1.2, label="demand")
             axis.set_title(
                 f"{name}: {demand.sum() - sales.sum():,.1f} of {demand.sum():,.1f} units lost", fontsize=10, loc="left"
             )
