@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import platform
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from service.store import Store
 from simulator.canonical import read_panel
 
 M_ARENA_MAX, MOST_ARENAS = -8, 2  # the first is glibc's number for the option
+TURN_S = 0.0005  # that a thread may compute while another waits for its turn: ten times less than usual, or requests wait for chores
 DEMO_KEY = Path(".orpr/demo-key")
 
 
@@ -45,6 +47,7 @@ def run_server(settings: Settings, host: str, port: int) -> None:
     _few_arenas()
     app = create_app(settings, host)
     gc.collect()
+    sys.setswitchinterval(TURN_S)
     gc.freeze()  # what is there now stays: looking through it again and again makes single requests wait
     uvicorn.run(
         app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5,

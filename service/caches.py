@@ -7,12 +7,14 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from service.at_once import may_wait
 
 LOG = logging.getLogger(__name__)
 MOST_OF_SERIES = 3  # rows of one series in a process: other days, or as they were before a feed
@@ -25,13 +27,16 @@ def series_of(key: str) -> str:
     return "\x1f".join(key.rsplit("\x1f", 2)[-2:])
 
 
+Fits = Callable[[bytes], bool]  # whether a row is whole and of today
+
+
 class Cache(Protocol):
-    """Bytes by key; a miss is None, and so is every failure."""
+    """Bytes by key; a miss is None, and so is every failure, and what `fits` does not let pass."""
 
     name: str
     most_rows: int | None  # None: as many as there are
 
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]: ...
+    def get_many(self, keys: Sequence[str], fits: Fits) -> list[bytes | None]: ...
 
     def put_many(self, rows: dict[str, bytes]) -> None: ...
 
@@ -53,9 +58,10 @@ class MemoryCache:
         self.most_rows: int | None = most_rows
         self._lock = threading.Lock()
 
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+    def get_many(self, keys: Sequence[str], fits: Fits) -> list[bytes | None]:
         with self._lock:
-            return [self._rows.get(key) for key in keys]
+            found = [self._rows.get(key) for key in keys]
+        return _only(found, fits)
 
     def put_many(self, rows: dict[str, bytes]) -> None:
         with self._lock:
@@ -88,10 +94,10 @@ class MemoryCache:
 
 
 class RedisCache:
-    """One MGET for most requests, no retries, a short timeout; after an error Redis is left alone for two seconds.
+    """What passed through is kept in the process and looked for there first: a key names the state that its row was made from,
+    so a row never becomes wrong, and most questions need no Redis, also while it does not answer.
 
-    What passes through is kept in the process too, and serves while Redis does not answer: rows that had to be built anew for
-    each question would make the answers late.
+    For the others one MGET, no retries, a short timeout; after an error Redis is left alone for two seconds.
     """
 
     name = "redis"
@@ -107,16 +113,22 @@ class RedisCache:
         self.rest_until = 0.0
         self.errors = 0
 
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        if not keys or time.monotonic() < self.rest_until:
-            return self._near.get_many(keys)
+    def get_many(self, keys: Sequence[str], fits: Fits) -> list[bytes | None]:
+        found = self._near.get_many(keys, fits)
+        missing = [n for n, blob in enumerate(found) if blob is None]
+        if not missing or time.monotonic() < self.rest_until:
+            return found
+        may_wait()
+        wanted = [keys[n] for n in missing]
         try:
-            parts = (self._client.mget(keys[at : at + AT_ONCE]) for at in range(0, len(keys), AT_ONCE))
-            found = [blob if isinstance(blob, bytes) else None for part in parts for blob in part]
+            parts = (self._client.mget(wanted[at : at + AT_ONCE]) for at in range(0, len(wanted), AT_ONCE))
+            read = _only([blob if isinstance(blob, bytes) else None for part in parts for blob in part], fits)
         except (redis.RedisError, OSError) as error:
             self._trip(error)
-            return self._near.get_many(keys)
-        self._near.put_many({key: blob for key, blob in zip(keys, found, strict=True) if blob is not None})
+            return found
+        self._near.put_many({key: blob for key, blob in zip(wanted, read, strict=True) if blob is not None})
+        for n, blob in zip(missing, read, strict=True):
+            found[n] = blob
         return found
 
     def put_many(self, rows: dict[str, bytes]) -> None:
@@ -147,10 +159,14 @@ class RedisCache:
         self.rest_until = time.monotonic() + BREAK_S
         LOG.warning("redis does not answer (%s); serving without it for %s s", error, BREAK_S)
 
-    @property
-    def resting(self) -> bool:
-        """Whether Redis did not answer a moment ago and is left alone."""
-        return time.monotonic() < self.rest_until
+    def answers(self) -> bool:
+        """Whether Redis answers; for whoever watches, as most questions do without it."""
+        if time.monotonic() >= self.rest_until:
+            try:
+                return bool(self._client.ping())
+            except (redis.RedisError, OSError) as error:
+                self._trip(error)
+        return False
 
     @property
     def connections(self) -> tuple[int, int, int]:
@@ -162,3 +178,7 @@ class RedisCache:
     def close(self) -> None:
         self._near.close()
         self._client.close()
+
+
+def _only(found: list[bytes | None], fits: Fits) -> list[bytes | None]:
+    return [blob if blob is not None and fits(blob) else None for blob in found]

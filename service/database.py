@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from service.at_once import may_wait
 from service.changes import flush
 
 REST_S = 1.0  # how long it is left alone after it did not answer
@@ -101,7 +102,8 @@ class Database:
         self._rest_until = time.monotonic() + REST_S
 
     def check_up(self) -> None:
-        """Raise OperationalError where it is known not to answer."""
+        """Raise OperationalError where it is known not to answer, WouldWait where nobody may wait for it."""
+        may_wait()
         if self.down:
             raise OperationalError("connect", {}, TimeoutError("the database did not answer a moment ago"))
 

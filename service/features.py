@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from service.at_once import may_wait
 from service.caches import Cache
 from service.database import UNANSWERED
 from service.datasets import Dataset
@@ -79,15 +80,15 @@ class FeatureRows:
             raise RuntimeError("no dataset is loaded")
         keys = _keys(series, as_of, dataset)
         size, good = row_size(ObservationSpec(dataset.period_days)), _marks(dataset)
-        values = self._cache.get_many(keys)
-        missing = [
-            n
-            for n, value in enumerate(values)
-            if value is None
-            or len(value) != size + MARK + TIME.size
-            or value[size : size + MARK] not in good
-            or value[0] >= len(RATE_SOURCES)
-        ]
+
+        def fits(row: bytes) -> bool:
+            whole = len(row) == size + MARK + TIME.size
+            return whole and row[size : size + MARK] in good and row[0] < len(RATE_SOURCES)
+
+        values = self._cache.get_many(keys, fits)
+        missing = [n for n, value in enumerate(values) if value is None]
+        if missing:
+            may_wait()
         if asked:
             self.hits, self.misses = self.hits + len(series) - len(missing), self.misses + len(missing)
         if missing:

@@ -50,7 +50,7 @@ class Gauges:
             told.pool.labels("database", "idle").set(pool.checkedin())
             told.pool_most.labels("database").set(state.store.database.most_connections)
         if isinstance(cache, RedisCache):
-            told.redis_up.set(not cache.resting)
+            told.redis_up.set(cache.answers())
             used, idle, most = cache.connections
             told.pool.labels("redis", "in_use").set(used)
             told.pool.labels("redis", "idle").set(idle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, cached_property
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,6 +114,17 @@ class Seen:
     def _stock(self) -> Observation:
         counted = with_state({"as_of_day": np.empty(len(self))}, self.spec, self._state)
         return {field.name: counted[field.name] for field in STATE_FIELDS}
+
+    def digests(self) -> list[bytes] | None:
+        """A digest of all that is seen of each series; None where fields are otherwise than in the rows."""
+        held = self._state
+        if held is None or self._changed:
+            return None
+        stock = np.concatenate([held.on_hand[:, None], held.pipeline], axis=1)
+        return [
+            blake2b(blob + line.tobytes(), digest_size=16).digest()
+            for blob, line in zip(self.blobs, stock, strict=True)
+        ]
 
     def take(self, rows: Sequence[int]) -> Seen:
         """Some of the series."""

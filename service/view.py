@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.at_once import may_wait
 from service.changes import (
     DATASET,
     DECISIONS,
@@ -123,6 +124,7 @@ class View:
         Raises:
             SQLAlchemyError: where the database does not answer.
         """
+        may_wait()
         if not self._lock.acquire(timeout=WAIT_S):
             return False  # it waits for the database, or reads everything anew
         try:

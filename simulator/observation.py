@@ -261,7 +261,8 @@ def with_state(observation: Observation, spec: ObservationSpec, state: State | N
         on_hand = np.asarray(state.on_hand, dtype=np.float32)
         pipeline = np.asarray(state.pipeline, dtype=np.float32)
         near = pipeline[:, : spec.horizon]
-        on_order = np.pad(near, ((0, 0), (0, spec.horizon - near.shape[1])))
+        on_order = np.zeros((count, spec.horizon), dtype=np.float32)
+        on_order[:, : near.shape[1]] = near
         on_order[:, -1] += pipeline[:, spec.horizon :].sum(axis=1)
         on_order[np.isnan(on_hand)] = np.nan  # what is on order says little while nobody knows what is there
     return observation | {"on_hand": on_hand, "on_order": on_order}

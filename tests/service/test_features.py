@@ -75,16 +75,18 @@ def test_redis_and_memory_serve_the_same_rows_and_hit_the_second_time(
 def test_a_damaged_blob_is_rebuilt(store: Store, chain: Panel, redis_url: str) -> None:
     import redis
 
-    cache = RedisCache(redis_url, 1.0, 60)
-    rows = FeatureRows(store, cache, store.dataset)
-    expected, _ = observed(rows, series_of(chain)[:2])
+    first = FeatureRows(store, RedisCache(redis_url, 1.0, 60), store.dataset)
+    expected, _ = observed(first, series_of(chain)[:2])
     with redis.Redis.from_url(redis_url) as client:
         for torn in (lambda _: b"torn", lambda whole: b"\xff" + whole[1:]):
             for key in client.scan_iter("orpr*"):
                 client.set(key, torn(client.get(key)))
-            again, _ = observed(rows, series_of(chain)[:2])
+            other = FeatureRows(
+                store, RedisCache(redis_url, 1.0, 60), store.dataset
+            )  # of a process that has no row yet
+            again, _ = observed(other, series_of(chain)[:2])
             assert same(again, expected)
-    cache.close()
+            assert other.misses == 2
 
 
 def test_rows_come_without_redis_while_it_is_down_and_with_it_when_it_is_back(store: Store, chain: Panel) -> None:
@@ -96,17 +98,23 @@ def test_rows_come_without_redis_while_it_is_down_and_with_it_when_it_is_back(st
     series = series_of(chain)[:3]
     expected, _ = observed(rows, series)
     server.stop()
-    down, _ = observed(rows, series)
+    observed(rows, series)
+    assert (rows.hits, cache.errors) == (3, 0)  # the process has them itself
+    other = RedisCache(f"redis://127.0.0.1:{port}/0", 0.05, 60)
+    down, _ = observed(FeatureRows(store, other, store.dataset), series)
     assert same(down, expected)
-    assert cache.errors == 1
+    assert other.errors == 1
+    assert not other.answers()
     again = ValkeyServer(port=port)
     again.start()
-    cache.rest_until = 0.0
-    observed(rows, series)
-    hits = rows.hits
-    observed(rows, series)
-    assert rows.hits == hits + 3
-    cache.close()
+    other.rest_until = 0.0
+    assert other.answers()
+    other.put_many({"key": b"row"})
+    third = RedisCache(f"redis://127.0.0.1:{port}/0", 0.05, 60)
+    assert third.get_many(["key", "no key"], lambda row: row == b"row") == [b"row", None]
+    assert third.get_many(["key"], lambda _: False) == [None]
+    for one in (cache, other, third):
+        one.close()
     again.stop()
 
 

@@ -150,13 +150,13 @@ async def test_connections_of_the_database_are_shown(app: FastAPI, client: httpx
 
 
 @pytest.mark.parametrize("up", [True, False])
-async def test_redis_is_up_or_left_alone_and_its_connections_are_shown(
+async def test_redis_is_up_or_down_and_its_connections_are_shown(
     settings: Settings, redis_url: str, chain: Panel, *, up: bool
 ) -> None:
     made = create_app(settings.model_copy(update={"redis_url": redis_url if up else "redis://127.0.0.1:9/0"}))
     try:
         async with client_of(made, "test") as client:
-            assert (await scrape(client)).of("orpr_redis_up") == 1  # nobody has asked yet
+            assert (await scrape(client)).of("orpr_redis_up") == up  # also where no question was asked yet
             await ask(client, items(chain), record=False)
             found = await scrape(client)
         assert found.of("orpr_redis_up") == up
