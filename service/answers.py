@@ -69,7 +69,7 @@ def item_answer(
     by: tuple[str | None, str | None] = (None, None),
 ) -> ItemAnswer:  # fmt: skip
     """One series' answer; `by` is version and alias of the policy that decided."""
-    return ItemAnswer.model_construct(
+    return ItemAnswer(
         item_id=key[0], location_id=key[1], result=result, problem=problem, policy_version=by[0], policy_alias=by[1],
         feature_age_s=age_s,
     )  # fmt: skip
@@ -97,10 +97,11 @@ def _used(rules: OrderRules) -> list[UsedRules]:
     columns = {name: getattr(rules, name) for name in UsedRules.model_fields}
     known = {name: (np.isfinite(column) & (column > 0)).tolist() for name, column in columns.items()}
     values = {name: column.tolist() for name, column in columns.items()}
-    return [
-        UsedRules(**{name: values[name][n] if known[name][n] else None for name in columns})
-        for n in range(len(rules.min_stock))
+    rows = [
+        tuple(values[name][n] if known[name][n] else None for name in columns) for n in range(len(rules.min_stock))
     ]
+    made = {row: UsedRules(**dict(zip(columns, row, strict=True))) for row in set(rows)}  # many items share theirs
+    return [made[row] for row in rows]
 
 
 def _applied(override: Override | None, units: float) -> tuple[AppliedOverride | None, str | None]:

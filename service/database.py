@@ -59,6 +59,7 @@ class Database:
                 url = "postgresql+psycopg://" + url.removeprefix(plain)
         self.engine = sa.create_engine(
             url, pool_pre_ping=True, pool_timeout=CONNECT_S, pool_size=POOLED, max_overflow=POOLED, hide_parameters=True,
+            pool_use_lifo=True,  # a few connections do nearly all the work, so the caches of the others stay small
             connect_args=_PATIENCE if "psycopg" in url else {"timeout": CONNECT_S},
         )  # fmt: skip
         self.dialect = self.engine.dialect.name

@@ -36,6 +36,7 @@ PARITY = 1e-4  # of 1 + the largest magnitude in the decision's output
 PARITY_OUTPUTS = ("daily_rate", "logits", "forecast")
 SAME_DAYS = 0.9  # share of golden cases; logits that are all but equal may tip over to the next value of the grid
 CHUNK = 64  # rows of one ONNX run: larger batches gain nothing and hold memory
+LEAST_CHUNK = 16  # fewer rows are not worth another thread
 MOST_SAID = 8192  # answers that are kept, 2.4 KB each
 MOST_WORKERS = 4  # chunks of large batches that run at once; one request is not to take a large machine
 
@@ -90,7 +91,8 @@ class Policy:
         self.ordering_mode = str(self.contract["ordering_mode"])
         self.spec = ObservationSpec(self.period_days)
         self._said = Said([tuple(output["shape"][1:]) for output in self.contract["outputs"]], MOST_SAID)
-        self._workers = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_WORKERS), "policy")
+        self._at_once = min(os.cpu_count() or 1, MOST_WORKERS)
+        self._workers = ThreadPoolExecutor(self._at_once, "policy")
         self.parity = self._check_parity(bundle, files[GOLDEN])
         self.histograms = _histograms(bundle, self.manifest)  # of what it learned from; None: it carries none
 
@@ -117,11 +119,13 @@ class Policy:
         return PolicyAnswer(*self._said.outputs([row for row in rows if row is not None]))
 
     def _answered(self, count: int, part: Callable[[int, int], Observation]) -> PolicyAnswer:
-        """Decide in chunks; those of a large batch side by side on the machine's cores."""
-        begins = range(0, count, CHUNK)
-        if len(begins) == 1:
+        """Decide in chunks of about one size, side by side on the machine's cores where there are more than a few rows."""
+        size = min(CHUNK, max(LEAST_CHUNK, -(-count // self._at_once)))
+        chunks = -(-count // size)
+        if chunks <= 1:
             return PolicyAnswer(*self._session.run(None, part(0, count)))
-        parts = list(self._workers.map(lambda at: self._session.run(None, part(at, min(at + CHUNK, count))), begins))
+        ends = [count * n // chunks for n in range(chunks + 1)]
+        parts = list(self._workers.map(lambda begin, end: self._session.run(None, part(begin, end)), ends, ends[1:]))
         return PolicyAnswer(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def _check_parity(self, bundle: Path, content: bytes) -> float:

@@ -98,7 +98,7 @@ class Recommender:
         known_at = self._view.as_of
         terms, index, away = self._terms.of(keys, self.dataset(), day)
         stock = known_stock(self._view, self._memory, requested, day, self._days_left(how.inventory_as_of, day))
-        items: list[ItemAnswer] = []
+        items: list[ItemAnswer | None] = []
         good: list[int] = []
         for n, (key, row, found) in enumerate(zip(keys, index, stock, strict=True)):
             problem = found if isinstance(found, Problem) else None
@@ -109,7 +109,7 @@ class Recommender:
                 problem = stopped(stop) if stop is not None else too_far(key) if terms.far[row] else None
                 if how.uom is not None and terms.uom[row] not in ("", how.uom):
                     problem = other_uom(key, terms.uom[row], how.uom)
-            items.append(item_answer(key, problem=problem))
+            items.append(None if problem is None else item_answer(key, problem=problem))
             if problem is None:
                 good.append(n)
         laps.mark("known")
@@ -118,10 +118,11 @@ class Recommender:
             held = [s for s in (stock[n] for n in good) if isinstance(s, Stock)]
             for n, decided in zip(good, self._decide(rollout, chosen, held, day, how), strict=True):
                 items[n] = decided
-        version, alias = self._decided_by(rollout, items)
+        answers = [one for one in items if one is not None]
+        version, alias = self._decided_by(rollout, answers)
         return RecommendationResponse(
             as_of=day, policy_version=version, policy_alias=alias, uom=how.uom,
-            overrides_as_of="" if known_at is None else known_at.isoformat(), items=items,
+            overrides_as_of="" if known_at is None else known_at.isoformat(), items=answers,
         )  # fmt: skip
 
     def look(self, series: Series, day: date) -> Look:
@@ -220,13 +221,16 @@ class Recommender:
             for one in decided:
                 self._watch(one)
             laps.mark("remember")
-        items = [item_answer(key, problem=held.get(n) or no_demand(key)) for n, key in enumerate(terms.series)]
+        items: dict[int, ItemAnswer] = {}
         for part, remembered in zip(parts, decided, strict=True):
             by = part.asked.policy.version, self._alias if part.canary is None else CANARY
             for n, answer in remembered.answers.items():
                 row = part.rows[n]
                 items[row] = item_answer(terms.series[row], answer, age_s=sight.ages_s[row], by=by)
-        return items
+        return [
+            items[n] if n in items else item_answer(key, problem=held.get(n) or no_demand(key))
+            for n, key in enumerate(terms.series)
+        ]
 
     def _order(self, part: Part, terms: Terms, how: How) -> Remembered:
         """What follows from what a policy said of its part of some series."""

@@ -13,6 +13,8 @@ from simulator.observation import HISTORY_FIELDS, STATE_FIELDS, Observation, Obs
 from simulator.rates import RATE_SOURCES
 from simulator.step import State
 
+MOST_DIGESTS = 256  # a whole night's questions are hardly asked twice, and would push out all others
+
 
 class Slot(NamedTuple):
     """Where a field of the observation lies in a packed row."""
@@ -116,9 +118,9 @@ class Seen:
         return {field.name: counted[field.name] for field in STATE_FIELDS}
 
     def digests(self) -> list[bytes] | None:
-        """A digest of all that is seen of each series; None where fields are otherwise than in the rows."""
+        """A digest of all that is seen of each series; None where fields are otherwise than in the rows, or of very many."""
         held = self._state
-        if held is None or self._changed:
+        if held is None or self._changed or len(self) > MOST_DIGESTS:
             return None
         stock = np.concatenate([held.on_hand[:, None], held.pipeline], axis=1)
         return [

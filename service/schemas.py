@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal
 
@@ -84,11 +85,12 @@ class AppliedOverride(BaseModel):
     author: str = Field(description="Whose decision it is.", examples=["planner@example.com"])
 
 
-class ReceiptLine(BaseModel):
-    """One step from days to order."""
+@dataclass(slots=True)
+class ReceiptLine:
+    """One step from days to order. No model, for there are several in every answer and nobody sends any."""
 
-    what: str = Field(description="The step in words.", examples=["4.75 days at 212.4 units"])
-    units: float = Field(description="What it adds, units.", examples=[1008.9])
+    what: Annotated[str, Field(description="The step in words.", examples=["4.75 days at 212.4 units"])]
+    units: Annotated[float, Field(description="What it adds, units.", examples=[1008.9])]
 
 
 class CounterfactualLine(BaseModel):
