@@ -97,9 +97,7 @@ def _used(rules: OrderRules) -> list[UsedRules]:
     columns = {name: getattr(rules, name) for name in UsedRules.model_fields}
     known = {name: (np.isfinite(column) & (column > 0)).tolist() for name, column in columns.items()}
     values = {name: column.tolist() for name, column in columns.items()}
-    rows = [
-        tuple(values[name][n] if known[name][n] else None for name in columns) for n in range(len(rules.min_stock))
-    ]
+    rows = [tuple(values[name][n] if known[name][n] else None for name in columns) for n in range(len(rules.min_stock))]
     made = {row: UsedRules(**dict(zip(columns, row, strict=True))) for row in set(rows)}  # many items share theirs
     return [made[row] for row in rows]
 

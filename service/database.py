@@ -6,9 +6,10 @@ writing takes the write lock at its beginning, so that two of them wait for each
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -175,6 +176,21 @@ def within(seconds: float, work: Callable[[], Found]) -> Found:
     if not found:
         raise OperationalError("wait", {}, TimeoutError(f"the database did not answer within {seconds:g} s"))
     return found[0]
+
+
+def among(
+    connection: sa.Connection, columns: Sequence[sa.ColumnElement[Any]], rows: Collection[tuple[Any, ...]]
+) -> sa.ColumnElement[bool]:
+    """Whether some columns together have the values of one of some rows, texts and dates.
+
+    SQLite looks through the whole table for a list of rows; for what a subquery gives it uses an index.
+    """
+    these = sa.tuple_(*columns)
+    if connection.dialect.name != "sqlite":
+        return these.in_(list(rows))
+    each = sa.func.json_each(json.dumps(list(rows), default=str)).table_valued("value")
+    values = (sa.func.json_extract(each.c.value, f"$[{place}]") for place in range(len(columns)))
+    return these.in_(sa.select(*values))
 
 
 def insert_into(connection: sa.Connection, table: sa.Table) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from service.changes import DECISIONS, note_change
-from service.database import insert_into
+from service.database import among, insert_into
 from service.store import Series, lock_series, of_series
 from service.tables import decision_outcomes, decisions
 
@@ -33,6 +33,11 @@ class Advised(NamedTuple):
     status: str
     seen: list[tuple[date, float]]  # the open orders that it knew
     made_at: datetime = LONG_AGO
+
+    def counts_after(self, day: date) -> bool:
+        """Whether it may say something of an order at the end of `day` or later: its goods are not there yet, and it did not give
+        way to another on an earlier day."""
+        return self.expected_receipt_date > day and (self.status != SUPERSEDED or self.order_date >= day)
 
 
 def add_decisions(connection: sa.Connection, rows: Sequence[Row], *, late: bool = False) -> None:
@@ -67,9 +72,10 @@ def _followed(connection: sa.Connection, row: Row) -> bool:
 
 def _supersede(connection: sa.Connection, rows: Sequence[Row]) -> None:
     """Close what is open for the same orders under another number."""
-    keys = sa.tuple_(decisions.c.location_id, decisions.c.item_id, decisions.c.order_date)
+    keys = decisions.c.location_id, decisions.c.item_id, decisions.c.order_date
     wanted = [(row["location_id"], row["item_id"], row["order_date"]) for row in rows]
-    there = sa.select(decisions.c.id).where(keys.in_(wanted), decisions.c.status == OPEN)
+    is_open = decisions.c.status == sa.literal_column(f"'{OPEN}'")  # as SQLite knows the index of open ones again
+    there = sa.select(decisions.c.id).where(among(connection, keys, wanted), is_open)
     old = set(connection.execute(there).scalars()) - {row["id"] for row in rows}
     for at in range(0, len(old), CHUNK):
         part = sorted(old)[at : at + CHUNK]
@@ -80,15 +86,18 @@ def _supersede(connection: sa.Connection, rows: Sequence[Row]) -> None:
 def advised_after(
     connection: sa.Connection, after: date, series: Collection[Series] | None = None
 ) -> dict[Series, list[Advised]]:
-    """Every decision whose goods are to arrive after a day, or those on some series, by series, oldest first."""
+    """Decisions that count after a day (`Advised.counts_after`), or those of them on some series, by series, oldest first."""
     quantity = sa.func.coalesce(decisions.c.ordered_quantity, decisions.c.order_quantity).label("quantity")
     d = decisions.c
     query = sa.select(
         d.id, d.item_id, d.location_id, d.order_date, d.expected_receipt_date, quantity, d.status, d.inputs, d.created_at
     )  # fmt: skip
-    query = query.where(d.expected_receipt_date > after).order_by(d.order_date, d.created_at, d.id)
+    telling = sa.or_(d.status != SUPERSEDED, d.order_date >= after)
+    query = query.where(d.expected_receipt_date > after, telling).order_by(d.order_date, d.created_at, d.id)
     found: dict[Series, list[Advised]] = {}
-    for part in [query] if series is None else [query.where(chosen) for chosen in of_series(decisions, series)]:
+    for part in (
+        [query] if series is None else [query.where(chosen) for chosen in of_series(connection, decisions, series)]
+    ):
         for row in connection.execute(part):
             seen = [(date.fromisoformat(day), units) for day, units in json.loads(row.inputs)["open_orders"]]
             one = Advised(

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.changes import ORDERS, note_change
-from service.database import insert_into
+from service.database import among, insert_into
 from service.store import lock_series
 from service.tables import open_orders
 
@@ -52,7 +52,7 @@ def upsert_newer(
     columns, ignored = [table.c[name] for name in key], 0
     for at in range(0, len(rows), AT_ONCE):
         part = {tuple(row[name] for name in key): row for row in rows[at : at + AT_ONCE]}
-        there = sa.select(*columns, table.c[newest]).where(sa.tuple_(*columns).in_(list(part)))
+        there = sa.select(*columns, table.c[newest]).where(among(connection, columns, part))
         ignored += sum(one[-1] > part[tuple(one[:-1])][newest] for one in connection.execute(there))
         connection.execute(query, list(part.values()))
     return len(rows) - ignored
@@ -61,11 +61,11 @@ def upsert_newer(
 def replace_open_orders(connection: sa.Connection, rows: Sequence[Row]) -> int:
     """Put rows in place of everything on order of their series; how many rows were sent."""
     series = sorted({(row["location_id"], row["item_id"]) for row in rows})
-    pairs = sa.tuple_(open_orders.c.location_id, open_orders.c.item_id)
+    pair = open_orders.c.location_id, open_orders.c.item_id
     lock_series(connection, series)
     note_change(connection, ORDERS, [(item, place) for place, item in series])
     for at in range(0, len(series), AT_ONCE):
-        connection.execute(sa.delete(open_orders).where(pairs.in_(series[at : at + AT_ONCE])))
+        connection.execute(sa.delete(open_orders).where(among(connection, pair, series[at : at + AT_ONCE])))
     kept = [row for row in rows if row["quantity"] > 0]
     for at in range(0, len(kept), AT_ONCE):
         connection.execute(sa.insert(open_orders), kept[at : at + AT_ONCE])

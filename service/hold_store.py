@@ -49,7 +49,7 @@ def last_orders(connection: sa.Connection, series: Collection[Series], day: date
         partition_by=(d.location_id, d.item_id), order_by=(d.order_date.desc(), d.created_at.desc())
     )
     found: dict[Series, float] = {}
-    for chosen in of_series(decisions, series):
+    for chosen in of_series(connection, decisions, series):
         units = sa.func.coalesce(d.ordered_quantity, d.order_quantity).label("units")
         ranked = sa.select(d.item_id, d.location_id, units, newest.label("place")).where(
             chosen, d.order_date < day, d.order_date >= day - LAST_ORDERS_BACK, d.review_due,

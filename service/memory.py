@@ -111,9 +111,10 @@ def _rows(part: Remembered, recording: Recording, now: datetime) -> dict[int, di
     """Columns of decisions, by place among the series asked."""
     asked, series, blobs = part.asked, part.series, part.asked.seen.blobs
     rows: dict[int, dict[str, Any]] = {}
+    rules = _rules(asked.rules)
     for n, answer in part.answers.items():
         said, version = answer.model_dump_json(), asked.policy.version
-        inputs = json.dumps(_inputs(asked, n, part.overrides[n], part.spans[n]), sort_keys=True)
+        inputs = json.dumps(_inputs(asked, n, rules[n], part.overrides[n], part.spans[n]), sort_keys=True)
         rows[n] = {
             "id": _number(series[n], said, inputs, blobs[n], version), "item_id": series[n][0], "location_id": series[n][1],
             "order_date": answer.order_date, "expected_receipt_date": answer.expected_receipt_date,
@@ -197,7 +198,7 @@ def _appeared(arrivals: Arrivals, seen: Arrivals, day: date) -> Arrivals:
     return found
 
 
-def _inputs(asked: Asked, n: int, override: Override | None, span: Span) -> dict[str, Any]:
+def _inputs(asked: Asked, n: int, rules: dict[str, Any], override: Override | None, span: Span) -> dict[str, Any]:
     """What the answer rests on besides the observation, as JSON values."""
     stock = asked.stock[n]
     told = None if override is None else asdict(override)
@@ -207,21 +208,22 @@ def _inputs(asked: Asked, n: int, override: Override | None, span: Span) -> dict
         "reserved": [[day.isoformat(), units] for day, units in stock.reserved],
         "shown": [[day.isoformat(), units] for day, units in stock.shown],
         "placed": stock.placed,
-        "rules": _rules(asked.rules.take(np.array([n]))),
+        "rules": rules,
         "ordering_mode": asked.policy.ordering_mode,
         "span": [span[0].isoformat(), span[1].isoformat()],
         "override": None if told is None else {k: v.isoformat() if isinstance(v, date) else v for k, v in told.items()},
     }
 
 
-def _rules(rules: OrderRules) -> dict[str, Any]:
-    """One series' rules; infinity, which JSON lacks, is null."""
-    found: dict[str, Any] = {"rounding": rules.rounding}
+def _rules(rules: OrderRules) -> list[dict[str, Any]]:
+    """The rules of each of N series; infinity, which JSON lacks, is null."""
+    columns: dict[str, list[Any]] = {}
     for name, column in vars(rules).items():
         if name != "rounding" and column is not None:
-            value = column[0]
-            found[name] = bool(value) if value.dtype == bool else float(value) if np.isfinite(value) else None
-    return found
+            known = np.isfinite(column).tolist()
+            columns[name] = [value if good else None for value, good in zip(column.tolist(), known, strict=True)]
+    rows = zip(*columns.values(), strict=True)
+    return [{"rounding": rules.rounding, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
 def _number(series: Series, *said: str | bytes) -> str:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Table
 
 from service.changes import DATASET, note_change
-from service.database import UNANSWERED, Database
+from service.database import UNANSWERED, Database, among
 from service.datasets import Dataset, dataset_of, draw_revisions, new_revision
 from service.tables import (
     calendar,
@@ -235,10 +235,10 @@ def _named(series: Sequence[Series]) -> pl.DataFrame:
     return pl.DataFrame(series, schema=["item_id", "location_id"], orient="row", strict=False)
 
 
-def of_series(table: Table, series: Collection[Series]) -> Iterator[sa.ColumnElement[bool]]:
+def of_series(connection: sa.Connection, table: Table, series: Collection[Series]) -> Iterator[sa.ColumnElement[bool]]:
     """Conditions that together choose the rows of some series."""
-    pairs, listed = sa.tuple_(table.c.location_id, table.c.item_id), sorted((place, item) for item, place in series)
-    return (pairs.in_(listed[at : at + CHUNK]) for at in range(0, len(listed), CHUNK))
+    pair, listed = (table.c.location_id, table.c.item_id), sorted((place, item) for item, place in series)
+    return (among(connection, pair, listed[at : at + CHUNK]) for at in range(0, len(listed), CHUNK))
 
 
 def stock_of(
@@ -247,7 +247,7 @@ def stock_of(
     """Latest stock of all series, or of some: its date, units on hand, and whether it was drawn for the demo."""
     i = inventory.c
     query = sa.select(i.item_id, i.location_id, i.date, i.on_hand, i.drawn)
-    parts = [query] if series is None else [query.where(chosen) for chosen in of_series(inventory, series)]
+    parts = [query] if series is None else [query.where(chosen) for chosen in of_series(connection, inventory, series)]
     return {(row[0], row[1]): (row[2], row[3], row[4]) for part in parts for row in connection.execute(part)}
 
 
@@ -258,7 +258,9 @@ def open_orders_of(
     o = open_orders.c
     query = sa.select(o.item_id, o.location_id, o.arrival_date, o.quantity).order_by(o.id)
     found: dict[Series, list[tuple[date, float]]] = {}
-    for part in [query] if series is None else [query.where(chosen) for chosen in of_series(open_orders, series)]:
+    for part in (
+        [query] if series is None else [query.where(chosen) for chosen in of_series(connection, open_orders, series)]
+    ):
         for item, place, day, units in connection.execute(part):
             found.setdefault((item, place), []).append((day, units))
     return found

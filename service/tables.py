@@ -42,6 +42,7 @@ class Moment(TypeDecorator[datetime]):
 
 metadata = MetaData()
 _FOLLOWED = text("override_id IS NOT NULL")  # few decisions follow one
+_OPEN = text("status = 'open'")
 
 
 def _key() -> tuple[Column[str], Column[str]]:
@@ -119,6 +120,7 @@ decisions = Table(
     Index("ix_decisions_order_date", "order_date", "created_at", "id"),  # lists are read in the order of the last two
     Index("ix_decisions_client_ref", "client_ref", "created_at", "id"), Index("ix_decisions_page", "created_at", "id"),
     Index("ix_decisions_override", "override_id", postgresql_where=_FOLLOWED, sqlite_where=_FOLLOWED),
+    Index("ix_decisions_open", "location_id", "item_id", "order_date", "id", postgresql_where=_OPEN, sqlite_where=_OPEN),
 )  # fmt: skip
 holds = Table(
     "holds", metadata, Column("id", Integer, primary_key=True), Column("order_date", Date, nullable=False),

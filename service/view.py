@@ -195,15 +195,13 @@ class View:
             self._stops = active_stops(connection)
 
     def _read_dataset(self, connection: sa.Connection) -> None:
-        """The last recorded day may have moved: decisions whose goods have come by then count no more."""
+        """The last recorded day may have moved: some decisions count no more."""
         dataset = dataset_of(connection)
         after = (dataset and dataset.last_recorded) or date.max
         if after < self.decisions_after:
             self._decisions = advised_after(connection, after)
         elif after > self.decisions_after:
-            late = {
-                k: [one for one in found if one.expected_receipt_date > after] for k, found in self._decisions.items()
-            }
+            late = {k: [one for one in found if one.counts_after(after)] for k, found in self._decisions.items()}
             self._decisions = {key: found for key, found in late.items() if found}
         self._dataset, self.decisions_after = dataset, after
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -14,8 +15,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from service.database import Database, StoreTooOld
-from service.decision_store import decisions_page
+from service.database import Database, StoreTooOld, among
+from service.decision_store import _supersede, advised_after, decisions_page
+from service.feed_store import upsert_newer
+from service.hold_store import last_orders
+from service.store import open_orders_of, stock_of
 from service.tables import (
     canary_figures,
     canary_orders,
@@ -212,22 +216,71 @@ def test_two_writings_that_read_before_they_write_lose_nothing(database: Databas
 def test_a_page_of_decisions_is_read_from_an_index_and_nothing_is_sorted(
     database: Database, matching: dict[str, Any], index: str, after: tuple[datetime, str] | None
 ) -> None:
-    plans: list[str] = []
     with database.reading() as connection:
         if database.dialect == "postgresql":
             for way in ("seqscan", "bitmapscan"):  # of a small table it would read all
                 connection.execute(sa.text(f"SET LOCAL enable_{way} = off"))
-
-        def explain(_: Any, cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-            if not statement.startswith("SELECT"):
-                return
-            word = "EXPLAIN" if database.dialect == "postgresql" else "EXPLAIN QUERY PLAN"
-            cursor.execute(f"{word} {statement}", parameters)
-            plans.append(" ".join(str(row) for row in cursor.fetchall()).lower())
-
-        sa.event.listen(connection, "before_cursor_execute", explain)
+        plans = explained(connection)
         assert decisions_page(connection, matching, after, 100) == []
     (plan,) = plans
     assert index in plan
     assert "sort" not in plan
     assert "temp b-tree" not in plan
+
+
+def explained(connection: sa.Connection) -> list[str]:
+    """How the database goes about every SELECT from now on; filled while it is asked."""
+    plans: list[str] = []
+
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        if not statement.startswith("SELECT"):
+            return
+        word = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+        cursor.execute(f"{word} {statement}", parameters)
+        plans.append(" ".join(str(row) for row in cursor.fetchall()).lower())
+
+    sa.event.listen(connection, "before_cursor_execute", explain)
+    return plans
+
+
+def test_rows_of_some_series_are_looked_up_and_no_table_is_read_whole(sqlite_url: str) -> None:
+    """SQLite would, for a list of rows; its tables grow with every night."""
+    database = Database(sqlite_url)
+    database.migrate()
+    series, day = [("B101", "S17"), ("B102", "S20")], date(2019, 4, 30)
+    sold = [{"location_id": place, "item_id": item, "date": day, "on_hand": 1.0, "drawn": False} for item, place in series]
+    decided = [row | {"order_date": day, "id": "none"} for row in sold]
+    with database.writing() as connection:
+        plans = explained(connection)
+        advised_after(connection, day, series)
+        stock_of(connection, series)
+        open_orders_of(connection, series)
+        last_orders(connection, series, day)
+        upsert_newer(connection, inventory, ("location_id", "item_id"), sold, "date")
+        _supersede(connection, decided)
+    database.close()
+    assert len(plans) == 6
+    for plan in plans:
+        assert "search" in plan
+        assert not re.search(r"scan (decisions|inventory|open_orders|history)\b", plan), plan
+
+
+def test_a_row_is_among_others_whatever_its_names(database: Database) -> None:
+    pair = inventory.c.location_id, inventory.c.item_id
+    named = [("S\u00e4o 'Paulo'", 'a "b" \\ c'), ("1", "2"), ("01", "2"), ("S", "true")]
+    with database.writing() as connection:
+        row = {"date": date(2019, 1, 2), "on_hand": 1, "drawn": False}
+        new = [dict(location_id=place, item_id=item, **row) for place, item in named]
+        connection.execute(sa.insert(inventory), new)
+
+        def found(*rows: tuple[str, str]) -> set[tuple[str, str]]:
+            query = sa.select(*pair).where(among(connection, pair, rows))
+            return {(place, item) for place, item in connection.execute(query)}
+
+        for one in named:
+            assert found(one) == {one}
+        assert found(*named) == set(named)
+        assert found(("1", "true")) == set()
+        day = inventory.c.location_id, inventory.c.date
+        query = sa.select(inventory.c.item_id).where(among(connection, day, [("01", date(2019, 1, 2))]))
+        assert connection.scalars(query).all() == ["2"]

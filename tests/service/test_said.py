@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.policy import Policy, PolicyAnswer, resolve_bundle
+from service.policy import PARITY_OUTPUTS, Policy, PolicyAnswer, resolve_bundle
 from service.rows import Seen, pack
 from service.said import Said
+from simulator.canonical import read_panel
 from simulator.observation import Observer
 from simulator.panel import Panel
 from simulator.step import State
+from tests.service.conftest import SAMPLE
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +63,20 @@ def test_other_circumstances_are_never_taken_for_the_plain_question(chain: Panel
     assert same(policy.answer_to(plain), before)
     assert same(policy.answer_to(plain.but(lead_time_days=days + 5)), later)
     assert plain.but(lead_time_days=days).digests() is None
+
+
+@pytest.mark.parametrize("count", [1, 16, 17, 64, 100, 129])
+def test_answers_do_not_depend_on_how_many_are_asked_at_once(policy: Policy, count: int) -> None:
+    panel = read_panel(SAMPLE)
+    rows = np.arange(count) % panel.series_count
+    days = panel.last_recorded - np.arange(count) % 5  # so that no row is like another
+    observation = Observer(panel, policy.spec).observe(
+        rows, days, State(np.arange(count) + 1.0, np.zeros((count, policy.spec.horizon)))
+    )
+    whole = policy.answer(observation)
+    alone = [policy.answer({name: column[n : n + 1] for name, column in observation.items()}) for n in range(count)]
+    for name, column in whole._asdict().items():
+        single = np.concatenate([getattr(one, name) for one in alone])
+        assert column.shape == single.shape
+        if name in PARITY_OUTPUTS:
+            np.testing.assert_allclose(column, single, rtol=1e-3, atol=1e-3)

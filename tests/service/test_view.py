@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from service.app import create_app
 from service.changes import KEPT, Mark, changes_since, last_mark, note_change
+from service.decision_store import advised_after
 from service.override_store import DELETED, add_override, change_override
 from service.settings import Settings
 from service.store import Store
@@ -218,3 +219,20 @@ def test_a_new_dataset_is_seen_by_all(app: FastAPI, other: FastAPI, chain: Panel
     load_panel(store, chain, "another", draw_stock=True)
     other.state.view.refresh()
     assert other.state.view.dataset().fingerprint == "another"
+
+
+async def test_what_gave_way_is_forgotten_when_the_day_is_over(app: FastAPI, chain: Panel) -> None:
+    key, view = (chain.items.item_id[0], chain.items.location_id[0]), app.state.view
+    async with client_of(app, "erp") as client:
+        for on_hand in (5, 6, 7):
+            await answer(client, item(chain, on_hand=on_hand), record=True)
+        view.refresh()
+        assert [one.status for one in view.decisions(key)] == ["superseded", "superseded", "open"]
+        sold = item(chain, date="2019-05-01", units_sold=4, in_stock=1)
+        (await client.put("/v1/history", json=[sold])).raise_for_status()
+    view.refresh()
+    kept = view.decisions(key)
+    assert [one.status for one in kept] == ["open"]
+    with app.state.store.database.reading() as connection:
+        assert advised_after(connection, date(2019, 5, 1), [key]) == {key: kept}
+        assert len(advised_after(connection, date(2019, 4, 30), [key])[key]) == 3
