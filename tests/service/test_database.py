@@ -248,7 +248,9 @@ def test_rows_of_some_series_are_looked_up_and_no_table_is_read_whole(sqlite_url
     database = Database(sqlite_url)
     database.migrate()
     series, day = [("B101", "S17"), ("B102", "S20")], date(2019, 4, 30)
-    sold = [{"location_id": place, "item_id": item, "date": day, "on_hand": 1.0, "drawn": False} for item, place in series]
+    sold = [
+        {"location_id": place, "item_id": item, "date": day, "on_hand": 1.0, "drawn": False} for item, place in series
+    ]
     decided = [row | {"order_date": day, "id": "none"} for row in sold]
     with database.writing() as connection:
         plans = explained(connection)
