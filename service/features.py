@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from datetime import date, timedelta
 from functools import cache
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,9 @@ from simulator.panel import I64
 from simulator.rates import RATE_SOURCES, rate_sources
 
 MARK = 4  # bytes behind a cached row: the dataset's revision where it rests on other locations too, else zeros
-TIME = struct.Struct("<d")  # and behind them when it was built, seconds since 1970
+TIME = struct.Struct("<d")  # behind them when it was built, seconds since 1970
+PRINT = 16  # and at the end a digest of the row
+TAIL = MARK + TIME.size + PRINT
 WAIT_S = 30.0  # for a row that another request is building
 
 
@@ -44,6 +47,7 @@ class Found(NamedTuple):
     """Rows of B series."""
 
     blobs: list[bytes]
+    prints: list[bytes]  # a digest of each
     ages_s: list[float]
 
 
@@ -82,7 +86,7 @@ class FeatureRows:
         size, good = row_size(ObservationSpec(dataset.period_days)), _marks(dataset)
 
         def fits(row: bytes) -> bool:
-            whole = len(row) == size + MARK + TIME.size
+            whole = len(row) == size + TAIL
             return whole and row[size : size + MARK] in good and row[0] < len(RATE_SOURCES)
 
         values = self._cache.get_many(keys, fits)
@@ -100,7 +104,7 @@ class FeatureRows:
         now = time.time()
         whole = [value for value in values if value is not None]
         ages = [max(0.0, now - TIME.unpack_from(value, size + MARK)[0]) for value in whole]
-        return Found([value[:size] for value in whole], ages)
+        return Found([value[:size] for value in whole], [value[-PRINT:] for value in whole], ages)
 
     def _filled(self, missing: dict[str, Series], as_of: date, dataset: Dataset) -> dict[str, bytes]:
         """Rows by key; a row that another request is building already is waited for, and without those that cannot be built.
@@ -130,7 +134,10 @@ class FeatureRows:
     def _built(self, missing: dict[str, Series], as_of: date, dataset: Dataset) -> dict[str, bytes]:
         blobs, elsewhere = self._build(list(missing.values()), as_of, dataset)
         near, far = (mark + TIME.pack(time.time()) for mark in _marks(dataset))
-        rows = {key: blobs[n] + (far if n in elsewhere else near) for n, key in enumerate(missing)}
+        rows = {
+            key: blobs[n] + (far if n in elsewhere else near) + blake2b(blobs[n], digest_size=PRINT).digest()
+            for n, key in enumerate(missing)
+        }
         self._cache.put_many(rows)
         return rows
 

@@ -278,9 +278,9 @@ class Recommender:
         self, spec: ObservationSpec, series: list[Series], rules: OrderRules, stock: list[Stock], day: date
     ) -> Sight:
         laps = self._laps()
-        blobs, ages = self._features.rows(series, day)
+        blobs, prints, ages = self._features.rows(series, day)
         held = less_sales(stock, Seen(blobs, spec, None), spec.period_days)
-        seen = Seen(blobs, spec, state_of(held, day, spec))
+        seen = Seen(blobs, spec, state_of(held, day, spec), prints=prints)
         laps.mark("features")
         return Sight(day, seen, held, rules, ages)
 

@@ -73,8 +73,9 @@ class Seen:
     thousands of rows are many times larger than the caches of a core."""
 
     def __init__(
-        self, blobs: list[bytes], spec: ObservationSpec, state: State | None, changed: Observation | None = None
-    ) -> None:
+        self, blobs: list[bytes], spec: ObservationSpec, state: State | None, changed: Observation | None = None,
+        prints: list[bytes] | None = None,
+    ) -> None:  # fmt: skip
         """B series.
 
         Args:
@@ -82,7 +83,9 @@ class Seen:
             spec: lengths.
             state: their stock; None: unknown.
             changed: fields (B, ...) that are otherwise than in the rows.
+            prints: a digest of each row; None: unknown.
         """
+        self._prints = prints
         self.blobs, self.spec, self._state, self._changed = blobs, spec, state, changed or {}
 
     def __len__(self) -> int:
@@ -119,21 +122,19 @@ class Seen:
 
     def digests(self) -> list[bytes] | None:
         """A digest of all that is seen of each series; None where fields are otherwise than in the rows, or of very many."""
-        held = self._state
-        if held is None or self._changed or len(self) > MOST_DIGESTS:
+        held, prints = self._state, self._prints
+        if held is None or prints is None or self._changed or len(self) > MOST_DIGESTS:
             return None
         stock = np.concatenate([held.on_hand[:, None], held.pipeline], axis=1)
-        return [
-            blake2b(blob + line.tobytes(), digest_size=16).digest()
-            for blob, line in zip(self.blobs, stock, strict=True)
-        ]
+        return [blake2b(row + line.tobytes(), digest_size=16).digest() for row, line in zip(prints, stock, strict=True)]
 
     def take(self, rows: Sequence[int]) -> Seen:
         """Some of the series."""
         held, at = self._state, np.array(rows, dtype=np.int64)
         state = None if held is None else State(held.on_hand[at], held.pipeline[at])
         changed = {name: column[at] for name, column in self._changed.items()}
-        return Seen([self.blobs[n] for n in rows], self.spec, state, changed)
+        prints = None if self._prints is None else [self._prints[n] for n in rows]
+        return Seen([self.blobs[n] for n in rows], self.spec, state, changed, prints)
 
     def but(self, **fields: np.ndarray) -> Seen:
         """The same with other values (B, ...) of some fields."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,8 @@ def seen(chain: Panel, policy: Policy, on_hand: float, rows: range = range(6)) -
     at = np.array(rows)
     observation = Observer(chain, policy.spec).observe(at, np.full(len(at), chain.last_recorded))
     state = State(np.full(len(at), on_hand), np.zeros((len(at), policy.spec.horizon + 1)))
-    return Seen(pack(observation, ["history"] * len(at)), policy.spec, state)
+    rows = pack(observation, ["history"] * len(at))
+    return Seen(rows, policy.spec, state, prints=[blake2b(row).digest() for row in rows])
 
 
 def same(left: PolicyAnswer, right: PolicyAnswer) -> bool:
