@@ -24,7 +24,7 @@ from simulator.schedule import review_schedule
 
 CLOSED_DAYS_AROUND = 182  # days before and after as_of in which suppliers' closed days may move its order or receipt
 RULES = tuple(field.name for field in fields(OrderRules) if field.name != "rounding")
-MOST_HELD = 2_000  # locations and days
+MOST_DAYS = 3  # of one location; older ones are hardly asked for again
 
 
 class Terms(NamedTuple):
@@ -64,7 +64,7 @@ class TermsByPlace:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._held: OrderedDict[tuple[str, date, str], Place] = OrderedDict()
+        self._held: dict[str, OrderedDict[tuple[date, str], Place]] = {}  # by location; of a day and a dataset
         self._lock = threading.Lock()
         self._forgotten = 0
 
@@ -72,8 +72,8 @@ class TermsByPlace:
         """Items or calendars of some locations have changed; None: of all."""
         with self._lock:
             self._forgotten += 1
-            for key in [key for key in self._held if places is None or key[0] in places]:
-                del self._held[key]
+            for place in list(self._held) if places is None else places:
+                self._held.pop(place, None)
 
     def of(self, series: Sequence[Series], dataset: Dataset, day: date) -> tuple[Terms, list[int | None], set[str]]:
         """Terms of those series that are known, for each of `series` its place among them, and the locations of which nothing
@@ -105,17 +105,21 @@ class TermsByPlace:
         return self._place(place, dataset, day).terms
 
     def _place(self, place: str, dataset: Dataset, day: date) -> Place:
+        key = day, dataset.fingerprint
         with self._lock:
-            held, forgotten = self._held.get((place, day, dataset.fingerprint)), self._forgotten
+            days, forgotten = self._held.get(place), self._forgotten
+            held = None if days is None else days.get(key)
         if held is not None:
             return held
         panel = items_panel(self._store, dataset, self._store.items_at([place]), day)
         fresh = Place(*_terms(panel, day))
         with self._lock:
-            if forgotten == self._forgotten:  # else something has changed since it was read
-                self._held[place, day, dataset.fingerprint] = fresh
-                while len(self._held) > MOST_HELD:
-                    self._held.popitem(last=False)
+            # Else something has changed since it was read, or callers may name as many locations as they like.
+            if forgotten == self._forgotten and fresh.rows:
+                days = self._held.setdefault(place, OrderedDict())
+                days[key] = fresh
+                while len(days) > MOST_DAYS:
+                    days.popitem(last=False)
         return fresh
 
 
