@@ -182,7 +182,7 @@ class Measurement:
 
     def _enough(self, how: str) -> int:
         """Bodies for more requests than can be answered in a round; of fresh ones there are fewer."""
-        return self._size.fresh if how == FRESH else max(8, round(2000 / self._size.count * self._size.flood_s))
+        return self._size.fresh if how == FRESH else max(8, round(10_000 / self._size.count * self._size.flood_s))
 
     def _timed(self, who: str, how: str, arrivals: list[float], one_by_one: int) -> Heard:
         if who == BARE:
