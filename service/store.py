@@ -182,29 +182,32 @@ class Store:
         return self._days(calendar, _CALENDAR_SCHEMA, places, first, last, (), shut)
 
     def _items_at(self, places: Sequence[str], of: Sequence[str] = ()) -> list[sa.Row[Any]]:
-        return self._read(sa.select(items), items, places, of)
+        parts = self._parts(sa.select(items), items, places, of)
+        return [row for part, connection in parts for row in connection.execute(part)]
 
     def _days(
         self, table: Table, schema: dict[str, Any], places: Sequence[str], first: date, last: date,
         of: Sequence[str] = (), *where: sa.ColumnElement[bool],
     ) -> pl.DataFrame:  # fmt: skip
-        """A table's rows between two dates."""
+        """A table's rows between two dates. They are many, so they come as the driver gives them: SQLite has dates as texts."""
         query = sa.select(*(table.c[name] for name in schema)).where(table.c.date.between(first, last), *where)
-        columns = list(zip(*self._read(query, table, places, of), strict=True)) or [()] * len(schema)
-        return pl.DataFrame(
-            [pl.Series(name, c, schema[name], strict=False) for name, c in zip(schema, columns, strict=True)]
-        )
+        rows: list[Any] = []
+        for part, connection in self._parts(query, table, places, of):
+            rows += connection.execute(part).cursor.fetchall()
+        texts = [name for name, kind in schema.items() if kind == pl.Date and self.database.dialect == "sqlite"]
+        found = pl.DataFrame(rows, schema=schema | dict.fromkeys(texts, pl.String), orient="row", strict=False)
+        return found.with_columns(pl.col(texts).str.to_date("%Y-%m-%d"))
 
-    def _read(self, query: sa.Select[Any], table: Table, places: Sequence[str], of: Sequence[str]) -> list[sa.Row[Any]]:
-        """Rows of some locations; of a few items only where `of` names them, so that one series at a large location does
-        not read all of it."""
+    def _parts(
+        self, query: sa.Select[Any], table: Table, places: Sequence[str], of: Sequence[str]
+    ) -> Iterator[tuple[sa.Select[Any], sa.Connection]]:
+        """A query for the rows of some locations; for a few items only where `of` names them, so that one series at a large
+        location does not read all of it. In parts, with the connection to ask."""
         if 0 < len(of) <= CHUNK:
             query = query.where(table.c.item_id.in_(of))
-        rows: list[sa.Row[Any]] = []
         with self.database.reading() as connection:
             for at in range(0, len(places), CHUNK):
-                rows += connection.execute(query.where(table.c.location_id.in_(places[at : at + CHUNK]))).all()
-        return rows
+                yield query.where(table.c.location_id.in_(places[at : at + CHUNK])), connection
 
     def series_of(self, scope: dict[str, str]) -> list[Series]:
         """Every known series that has all of these values, by column."""
