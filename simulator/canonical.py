@@ -172,13 +172,13 @@ def _dense_demand(
 ) -> dict[str, F32]:
     rows = demand.join(items.select(KEY).with_row_index("series"), on=KEY, how="inner")
     series = rows["series"].to_numpy()
-    period = (rows["date"] - start).dt.total_days().to_numpy() // period_days
-    dense = {}
-    for column in [*DEMAND_FLOATS, *(c for c in DEMAND_OPTIONAL if c in rows.columns)]:
-        array = np.full((items.height, periods), np.nan, dtype=np.float32)
-        if column in rows.columns:
-            array[series, period] = rows[column].cast(pl.Float32).fill_null(np.nan).to_numpy()
-        dense[column] = array
+    wanted = [*DEMAND_FLOATS, *(c for c in DEMAND_OPTIONAL if c in rows.columns)]
+    known = [column for column in wanted if column in rows.columns]
+    period = (pl.col("date") - start).dt.total_days() // period_days
+    values = rows.select(period.alias("t"), pl.col(known).cast(pl.Float32).fill_null(np.nan))
+    dense = {column: np.full((items.height, periods), np.nan, dtype=np.float32) for column in wanted}
+    for column in known:
+        dense[column][series, values["t"].to_numpy()] = values[column].to_numpy()
     return dense
 
 
@@ -228,13 +228,14 @@ def _dense_calendar(
     inside = calendar.with_columns(period.alias("t")).filter(pl.col("t").is_between(0, periods - 1))
     places = items.select("location_id").unique(maintain_order=True).with_row_index("place")
     row_place = items.join(places, on="location_id", how="left", maintain_order="left")["place"].to_numpy()
-    for column in [c for c in (*CALENDAR_FLAGS, *SUPPLIER_FLAGS) if c in calendar.columns]:
-        mean = (
-            inside.group_by("location_id", "t")
-            .agg(pl.col(column).cast(pl.Float32).mean())
-            .join(places, on="location_id")
-        )
+    known = [c for c in (*CALENDAR_FLAGS, *SUPPLIER_FLAGS) if c in calendar.columns]
+    mean = (
+        inside.group_by("location_id", "t")
+        .agg(pl.col(known).cast(pl.Float32).mean().fill_null(np.nan))
+        .join(places, on="location_id")
+    )
+    for column in known:
         by_place = np.full((places.height, periods), np.nan, dtype=np.float32)
-        by_place[mean["place"].to_numpy(), mean["t"].to_numpy()] = mean[column].fill_null(np.nan).to_numpy()
+        by_place[mean["place"].to_numpy(), mean["t"].to_numpy()] = mean[column].to_numpy()
         flags[column] = by_place[row_place]
     return flags

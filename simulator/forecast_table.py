@@ -73,6 +73,8 @@ def with_forecast_rows(panel: Panel, table: pl.DataFrame) -> Panel:
 
     A forecast is known at the end of the period that contains `made_on`; what it says of that very period is dropped.
     """
+    if table.is_empty():
+        return panel
     keys = pl.DataFrame(
         {"item_id": panel.items.item_id.tolist(), "location_id": panel.items.location_id.tolist()},
         schema=dict.fromkeys(KEY, pl.String),
