@@ -7,11 +7,12 @@ for another thread, says so first by `may_wait`, and the question is handed over
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_at_once: ContextVar[bool] = ContextVar("at_once", default=False)
+Work = Callable[[], None]
+_at_once: ContextVar[list[Work] | None] = ContextVar("at_once", default=None)
 
 
 class WouldWait(Exception):
@@ -20,12 +21,15 @@ class WouldWait(Exception):
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Inside, `may_wait` raises."""
-    token = _at_once.set(True)
+    """Inside, `may_wait` raises; what was left for `once_done` is done at the end, unless there is an error."""
+    left: list[Work] = []
+    token = _at_once.set(left)
     try:
         yield
     finally:
         _at_once.reset(token)
+    for work in left:
+        work()
 
 
 def may_wait() -> None:
@@ -34,5 +38,14 @@ def may_wait() -> None:
     Raises:
         WouldWait: where nobody may wait.
     """
-    if _at_once.get():
+    if _at_once.get() is not None:
         raise WouldWait
+
+
+def once_done(work: Work) -> None:
+    """Do it now, or where work is tried only when it has gone well: what is handed over is not to be counted twice."""
+    left = _at_once.get()
+    if left is None:
+        work()
+    else:
+        left.append(work)

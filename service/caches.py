@@ -161,12 +161,10 @@ class RedisCache:
 
     def answers(self) -> bool:
         """Whether Redis answers; for whoever watches, as most questions do without it."""
-        if time.monotonic() >= self.rest_until:
-            try:
-                return bool(self._client.ping())
-            except (redis.RedisError, OSError) as error:
-                self._trip(error)
-        return False
+        try:
+            return not time.monotonic() < self.rest_until and bool(self._client.ping())
+        except (redis.RedisError, OSError):
+            return False
 
     @property
     def connections(self) -> tuple[int, int, int]:

@@ -105,18 +105,22 @@ class Policy:
         """The same for packed rows; what was said lately is not worked out again."""
         keys = seen.digests()
         if keys is None:
-            return self._answered(len(seen), seen.part)
+            return self.run(seen)
         rows = self._said.find(keys)
         new = [n for n, row in enumerate(rows) if row is None]
         if new:
             fresh = seen if len(new) == len(rows) else seen.take(new)
-            answer = self._answered(len(fresh), fresh.part)
+            answer = self.run(fresh)
             kept = self._said.keep([keys[n] for n in new], answer)
             if len(new) == len(rows):
                 return answer
             for n, row in zip(new, kept, strict=True):
                 rows[n] = row
         return PolicyAnswer(*self._said.outputs([row for row in rows if row is not None]))
+
+    def run(self, seen: Seen) -> PolicyAnswer:
+        """The same by the network in any case."""
+        return self._answered(len(seen), seen.part)
 
     def _answered(self, count: int, part: Callable[[int, int], Observation]) -> PolicyAnswer:
         """Decide in chunks of about one size, side by side on the machine's cores where there are more than a few rows."""
@@ -262,7 +266,8 @@ def _check_contract(
     if not theirs == ours == manifest["contract_id"]:
         raise BundleRefused(bundle, "contract", f"its contract is {theirs}, this service speaks {ours}")
     names = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
-    if names != ([field.name for field in FIELDS], [name for name, *_ in OUTPUTS]):
+    numbers = all(output.type == "tensor(float)" for output in session.get_outputs())
+    if not numbers or names != ([field.name for field in FIELDS], [name for name, *_ in OUTPUTS]):
         raise BundleRefused(bundle, "contract", "the graph's inputs or outputs are not those of its contract")
     return contract
 

@@ -200,7 +200,9 @@ class Recommender:
 
     def _decide(self, rollout: Rollout, terms: Terms, stock: list[Stock], day: date, how: How) -> list[ItemAnswer]:
         try:
-            sight = self._see(rollout.champion.spec, terms.series, terms.rules, stock, day)
+            sight = self._see(
+                rollout.champion.spec, terms.series, terms.rules, stock, day, anew=how.recording is not None
+            )
         except RowsUnread as unread:
             return self._decide_the_rest(rollout, terms, stock, day, how, set(unread.missing))
         laps = self._laps()
@@ -275,12 +277,15 @@ class Recommender:
         return parts
 
     def _see(
-        self, spec: ObservationSpec, series: list[Series], rules: OrderRules, stock: list[Stock], day: date
-    ) -> Sight:
+        self, spec: ObservationSpec, series: list[Series], rules: OrderRules, stock: list[Stock], day: date,
+        *, anew: bool = False,
+    ) -> Sight:  # fmt: skip
+        """What is seen of some series. `anew`: no network is to repeat what it said lately. Last digits depend on how many were
+        asked at once, and the same question that is remembered has the same decision in every process."""
         laps = self._laps()
         blobs, prints, ages = self._features.rows(series, day)
         held = less_sales(stock, Seen(blobs, spec, None), spec.period_days)
-        seen = Seen(blobs, spec, state_of(held, day, spec), prints=prints)
+        seen = Seen(blobs, spec, state_of(held, day, spec), prints=None if anew else prints)
         laps.mark("features")
         return Sight(day, seen, held, rules, ages)
 

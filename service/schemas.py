@@ -85,9 +85,10 @@ class AppliedOverride(BaseModel):
     author: str = Field(description="Whose decision it is.", examples=["planner@example.com"])
 
 
+# No model, for there are several in every answer and nobody sends any.
 @dataclass(slots=True)
 class ReceiptLine:
-    """One step from days to order. No model, for there are several in every answer and nobody sends any."""
+    """One step from days to order."""
 
     what: Annotated[str, Field(description="The step in words.", examples=["4.75 days at 212.4 units"])]
     units: Annotated[float, Field(description="What it adds, units.", examples=[1008.9])]

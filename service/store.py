@@ -193,7 +193,7 @@ class Store:
         query = sa.select(*(table.c[name] for name in schema)).where(table.c.date.between(first, last), *where)
         rows: list[Any] = []
         for part, connection in self._parts(query, table, places, of):
-            rows += connection.execute(part).cursor.fetchall()
+            rows += _fetched(connection.execute(part))
         texts = [name for name, kind in schema.items() if kind == pl.Date and self.database.dialect == "sqlite"]
         found = pl.DataFrame(rows, schema=schema | dict.fromkeys(texts, pl.String), orient="row", strict=False)
         return found.with_columns(pl.col(texts).str.to_date("%Y-%m-%d"))
@@ -236,6 +236,14 @@ _CALENDAR_SCHEMA = {
 
 def _named(series: Sequence[Series]) -> pl.DataFrame:
     return pl.DataFrame(series, schema=["item_id", "location_id"], orient="row", strict=False)
+
+
+def _fetched(result: sa.CursorResult[Any]) -> Sequence[Any]:
+    """All rows as the driver gives them, its errors as SQLAlchemy's own."""
+    try:
+        return result.cursor.fetchall()
+    except result.dialect.loaded_dbapi.Error as error:
+        raise sa.exc.OperationalError("fetch", {}, error) from error
 
 
 def of_series(connection: sa.Connection, table: Table, series: Collection[Series]) -> Iterator[sa.ColumnElement[bool]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.at_once import once_done
 from service.guardrails import GUARDRAILS
 from service.schemas import ItemAnswer
 from simulator.histograms import ACTION
@@ -41,7 +43,7 @@ class Laps:
     def mark(self, stage: str) -> None:
         """The stage that has just ended; one of `STAGES`."""
         now = time.perf_counter()
-        self._stages[stage].observe(now - self._at)
+        once_done(partial(self._stages[stage].observe, now - self._at))
         self._at = now
 
 

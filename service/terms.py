@@ -24,6 +24,7 @@ from simulator.schedule import review_schedule
 
 CLOSED_DAYS_AROUND = 182  # days before and after as_of in which suppliers' closed days may move its order or receipt
 RULES = tuple(field.name for field in fields(OrderRules) if field.name != "rounding")
+MOST_NOWHERE = 1_000  # locations that do not exist
 MOST_DAYS = 3  # of one location; older ones are hardly asked for again
 
 
@@ -65,6 +66,7 @@ class TermsByPlace:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._held: dict[str, OrderedDict[tuple[date, str], Place]] = {}  # by location; of a day and a dataset
+        self._nowhere: OrderedDict[str, None] = OrderedDict()  # locations that do not exist
         self._lock = threading.Lock()
         self._forgotten = 0
 
@@ -74,6 +76,7 @@ class TermsByPlace:
             self._forgotten += 1
             for place in list(self._held) if places is None else places:
                 self._held.pop(place, None)
+                self._nowhere.pop(place, None)
 
     def of(self, series: Sequence[Series], dataset: Dataset, day: date) -> tuple[Terms, list[int | None], set[str]]:
         """Terms of those series that are known, for each of `series` its place among them, and the locations of which nothing
@@ -114,13 +117,22 @@ class TermsByPlace:
         panel = items_panel(self._store, dataset, self._store.items_at([place]), day)
         fresh = Place(*_terms(panel, day))
         with self._lock:
-            # Else something has changed since it was read, or callers may name as many locations as they like.
-            if forgotten == self._forgotten and fresh.rows:
+            if forgotten == self._forgotten:  # else something has changed since it was read
                 days = self._held.setdefault(place, OrderedDict())
                 days[key] = fresh
                 while len(days) > MOST_DAYS:
                     days.popitem(last=False)
+                if not fresh.rows:
+                    self._forget_some(place)
         return fresh
+
+    def _forget_some(self, nowhere: str) -> None:
+        """A location does not exist. Callers may name as many such as they like: only the latest are known."""
+        self._nowhere[nowhere] = None
+        self._nowhere.move_to_end(nowhere)
+        while len(self._nowhere) > MOST_NOWHERE:
+            old, _ = self._nowhere.popitem(last=False)
+            self._held.pop(old, None)
 
 
 def items_panel(store: Store, dataset: Dataset, items: pl.DataFrame, day: date) -> Panel:

@@ -201,6 +201,9 @@ class View:
         if after < self.decisions_after:
             self._decisions = advised_after(connection, after)
         elif after > self.decisions_after:
+            self.decisions_after = (
+                after  # first, so that questions about earlier days are asked of the database from now on
+            )
             late = {k: [one for one in found if one.counts_after(after)] for k, found in self._decisions.items()}
             self._decisions = {key: found for key, found in late.items() if found}
         self._dataset, self.decisions_after = dataset, after

@@ -78,7 +78,7 @@ async def _answer(
             raise ProblemError(problem.status, problem.type, problem.title, problem.detail)
         return _json(telemetry, response)
 
-    if len(items) <= FEW and how.recording is None:
+    if len(items) <= FEW and how.recording is None and not how.counterfactuals:
         try:
             with at_once():
                 return answer()

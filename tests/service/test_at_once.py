@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.at_once import WouldWait, at_once
+from service.at_once import WouldWait, at_once, may_wait, once_done
+from service.caches import RedisCache
 from service.recommender import Recommender
 from simulator.panel import Panel
 
@@ -82,3 +84,28 @@ def test_nothing_that_waits_is_begun(app: FastAPI) -> None:
             view.refresh()
     with store.database.reading():
         assert view.refresh()
+
+
+def test_redis_is_asked_by_nobody_who_may_not_wait(redis_url: str) -> None:
+    cache = RedisCache(redis_url, 1.0, 60)
+    cache.put_many({"here": b"row"})
+    other = RedisCache(redis_url, 1.0, 60)
+    with at_once():
+        assert cache.get_many(["here"], bool) == [b"row"]
+        with pytest.raises(WouldWait):
+            other.get_many(["here"], bool)
+    assert other.get_many(["here"], bool) == [b"row"]
+    for one in (cache, other):
+        one.close()
+
+
+def test_what_is_left_for_the_end_is_done_once_and_only_where_it_went_well() -> None:
+    done: list[str] = []
+    once_done(lambda: done.append("now"))
+    with suppress(WouldWait), at_once():
+        once_done(lambda: done.append("never"))
+        may_wait()
+    with at_once():
+        once_done(lambda: done.append("later"))
+        assert done == ["now"]
+    assert done == ["now", "later"]

@@ -493,13 +493,13 @@ async def test_one_whose_network_is_slow_ends(
     make_twin(bundles)
     await start(client, TWIN)
     policy = app.state.policies.rollout().canary.policy
-    own = policy.answer_to
+    own = policy._answered
 
-    def slow(seen: Any) -> Any:
+    def slow(*args: Any) -> Any:
         time.sleep(0.3)
-        return own(seen)
+        return own(*args)
 
-    monkeypatch.setattr(policy, "answer_to", slow)
+    monkeypatch.setattr(policy, "_answered", slow)
     for n in range(10):
         await ask(client, chain, held=n + 1)
     await until(lambda: bool(figures(app)) and trail(app)[-1][2] == "guardrail")
@@ -507,6 +507,29 @@ async def test_one_whose_network_is_slow_ends(
     assert reason.startswith("latency: ")
     assert "runs of its network" in reason
     assert sample(app, "orpr_canary_rollbacks_total", guardrail="latency") == 1
+
+
+async def test_one_that_is_as_fast_goes_on(
+    app: FastAPI, client: httpx.AsyncClient, bundles: Path, chain: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both networks are run to be timed: what they said in the request is not repeated."""
+    make_twin(bundles)
+    await start(client, TWIN)
+    rollout, ran = app.state.policies.rollout(), []
+    for name, policy in (("canary", rollout.canary.policy), ("champion", rollout.champion)):
+        own = policy._answered
+
+        def counted(*args: Any, own: Any = own, name: str = name) -> Any:
+            ran.append(name)
+            return own(*args)
+
+        monkeypatch.setattr(policy, "_answered", counted)
+    for n in range(10):
+        await ask(client, chain, held=n + 1, record=False)  # asked before, as a planner may
+        await ask(client, chain, held=n + 1)
+    await until(lambda: all(ran.count(name) >= 3 * 10 for name in ("canary", "champion")))  # asked twice, timed once
+    app.state.canaries.look()
+    assert trail(app)[-1][2] != "guardrail"
 
 
 async def test_two_processes_that_judge_at_once_end_it_once(

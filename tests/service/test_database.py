@@ -15,11 +15,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from service.database import Database, StoreTooOld, among
+from service.database import UNANSWERED, Database, StoreTooOld, among
 from service.decision_store import _supersede, advised_after, decisions_page
 from service.feed_store import upsert_newer
 from service.hold_store import last_orders
-from service.store import open_orders_of, stock_of
+from service.store import _fetched, open_orders_of, stock_of
 from service.tables import (
     canary_figures,
     canary_orders,
@@ -286,3 +286,12 @@ def test_a_row_is_among_others_whatever_its_names(database: Database) -> None:
         day = inventory.c.location_id, inventory.c.date
         query = sa.select(inventory.c.item_id).where(among(connection, day, [("01", date(2019, 1, 2))]))
         assert connection.scalars(query).all() == ["2"]
+
+
+def test_an_error_while_rows_are_fetched_is_one_of_a_database_that_does_not_answer(sqlite_url: str) -> None:
+    """The driver's own classes are known to nobody else."""
+    database = Database(sqlite_url)
+    broken = sa.text("SELECT 1 UNION ALL SELECT abs(-9223372036854775808)")  # fails at its second row
+    with database.reading() as connection, pytest.raises(UNANSWERED):
+        _fetched(connection.execute(broken))
+    database.close()

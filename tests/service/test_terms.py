@@ -65,8 +65,17 @@ def test_what_has_changed_is_read_anew_and_nothing_else(store: Store, dataset: D
     assert terms.read == [one, other, one, other]
 
 
-def test_locations_that_do_not_exist_are_not_kept(store: Store, dataset: Dataset) -> None:
-    terms = TermsByPlace(store)
-    for n in range(5):
-        assert terms.of([("B101", f"nowhere {n}")], dataset, DAY)[1] == [None]
-    assert not terms._held
+def test_of_locations_that_do_not_exist_only_the_latest_are_known(
+    store: Store, dataset: Dataset, chain: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.terms.MOST_NOWHERE", 2)
+    terms, place = Counted(store), chain.items.location_id[0]
+    terms.at(place, dataset, DAY)
+    for name in ("a", "b", "c", "b"):
+        assert terms.of([("B101", name)], dataset, DAY)[1] == [None]
+    assert terms.read == [place, "a", "b", "c"]
+    assert set(terms._held) == {place, "b", "c"}
+    terms.at(place, dataset, DAY)
+    terms.forget(["b"])
+    terms.of([("B101", "b")], dataset, DAY)
+    assert terms.read == [place, "a", "b", "c", "b"]
