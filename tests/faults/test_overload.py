@@ -23,21 +23,29 @@ RATED_S = 1.5  # how long it is measured what the service can do
 Record = Callable[[str, object], None]
 
 
-def night() -> bytes:
-    """A question that takes the service long, and a client short."""
-    items = pl.read_parquet(SAMPLE / "items.parquet").select("item_id", "location_id").with_columns(on_hand=pl.lit(3))
-    body = {"items": items.to_dicts(), "record": False, "counterfactuals": True}
-    return httpx.Request("POST", "http://x", json=body).read()
+class Night:
+    """Questions that take the service long, and a client short; no two are the same."""
+
+    def __init__(self) -> None:
+        items = pl.read_parquet(SAMPLE / "items.parquet").select("item_id", "location_id").to_dicts()
+        body = {"items": [item | {"on_hand": 0.5} for item in items], "record": False, "counterfactuals": True}
+        self._body = httpx.Request("POST", "http://x", json=body).read()
+        self._asked = 0
+
+    def next(self) -> bytes:
+        """The next one."""
+        self._asked += 1
+        return self._body.replace(b'"on_hand":0.5', b'"on_hand":%d' % self._asked)
 
 
-async def rated(http: httpx.AsyncClient, body: bytes) -> float:
+async def rated(http: httpx.AsyncClient, night: Night) -> float:
     """Answers a second that four callers get who wait for each."""
     end, answered = time.perf_counter() + RATED_S, 0
 
     async def call() -> None:
         nonlocal answered
         while time.perf_counter() < end:
-            (await http.post("/v1/recommendations", content=body)).raise_for_status()
+            (await http.post("/v1/recommendations", content=night.next())).raise_for_status()
             answered += 1
 
     began = time.perf_counter()
@@ -45,14 +53,14 @@ async def rated(http: httpx.AsyncClient, body: bytes) -> float:
     return answered / (time.perf_counter() - began)
 
 
-async def flood(http: httpx.AsyncClient, body: bytes, rate: float) -> tuple[Counter[int], Counter[str]]:
+async def flood(http: httpx.AsyncClient, night: Night, rate: float) -> tuple[Counter[int], Counter[str]]:
     """Statuses and other ends of requests that are sent at a rate, whatever becomes of them."""
     statuses: Counter[int] = Counter()
     others: Counter[str] = Counter()
 
     async def call() -> None:
         try:
-            answer = await http.post("/v1/recommendations", content=body)
+            answer = await http.post("/v1/recommendations", content=night.next())
         except httpx.TransportError as error:
             others[type(error).__name__] += 1
             return
@@ -71,19 +79,19 @@ async def flood(http: httpx.AsyncClient, body: bytes, rate: float) -> tuple[Coun
 async def test_ten_times_the_rated_load_is_shed_and_the_service_recovers(
     tmp_path: Path, record_testsuite_property: Record
 ) -> None:
-    body, headers = night(), {"Content-Type": "application/json"}
+    night, headers = Night(), {"Content-Type": "application/json"}
     limits = {"ORPR_MAX_IN_WORK": "4", "ORPR_MAX_WAIT_S": "0.2", "ORPR_LOG_LEVEL": "error"}
     with serving(tmp_path, **limits) as server:
         async with httpx.AsyncClient(
             base_url=server.url, headers=headers | {"X-API-Key": server.key}, trust_env=False, timeout=60,
             limits=httpx.Limits(max_connections=None),
         ) as http:  # fmt: skip
-            await http.post("/v1/recommendations", content=body)
-            able = await rated(http, body)
+            await http.post("/v1/recommendations", content=night.next())
+            able = await rated(http, night)
             assert 10 * able <= MOST, "the question is too easy for this test"
-            statuses, others = await flood(http, body, 10 * able)
-            again = [(await http.post("/v1/recommendations", content=body)).status_code for _ in range(4)]
-            after = await rated(http, body)
+            statuses, others = await flood(http, night, 10 * able)
+            again = [(await http.post("/v1/recommendations", content=night.next())).status_code for _ in range(4)]
+            after = await rated(http, night)
     sent = sum(statuses.values()) + sum(others.values())
     shed = statuses[429] + statuses[503]
     record_testsuite_property(

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--sizes", type=int, nargs="*", help="only questions of so many series; all where none is named"
     )
     asked = parser.parse_args(arguments)
-    where, sizes = machine(LIBRARIES), QUICK if asked.quick else FULL
+    where, commit, sizes = machine(LIBRARIES), code_commit(), QUICK if asked.quick else FULL
     sizes = tuple(size for size in sizes if not asked.sizes or size.count in asked.sizes)
     times, rows = (1, 2) if asked.quick else (SHOPS, PRODUCTS), []
     with tempfile.TemporaryDirectory() as folder, progress_bars() as report:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows += Measurement(size, chain, servers, bare, generator, report).rows()
     asked.folder.mkdir(parents=True, exist_ok=True)
     found = {
-        "command": "make bench-service", "commit": code_commit(), "machine": where, "shops": times[0], "products": times[1],
+        "command": "make bench-service", "commit": commit, "machine": where, "shops": times[0], "products": times[1],
         "all_series": len(chain.series), "sizes": [size._asdict() for size in sizes], "rows": [row._asdict() for row in rows],
     }  # fmt: skip
     (asked.folder / PARTS["speed"]).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

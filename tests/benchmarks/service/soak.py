@@ -102,7 +102,7 @@ def draw(samples: Sequence[dict[str, float]], path: Path) -> None:
 
 def soak(minutes: float, every_s: float, shops: int, report: Report) -> dict[str, Any]:
     """Everything from the dataset to the slope."""
-    where = machine(LIBRARIES)
+    where, commit = machine(LIBRARIES), code_commit()  # of what is about to be started
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         chain = write_chain(folder / "chain", shops, PRODUCTS)
@@ -119,7 +119,7 @@ def soak(minutes: float, every_s: float, shops: int, report: Report) -> dict[str
         finally:
             valkey.stop()
     return {
-        "command": "make bench-soak", "commit": code_commit(), "machine": where, "minutes": minutes, "every_s": every_s,
+        "command": "make bench-soak", "commit": commit, "machine": where, "minutes": minutes, "every_s": every_s,
         "rate": RATE, "all_series": len(chain.series), "requests": dict(traffic.sent), "errors": sum(traffic.failed.values()),
         "failed": dict(traffic.failed), "log_errors": [line for line in log if '"level": "error"' in line][:20], "rss_slope": slope(samples), "samples": samples,
     }  # fmt: skip
