@@ -84,7 +84,8 @@ async def test_ten_times_the_rated_load_is_shed_and_the_service_recovers(
     with serving(tmp_path, **limits) as server:
         async with httpx.AsyncClient(
             base_url=server.url, headers=headers | {"X-API-Key": server.key}, trust_env=False, timeout=60,
-            limits=httpx.Limits(max_connections=None),
+            # A connection that the server is about to close, after five seconds without a request, is not used again.
+            limits=httpx.Limits(max_connections=None, keepalive_expiry=1.0),
         ) as http:  # fmt: skip
             await http.post("/v1/recommendations", content=night.next())
             able = await rated(http, night)
