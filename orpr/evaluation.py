@@ -17,7 +17,8 @@ from service.policy import Policy
 from simulator.canonical import read_panel
 from simulator.panel import I64, Panel, test_window
 from simulator.stock import read_inventory, read_orders
-from training.backtest import Backtest, as_json, backtest
+from training.backtest import Backtest, backtest
+from training.backtest_values import as_json
 from training.methods import CATEGORY_MEAN, GBM_PICKED, Replay, replay_of
 from training.scenarios import (
     AS_GIVEN,

@@ -21,15 +21,18 @@ class WouldWait(Exception):
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Inside, `may_wait` raises; what was left for `once_done` is done at the end, unless there is an error."""
+    """Inside, `may_wait` raises; what was left for `once_done` is done at the end, unless that happened."""
     left: list[Work] = []
     token = _at_once.set(left)
     try:
         yield
+    except WouldWait:
+        left.clear()
+        raise
     finally:
         _at_once.reset(token)
-    for work in left:
-        work()
+        for work in left:
+            work()
 
 
 def may_wait() -> None:

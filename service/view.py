@@ -201,9 +201,7 @@ class View:
         if after < self.decisions_after:
             self._decisions = advised_after(connection, after)
         elif after > self.decisions_after:
-            self.decisions_after = (
-                after  # first, so that questions about earlier days are asked of the database from now on
-            )
+            self.decisions_after = after  # first: from now on questions about earlier days are asked of the database
             late = {k: [one for one in found if one.counts_after(after)] for k, found in self._decisions.items()}
             self._decisions = {key: found for key, found in late.items() if found}
         self._dataset, self.decisions_after = dataset, after

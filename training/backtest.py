@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,6 @@ from simulator.sweep import replay as run_targets
 from simulator.sweep import replay_totals
 from training.methods import (
     GBM_STRONG,
-    HINDSIGHT,
-    OR_LABEL,
     REFERENCE,
     Progress,
     Replay,
@@ -40,10 +38,7 @@ from training.methods import (
     method_targets,
     only_judged,
 )
-from training.segments import SEGMENTS, Segments, cuts_in_words, segments_of
-
-SCHEMA = "orpr-backtest-2"
-MOST_LOSSES = 10
+from training.segments import Segments, segments_of
 
 # (observer, rows (B,), period t, state of these rows at the end of t) -> (B,) target stock in units
 Decide = Callable[[Observer, I64, int, State], F64]
@@ -117,14 +112,11 @@ def backtest(
                             last.replay.panel.period_days)
         for name in last.units
     }  # fmt: skip
-    methods = [name for name in totals if name not in {contender.run for contender in contenders}]
-    best_pto = min((m for m in methods if m.startswith("PTO")), key=lambda m: totals[m].total_cost.sum())
+    rows = _of_rows(totals, contenders)
+    base_stocks = [name for name in totals if name.startswith("PTO") and name not in {c.run for c in contenders}]
+    best_pto = min(base_stocks, key=lambda name: totals[name].total_cost.sum())
     least = totals[best_pto].total_cost.sum()
     runs = {c.run: (c.row, float(totals[c.run].total_cost.sum() / least)) for c in contenders}
-    rows = {name: totals[name] for name in methods}
-    for row in dict.fromkeys(contender.row for contender in contenders):
-        several = [totals[contender.run] for contender in contenders if contender.row == row]
-        rows[row] = SeriesTotals(*(np.mean(columns, axis=0) for columns in zip(*several, strict=True)))
     return Backtest(
         replay=last.replay,
         windows=[replay.periods for replay in replays],
@@ -137,6 +129,16 @@ def backtest(
         runs=runs,
         seed=seed,
     )
+
+
+def _of_rows(totals: dict[str, SeriesTotals], contenders: Sequence[Contender]) -> dict[str, SeriesTotals]:
+    """Totals by row: of methods as they are, of contenders the mean of their row's runs."""
+    runs = {contender.run for contender in contenders}
+    rows = {name: found for name, found in totals.items() if name not in runs}
+    for row in dict.fromkeys(contender.row for contender in contenders):
+        several = [totals[contender.run] for contender in contenders if contender.row == row]
+        rows[row] = SeriesTotals(*(np.mean(columns, axis=0) for columns in zip(*several, strict=True)))
+    return rows
 
 
 class _Window(NamedTuple):
@@ -205,7 +207,8 @@ def replay_contender(replay: Replay, observer: Observer, decide: Decide) -> tupl
     return rollout(world, policy), targets
 
 
-def _ratio(totals: dict[str, SeriesTotals], method: str, reference: str, seed: int) -> Ratio:
+def cost_ratio(totals: dict[str, SeriesTotals], method: str, reference: str, seed: int) -> Ratio:
+    """Total cost of a method against another one's."""
     rng = np.random.default_rng(seed)
     return paired_ratio(totals[method].total_cost, totals[reference].total_cost, rng)
 
@@ -216,89 +219,9 @@ def _rows(totals: dict[str, SeriesTotals], best_pto: str, seed: int) -> list[Row
             method,
             summarise(total),
             float(total.total_cost.sum() / totals[REFERENCE].total_cost.sum()),
-            _ratio(totals, method, best_pto, seed),
-            _ratio(totals, method, GBM_STRONG, seed),
+            cost_ratio(totals, method, best_pto, seed),
+            cost_ratio(totals, method, GBM_STRONG, seed),
         )
         for method, total in totals.items()
     ]
     return sorted(rows, key=lambda row: row.metrics.total_cost)
-
-
-# ----------------------------------------------------------------------------------------------------------- as values
-
-
-def as_json(result: Backtest) -> dict[str, Any]:
-    """The result as plain values: the table, the runs, the comparisons, the segments, and the series that lose."""
-    panel, windows = result.replay.panel, result.windows
-    table = [
-        {"method": row.method, "hindsight": row.method in HINDSIGHT, **row.metrics._asdict(),
-         "against_or": row.against_or, "against_best_pto": row.against_pto, "against_gbm_strong": row.against_gbm}
-        for row in result.rows
-    ]  # fmt: skip
-    return {
-        "schema": SCHEMA,
-        "dataset": panel.name,
-        "source": panel.source,
-        "currency": panel.currency,
-        "first": panel.date_of(windows[0].start).isoformat(),
-        "last": panel.date_of(windows[-1].stop - 1).isoformat(),
-        "windows": len(windows),
-        "period_days": panel.period_days,
-        "series": panel.series_count,
-        "replayed": result.replay.demand,
-        "seed": result.seed,
-        "best_pto": result.best_pto,
-        "policy": result.policy,
-        "table": table,
-        "comparisons": _comparisons(result),
-        "losses": [_losses(result, reference) for reference in (result.best_pto, GBM_STRONG) if result.policy],
-        "segments": _segments(result),
-        "runs": {run: {"row": row, "against_best_pto": ratio} for run, (row, ratio) in result.runs.items()},
-    }
-
-
-def _comparisons(result: Backtest) -> list[dict[str, Any]]:
-    """The policy against every other row that could be had in advance, the cheapest rival first."""
-    if not result.policy:
-        return []
-    rivals = [row.method for row in result.rows if row.method not in (*HINDSIGHT, result.policy)]
-    return [{"against": r, "ratio": _ratio(result.totals, result.policy, r, result.seed)} for r in rivals]
-
-
-def _losses(result: Backtest, reference: str) -> dict[str, Any]:
-    """The series on which the policy costs more than a rival, worst first."""
-    cost, other = result.totals[result.policy].total_cost, result.totals[reference].total_cost
-    excess, names = cost - other, result.replay.panel.names
-    losing = excess > 0
-    return {
-        "against": reference,
-        "series_that_lose": int(losing.sum()),
-        "cost_above": float(excess[losing].sum()),
-        "worst": [
-            {
-                "series": names[n], "segment": result.segments.name[n], "policy_cost": float(cost[n]),
-                "rival_cost": float(other[n]), "cost_above": float(excess[n]),
-            }
-            for n in np.argsort(-excess)[:MOST_LOSSES] if excess[n] > 0
-        ],
-    }  # fmt: skip
-
-
-def _segments(result: Backtest) -> dict[str, Any]:
-    """The metrics of the policy, the best PTO and the OR label in each ABC-XYZ segment that has series."""
-    names, value = result.segments.name, result.segments.value
-    methods = [m for m in (result.policy, result.best_pto, OR_LABEL) if m]
-    table = []
-    for segment in SEGMENTS:
-        rows = np.flatnonzero(names == segment)
-        if not len(rows):
-            continue
-        totals = {m: SeriesTotals(*(column[rows] for column in result.totals[m])) for m in methods}
-        metrics = {m: summarise(totals[m])._asdict() for m in methods}
-        against = _ratio(totals, result.policy, result.best_pto, result.seed) if result.policy else None
-        share = float(value[rows].sum() / max(value.sum(), 1e-12))
-        table.append(
-            {"segment": segment, "series": len(rows), "value_share": share, "methods": metrics,
-             "policy_against_best_pto": against}
-        )  # fmt: skip
-    return {"cuts": cuts_in_words(), "table": table}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
+import polars as pl
 import pytest
 
 from service.datasets import Dataset
@@ -15,9 +16,21 @@ from simulator.panel import Panel
 DAY = date(2019, 4, 30)
 
 
+class Counted(Store):
+    """Tells of which locations items were read."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.read: list[str] = []
+
+    def items_at(self, places: list[str], of: Sequence[str] = ()) -> pl.DataFrame:
+        self.read += places
+        return super().items_at(places, of)
+
+
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    opened = Store(database_url)
+def store(database_url: str) -> Iterator[Counted]:
+    opened = Counted(database_url)
     yield opened
     opened.close()
 
@@ -29,53 +42,43 @@ def dataset(store: Store) -> Dataset:
     return found
 
 
-class Counted(TermsByPlace):
-    """Counts what it reads from the store."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store)
-        self.read: list[str] = []
-        own = store.items_at
-        store.items_at = lambda places, of=(): self.read.extend(places) or own(places, of)  # type: ignore[method-assign]
-
-
-def test_a_location_keeps_its_latest_days(store: Store, dataset: Dataset, chain: Panel) -> None:
-    terms, place = Counted(store), chain.items.location_id[0]
+def test_a_location_keeps_its_latest_days(store: Counted, dataset: Dataset, chain: Panel) -> None:
+    terms, place = TermsByPlace(store), chain.items.location_id[0]
     days = [DAY - timedelta(days=n) for n in range(MOST_DAYS + 1)]
     first = [terms.at(place, dataset, day) for day in days]
-    assert len(terms.read) == len(days)
+    assert len(store.read) == len(days)
     for day, before in zip(days[1:], first[1:], strict=True):
         assert terms.at(place, dataset, day) is before
-    assert len(terms.read) == len(days)
+    assert len(store.read) == len(days)
     assert terms.at(place, dataset, days[0]).spans == first[0].spans
-    assert len(terms.read) == len(days) + 1
+    assert len(store.read) == len(days) + 1
 
 
-def test_what_has_changed_is_read_anew_and_nothing_else(store: Store, dataset: Dataset, chain: Panel) -> None:
-    terms = Counted(store)
+def test_what_has_changed_is_read_anew_and_nothing_else(store: Counted, dataset: Dataset, chain: Panel) -> None:
+    terms = TermsByPlace(store)
     one, other = sorted(set(chain.items.location_id))[:2]
     for place in (one, other):
         terms.at(place, dataset, DAY)
     terms.forget([one, "nowhere"])
     for place in (one, other):
         terms.at(place, dataset, DAY)
-    assert terms.read == [one, other, one]
+    assert store.read == [one, other, one]
     terms.forget(None)
     terms.at(other, dataset, DAY)
-    assert terms.read == [one, other, one, other]
+    assert store.read == [one, other, one, other]
 
 
 def test_of_locations_that_do_not_exist_only_the_latest_are_known(
-    store: Store, dataset: Dataset, chain: Panel, monkeypatch: pytest.MonkeyPatch
+    store: Counted, dataset: Dataset, chain: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.terms.MOST_NOWHERE", 2)
-    terms, place = Counted(store), chain.items.location_id[0]
+    terms, place = TermsByPlace(store), chain.items.location_id[0]
     terms.at(place, dataset, DAY)
     for name in ("a", "b", "c", "b"):
         assert terms.of([("B101", name)], dataset, DAY)[1] == [None]
-    assert terms.read == [place, "a", "b", "c"]
+    assert store.read == [place, "a", "b", "c"]
     assert set(terms._held) == {place, "b", "c"}
     terms.at(place, dataset, DAY)
     terms.forget(["b"])
     terms.of([("B101", "b")], dataset, DAY)
-    assert terms.read == [place, "a", "b", "c", "b"]
+    assert store.read == [place, "a", "b", "c", "b"]
