@@ -19,6 +19,7 @@ from service.bundle_folders import find_bundle, shipped_champion
 from service.policy import CHAMPION, BundleRefused, Policy, PolicyNotFound
 from service.policy_store import CANARY, SHADOW, find_policy, newest_change, pins_of
 from service.registry import Policies, check_period
+from service.repeating import Repeating
 from service.rollout import Canary
 from service.store import Store
 
@@ -68,8 +69,8 @@ class Aliases:
         self._tried: dict[str, Tried] = {}
         self._verified: tuple[Wanted, Policy] | None = None
         self._on_trial: tuple[Wanted, Policy] | None = None  # the canary, which another share does not load again
-        self._turn, self._stop = threading.Lock(), threading.Event()
-        self._thread: threading.Thread | None = None
+        self._turn = threading.Lock()
+        self.repeating = Repeating("following the aliases of policies", self.look, LOOK_S)
         self._answering = True
 
     @property
@@ -116,25 +117,6 @@ class Aliases:
         policy = self._load(wanted)
         self._verified = wanted, policy
         return policy
-
-    def start(self) -> None:
-        """Look once a second from now on."""
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="policies", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2)  # one that waits for a frozen database is left behind
-
-    def _run(self) -> None:
-        while not self._stop.wait(LOOK_S):
-            try:
-                self.look()
-            except Exception as error:  # what is in charge stays, and the next look may go well
-                LOG.error("policies could not be followed", exc_info=error)
 
     def _pointing(self, alias: str, period_days: int) -> Pointing:
         """Where an alias points now; the champion, where nobody was promoted, to what ships."""

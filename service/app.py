@@ -174,17 +174,14 @@ def _admit(state: State, settings: Settings) -> None:
 
 @asynccontextmanager
 async def _running(state: State, *, planner: bool) -> AsyncIterator[None]:
-    state.following.start()
-    state.prebuilding.start()
-    state.aliases.start()
-    state.canaries.start()
+    for one in (state.following, state.prebuilding, state.aliases, state.canaries):
+        one.repeating.start()
     async with planner_running() if planner else nullcontext():
         yield
-    state.aliases.stop()
-    state.prebuilding.stop()
-    state.following.stop()
+    for one in (state.aliases, state.prebuilding, state.following):
+        one.repeating.stop()
     state.shadow.close()
-    state.canaries.stop()
+    state.canaries.repeating.stop()  # for what the shadow's last work told
     await state.counts.close()
     state.features_cache.close()
     state.store.close()

@@ -20,6 +20,7 @@ from service.guardrails import Figures, Judged, Limits, judge
 from service.policy import Policy
 from service.policy_store import CANARY, GUARDRAIL, add_change, lock_policies, newest_change
 from service.registry import Policies
+from service.repeating import Repeating
 from service.rollout import Canary
 from service.store import Series
 from service.telemetry import Telemetry
@@ -76,8 +77,8 @@ class Canaries:
         self._database, self._telemetry, self._policies = database, telemetry, policies
         self.limits, self._ended = limits, ended
         self._told: dict[tuple[int, str], Told] = {}
-        self._turn, self._looking, self._stop = threading.Lock(), threading.Lock(), threading.Event()
-        self._thread: threading.Thread | None = None
+        self._turn, self._looking = threading.Lock(), threading.Lock()
+        self.repeating = Repeating("watching the canary", self.look, LOOK_S, once_more=True)
 
     def tried(self, canary: Canary, champion: Policy, asked: int, failed: int) -> None:
         """A canary was asked for some series and failed at some; returns at once."""
@@ -111,27 +112,6 @@ class Canaries:
                     LOG.error("guardrail %s ended the canary %s: %s", tripped.guardrail, version, tripped.sentence)
                     self._telemetry.canary_rollbacks.labels(tripped.guardrail).inc()
                     self._ended()
-
-    def start(self) -> None:
-        """Look once a second from now on."""
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="canary", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more, after a last time."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2)  # one that waits for a frozen database is left behind
-
-    def _run(self) -> None:
-        going = True
-        while going:
-            going = not self._stop.wait(LOOK_S)
-            try:
-                self.look()
-            except Exception as error:  # the next look may go well
-                LOG.error("a canary could not be watched", exc_info=error)
 
     def _add(self, trial: Trial, figures: Figures, found: Sequence[Comparison]) -> None:
         with self._turn:

@@ -1,4 +1,4 @@
-"""The thread that builds feature rows ahead of the questions: after a feed, for the last recorded day.
+"""What builds feature rows ahead of the questions: after a feed, for the last recorded day.
 
 So the night's calls, and the first ones after a start, find their rows in the cache. It is never needed: what it has not
 reached is built when it is asked for.
@@ -6,8 +6,6 @@ reached is built when it is asked for.
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable
 from datetime import date
@@ -18,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.caches import Cache
 from service.datasets import Dataset
 from service.features import FeatureRows, RowsUnread
+from service.repeating import Repeating
 from service.store import Store
 
-LOG = logging.getLogger(__name__)
 EVERY_S = 0.5
 SETTLE_S = 2.0  # a feed comes in many requests; a location is built when nothing has come for so long
 AT_ONCE = 100  # series
@@ -37,7 +35,7 @@ class Quiet(NamedTuple):
 
 
 class Prebuilding:
-    """Runs from `start` to `stop`."""
+    """`step` by `step`, in the thread `repeating`."""
 
     def __init__(
         self, features: FeatureRows, cache: Cache, store: Store, dataset: Callable[[], Dataset | None]
@@ -45,30 +43,12 @@ class Prebuilding:
         self._features, self._cache, self._store, self._dataset = features, cache, store, dataset
         self._seen: dict[str, Quiet] = {}
         self._done: dict[str, tuple[object, ...]] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="prebuilding", daemon=True)
         self.built = 0  # rows
+        self.repeating = Repeating(
+            "building rows ahead", self.step, EVERY_S, usual=(SQLAlchemyError, RowsUnread), after_error_s=AFTER_ERROR_S
+        )
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End; a reading that hangs is left behind."""
-        self._stop.set()
-        self._thread.join(timeout=2)
-
-    def _run(self) -> None:
-        while not self._stop.wait(EVERY_S):
-            try:
-                self.step(SETTLE_S)
-            except (SQLAlchemyError, RowsUnread) as error:
-                LOG.debug("the database does not answer (%s)", type(error).__name__)
-            except Exception as error:  # nobody waits for these rows, and the next step may go well
-                LOG.error("rows could not be built ahead", exc_info=error)
-                self._stop.wait(AFTER_ERROR_S)
-
-    def step(self, settle_s: float) -> None:
+    def step(self, settle_s: float = SETTLE_S) -> None:
         """Build what has been quiet for a while.
 
         Raises:
@@ -84,7 +64,7 @@ class Prebuilding:
             state = _state(dataset, place)
             if self._cache.claim("\x1f".join(("orpr", "building", place, *map(str, state))), CLAIM_S):
                 self._build(place, dataset.last_recorded)
-            if self._stop.is_set():
+            if self.repeating.stopped.is_set():
                 return
             self._done[place] = state
 
@@ -108,13 +88,13 @@ class Prebuilding:
     def _build(self, place: str, day: date) -> None:
         series = self._store.series_at(place)
         for at in range(0, len(series), AT_ONCE):
-            if self._stop.is_set():
+            if self.repeating.stopped.is_set():
                 return
             began = time.monotonic()
             part = series[at : at + AT_ONCE]
             self._features.rows(part, day, asked=False)
             self.built += len(part)
-            self._stop.wait(REST * (time.monotonic() - began))
+            self.repeating.stopped.wait(REST * (time.monotonic() - began))
 
 
 def _state(dataset: Dataset, place: str) -> tuple[object, ...]:
