@@ -37,7 +37,7 @@ PARITY_OUTPUTS = ("daily_rate", "logits", "forecast")
 SAME_DAYS = 0.9  # share of golden cases; logits that are all but equal may tip over to the next value of the grid
 CHUNK = 64  # rows of one ONNX run: larger batches gain nothing and hold memory
 LEAST_CHUNK = 16  # fewer rows are not worth another thread
-MOST_SAID = 8192  # answers that are kept, 2.4 KB each
+MOST_SAID = 4096  # answers that are kept, 2.4 KB each
 MOST_WORKERS = 4  # chunks of large batches that run at once; one request is not to take a large machine
 
 
