@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PACKAGES := simulator solver training service orpr
-CHAMPION := service/bundles/daily-5
+CHAMPION := service/bundles/daily-6
 WEEKLY := service/bundles/weekly-2
-RUN ?= runs/daily-5
+RUN ?= runs/daily-6
 ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl --policy DL+RL=$(RUN)-rl --policy ORPR=$(RUN)-orpr
 CASES := packs carrying cold-0 cold-0-reference cold-7 cold-7-reference cold-14 cold-14-reference cold-28 cold-28-reference
 DATA ?= data
@@ -55,7 +55,7 @@ results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; d
 	$(BIN)/orpr backtest $(FRESH) --min-in-stock 0.9 $(ROWS) $(foreach s,0 1 2 3 4,--policy adapted=$(RUN)-freshretail-seed$(s)) \
 	    --policy adapted+RL=$(RUN)-freshretail-rl --results $(RESULTS)
 	$(BIN)/orpr backtest $(FRESH) --replay recovered $(ROWS) --results $(RESULTS)
-	$(BIN)/orpr backtest $(ONLINE) $(ROWS) --policy adapted=$(RUN)-online --policy zero-shot=runs/no-online-5 --results $(RESULTS)
+	$(BIN)/orpr backtest $(ONLINE) $(ROWS) --policy adapted=$(RUN)-online --policy zero-shot=runs/no-online-6 --results $(RESULTS)
 	$(BIN)/orpr backtest $(VN2) --test-days 56 --restarts 4 $(foreach s,0 1 2 3 4,--policy adapted=runs/vn2-3-seed$(s)) \
 	    --policy zero-shot=$(WEEKLY) \
 	    --policy DL+replays=runs/vn2-3 --policy DL=runs/vn2-3-dl --results $(RESULTS)
@@ -74,7 +74,7 @@ foundation: $(VENV)/.dev  ## rebuild the shipped policies from the datasets in $
 	$(TRAIN) $(BAKERY) --from $(CHAMPION) --out $(RUN)-bakery
 	$(TRAIN) $(ONLINE) --from $(CHAMPION) --out $(RUN)-online
 	$(TRAIN) $(FRESH) --config foundation-rl --from $(RUN)-freshretail-seed0 --out $(RUN)-freshretail-rl
-	$(TRAIN) $(FRESH) $(BAKERY) --config foundation --out runs/no-online-5
+	$(TRAIN) $(FRESH) $(BAKERY) --config foundation --out runs/no-online-6
 	for s in 0 1 2 3 4; do $(TRAIN) --seed $$s $(VN2) --test-days 224 --from $(WEEKLY) --out runs/vn2-3-seed$$s || exit 1; done
 	$(TRAIN) $(VN2) --test-days 224 --config weekly --also-dl --out runs/vn2-3
 

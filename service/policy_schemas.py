@@ -10,7 +10,7 @@ from service.bundle_folders import VERSION
 from service.fields import KeyName, Moment
 from service.schemas import Body
 
-Version = Annotated[str, Field(pattern=VERSION, description="Name of a bundle.", examples=["daily-5"])]
+Version = Annotated[str, Field(pattern=VERSION, description="Name of a bundle.", examples=["daily-6"])]
 Alias = Annotated[
     Literal["champion", "challenger", "canary", "shadow"],
     Field(
@@ -67,7 +67,7 @@ class AliasState(BaseModel):
     version: str | None = Field(description="null: nowhere.", examples=["daily-6"])
     before: str | None = Field(
         description="Where it pointed before; for the champion, where a rollback leads. null: nowhere.",
-        examples=["daily-5"],
+        examples=["daily-6"],
     )
     share: Share = None
     changed: AliasChange | None = Field(description="The last change; null where nobody has changed it.")
@@ -76,7 +76,7 @@ class AliasState(BaseModel):
 class StoredPolicy(BaseModel):
     """A policy that is registered, or that lies in the folders of bundles and could be."""
 
-    version: str = Field(description="Name of the bundle.", examples=["daily-5"])
+    version: str = Field(description="Name of the bundle.", examples=["daily-6"])
     period_days: int | None = Field(description="Length of the periods that it decides for, days.", examples=[1])
     contract_id: str | None = Field(
         description="Of its graph: what goes in and comes out. null: unreadable.", examples=["ddd1495a35c9f34d"]
@@ -133,7 +133,7 @@ class CanaryState(BaseModel):
     since: Moment
     by: KeyName
     reason: str = Field(description="As it was given.", examples=["passed its gate"])
-    compared_with: str = Field(description="The champion that the figures compare it with.", examples=["daily-5"])
+    compared_with: str = Field(description="The champion that the figures compare it with.", examples=["daily-6"])
     guardrails: list[GuardrailState] = Field(description="Each of them; one that trips ends the canary.")
 
 
@@ -150,7 +150,7 @@ class PolicyList(BaseModel):
 
     period_days: int = Field(description="Of the loaded dataset, days.", examples=[1])
     serving: str | None = Field(
-        description="The version that this process answers with; null: none.", examples=["daily-5"]
+        description="The version that this process answers with; null: none.", examples=["daily-6"]
     )
     pinned: bool = Field(
         description="ORPR_POLICY names a bundle, so that this process follows no champion.", examples=[False]

@@ -16,7 +16,7 @@ import pytest
 from tests.benchmarks.service.__main__ import main
 from tests.benchmarks.service.faults import Fault, read
 from tests.benchmarks.service.load import Generator, Plan, run
-from tests.benchmarks.service.measure import AGAIN, BARE, FRESH, NEW, Row, draw, rounded
+from tests.benchmarks.service.measure import AGAIN, ALONE, BARE, FRESH, GROUPS, NEW, Row, draw, rounded
 from tests.benchmarks.service.page import comparison, ratios
 from tests.benchmarks.service.servers import OURS, taking_part
 from tests.benchmarks.service.soak import main as soak
@@ -95,11 +95,15 @@ def test_the_page_divides_by_the_bare_run_of_the_same_group() -> None:
         made_row(OURS, AGAIN, "features ready", 0.0015, 0.004, answers=20),
         made_row(BARE, NEW, "cold", 0.002, 0.004), made_row(OURS, FRESH, "cold", 0.02, 0.04),
         made_row("FastAPI", NEW, "cold", 0.03, 0.12),
+        made_row(BARE, NEW, ALONE, 0.004, 0.004), made_row(OURS, NEW, ALONE, 0.006, 0.006),
     ]  # fmt: skip
     lines = ratios(rows)
     assert "| 1 | new question | Valkey | 3.00 | ≤ 3 | 4.00 | ≤ 6 | 8.00 | 500 |" in lines
     assert "| 1 | the same question again | Valkey | 1.50 (1.50 ms) | ≤ 2 ms | – |  | – | 20 |" in lines
     assert "| 1 | new question, nothing cached | Valkey | 10.00 | ≤ 3 | 10.00 | ≤ 6 | 20.00 | 500 |" in lines
+    assert (
+        "| 1 | new question, nobody else asks | Valkey | 1.50 |  | 1.50 |  | 1.50 | 500 |" in lines
+    )  # no arrival rate, no aim
     assert "| 1 | FastAPI | new question, nothing cached | 1.50 | 3.00 | 1.50 |" in comparison(rows)
 
 
@@ -108,7 +112,9 @@ def test_a_quick_run_measures_everybody_who_is_installed(tmp_path: Path) -> None
     rows = [Row(**row) for row in json.loads((tmp_path / "service.json").read_text(encoding="utf-8"))["rows"]]
     assert {row.who for row in rows} == {BARE, OURS, "orpr, cache in process", *taking_part()}
     assert all(0 < row.p50 <= row.p90 <= row.p99 <= row.longest and row.throughput > 0 for row in rows)
-    assert {row.rate for row in rows if row.series == 20 and row.group == "cold"} == {0.0}
+    assert {row.rate for row in rows if row.series == 20 and row.group in ("cold", ALONE)} == {0.0}
+    there = [who for who, _ in GROUPS[ALONE] if who in {row.who for row in rows}]
+    assert [(row.who, row.answers) for row in rows if row.group == ALONE] == [(who, 4) for who in there]
     text = (tmp_path / "service.md").read_text(encoding="utf-8")
     assert all(f"| {row.who} |" in text for row in rows)
     assert (tmp_path / "service.png").read_bytes().startswith(b"\x89PNG")

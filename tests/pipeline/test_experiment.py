@@ -62,7 +62,7 @@ def decisions_of(assignment: pl.DataFrame, *, kept: float, version: str = "daily
     return [
         {
             "item_id": item, "location_id": place, "order_date": (START + timedelta(days=7 * week)).isoformat(),
-            "order_quantity": 5.0, "policy_version": version if n < own else "daily-5",
+            "order_quantity": 5.0, "policy_version": version if n < own else "daily-6",
             "status": "ordered" if week else "changed", "id": f"d-{n}-{week}",
         }
         for n, (item, place) in enumerate(treated.select("item_id", "location_id").iter_rows()) for week in range(4)
@@ -182,7 +182,7 @@ def test_decisions_that_do_not_tell_the_groups_apart_leave_the_effect_and_say_so
     """All that the service remembers, whose policies nobody has named: every series has a decision."""
     paired = assignment.filter(pl.col("pair").is_not_null()).select("item_id", "location_id")
     rows = [
-        {"item_id": item, "location_id": place, "order_date": START.isoformat(), "order_quantity": 1.0, "policy_version": "daily-5"}
+        {"item_id": item, "location_id": place, "order_date": START.isoformat(), "order_quantity": 1.0, "policy_version": "daily-6"}
         for item, place in paired.iter_rows()
     ]  # fmt: skip
     lines = write_lines(tmp_path / "decisions.ndjson", rows)

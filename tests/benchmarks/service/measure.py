@@ -24,10 +24,15 @@ BARE = "bare ONNX run"
 NEW, AGAIN, KEPT, KEPT_AGAIN, FRESH = "new", "again", "remembered", "remembered, again", "fresh"
 LOAD = 1 / 3  # of what the slowest of a group can do
 LEAST = 2  # requests in a round; where fewer would arrive, so many are asked once, one after the other
+ALONE = "nobody else asks"
 GROUPS = {  # (who, how it is asked)
     "features ready": (
         (BARE, NEW), (OURS, NEW), (OURS_IN_PROCESS, NEW), (OURS, AGAIN), (OURS_IN_PROCESS, AGAIN),
         ("LitServe, features in memory", NEW), ("FastAPI, features in memory", NEW), (NOOP, NEW),
+    ),
+    ALONE: (
+        (BARE, NEW), (OURS, NEW), (OURS_IN_PROCESS, NEW), ("LitServe, features in memory", NEW),
+        ("FastAPI, features in memory", NEW),
     ),
     "remembered": ((BARE, NEW), (OURS, KEPT), (OURS, KEPT_AGAIN)),
     "cold": (
@@ -50,14 +55,15 @@ class Size(NamedTuple):
     seconds: float  # of arrivals in a round, once a group
     flood_s: float  # of throughput in a round
     one_by_one: int = 0  # where it is not 0, so many fresh questions are asked, one after the other
+    alone: int = 0  # questions, one after the other, of the group in which nobody waits for another one
 
 
 FULL = (
     Size(1, 200, (1, 2), 400, 8, 2, 4.0, 1.2),
-    Size(100, 5, (2, 11), 36, 4, 2, 5.0, 1.5),
-    Size(5000, 1, (11, 15), 1, 2, 1, 16.0, 2.0, one_by_one=1),
+    Size(100, 5, (2, 11), 36, 4, 2, 5.0, 1.5, alone=100),
+    Size(5000, 1, (11, 15), 1, 2, 1, 16.0, 2.0, one_by_one=1, alone=8),
 )
-QUICK = (Size(1, 5, (1, 2), 40, 2, 1, 0.3, 0.1), Size(20, 2, (2, 15), 4, 2, 1, 0.3, 0.1, one_by_one=1))
+QUICK = (Size(1, 5, (1, 2), 40, 2, 1, 0.3, 0.1), Size(20, 2, (2, 15), 4, 2, 1, 0.3, 0.1, one_by_one=1, alone=4))
 
 
 class Row(NamedTuple):
@@ -128,6 +134,8 @@ class Measurement:
         self._agree()
         found = []
         for name, members in GROUPS.items():
+            if name == ALONE and not self._size.alone:
+                continue
             there = [(who, how) for who, how in members if who == BARE or who in self._servers]
             there = [member for member in there if self._size.count == 1 or member not in ONLY_ONE]
             found += self._group(name, there)
@@ -150,7 +158,7 @@ class Measurement:
 
     def _group(self, name: str, members: Sequence[tuple[str, str]]) -> list[Row]:
         size = self._size
-        one_by_one = size.one_by_one if FRESH in [how for _, how in members] else 0
+        one_by_one = size.alone if name == ALONE else size.one_by_one if FRESH in [how for _, how in members] else 0
         flood = {} if one_by_one else self._flood(name, members)
         rate = 0.0 if one_by_one else rounded(LOAD * min(flood[who, how] for who, how in members if who != BARE))
         if rate * size.seconds < LEAST:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.benchmarks.rows import short
-from tests.benchmarks.service.measure import AGAIN, BARE, FRESH, GROUPS, KEPT, KEPT_AGAIN, NEW, Row
+from tests.benchmarks.service.measure import AGAIN, ALONE, BARE, FRESH, GROUPS, KEPT, KEPT_AGAIN, NEW, Row
 from tests.benchmarks.service.servers import NOOP, OURS, OURS_IN_PROCESS
 
 ENOUGH = 100  # answers; of fewer the longest stands in place of the 99th percentile
@@ -78,6 +78,7 @@ def speed(part: dict[str, Any]) -> list[str]:
         "## Against the bare ONNX run of the same rows", "",
         "The bare run is the network alone, run by the same code in the same chunks, on features that lie ready in its memory; it wakes "
         "for the same arrivals in turn with the others, and only the run is timed. `nothing cached`: no answer about these series and this day was given before. "
+        f"`{ALONE}`: one request after the other, so that no answer waits for another one and no core has to wake up. "
         f"With fewer than {ENOUGH} answers there is no 99th percentile.", "",
         *ratios(rows), "",
         "## Beside LitServe and a plain FastAPI app", "",
@@ -98,14 +99,17 @@ def ratios(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row.who not in (OURS, OURS_IN_PROCESS) or (row.group == COLD and row.how == NEW):
             continue
-        bare, aim = of(rows, row, BARE), AIMS.get(row.series) if row.how in (NEW, FRESH) else None
+        bare, aim = (
+            of(rows, row, BARE),
+            AIMS.get(row.series) if row.how in (NEW, FRESH) and row.group != ALONE else None,
+        )
         tail = [f"{row.p99 / bare.p99:.2f}", f"{row.p99 / bare.p50:.2f}"] if row.answers >= ENOUGH else ["–", "–"]
         wanted = [f"≤ {aim.p50:g}" if aim else "", f"≤ {aim.p99:g}" if aim and aim.p99 else ""]
         first = f"{row.p50 / bare.p50:.2f}"
         if row.how == AGAIN and row.series == 1:
             first, wanted[0] = f"{first} ({1000 * row.p50:.2f} ms)", f"≤ {1000 * AGAIN_S:g} ms"
         cells = [
-            f"{row.series:,}", ASKED[row.how], cache_of(row), first, wanted[0], tail[0], wanted[1], tail[1], f"{row.answers:,}",
+            f"{row.series:,}", asked_of(row), cache_of(row), first, wanted[0], tail[0], wanted[1], tail[1], f"{row.answers:,}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -123,7 +127,7 @@ def comparison(rows: Sequence[Row]) -> list[str]:
         for ours in [one for one in rows if (one.series, one.group, one.who) == (row.series, row.group, OURS)]:
             enough = min(row.answers, ours.answers) >= ENOUGH
             cells = [
-                f"{row.series:,}", row.who, ASKED[ours.how], f"{row.p50 / ours.p50:.2f}",
+                f"{row.series:,}", row.who, asked_of(ours), f"{row.p50 / ours.p50:.2f}",
                 f"{row.p99 / ours.p99:.2f}" if enough else "–",
                 f"{ours.throughput / row.throughput:.2f}",
             ]  # fmt: skip
@@ -156,6 +160,11 @@ def times(rows: Sequence[Row]) -> list[str]:
 def of(rows: Sequence[Row], row: Row, who: str) -> Row:
     """Somebody else in the same group."""
     return next(one for one in rows if (one.series, one.group, one.who) == (row.series, row.group, who))
+
+
+def asked_of(row: Row) -> str:
+    """How it was asked."""
+    return f"{ASKED[row.how]}, {ALONE}" if row.group == ALONE else ASKED[row.how]
 
 
 def cache_of(row: Row) -> str:
