@@ -64,47 +64,61 @@ def run_backtest(
     Raises:
         ValueError: when a policy was trained on part of the window, or a name is not known.
     """
-    for name in scenarios:
-        if name not in SCENARIOS:
-            raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {name!r}")
+    _check_asked(scenarios, restarts)
     panel = read_panel(data)
-    if restarts < 1:
-        raise ValueError(f"restarts must be at least 1, got {restarts}")
     window = test_window(panel, test_days * restarts)
     each = len(window) // restarts
-    starts = range(window.start, window.stop, each)
-    sources = [load_policy(spec, panel.period_days) for spec in policies]
-    _check_names(sources)
-    for source in sources:
-        _check_cut_off(source, panel, window)
+    sources = _sources(policies, panel, window)
     supplied = _in_stock(panel, window, min_in_stock)
     inventory = read_inventory(panel, data)
     orders = orders_before(panel, window, read_orders(panel, data)) if LEAD_TIMES in scenarios else None
     made: list[dict[str, Any]] = []
-    given: Backtest | None = None
+    found: list[Backtest] = []
     for name in (AS_GIVEN, *dict.fromkeys(scenarios)):
         changed, words = apply_scenario(panel, name, window.start)
         contenders = [contender for source in sources for contender in contenders_of(source)]
-        progress_here = progress if name == AS_GIVEN else _named(progress, name)
-        replays = [replay_of(changed, range(start, start + each), replay) for start in starts]
+        replays = [replay_of(changed, range(start, start + each), replay) for start in window[::each]]
         replays = [_judging(replayed, supplied, new_series(panel) if name in COLD else None) for replayed in replays]
         if name == LEAD_TIMES and orders is not None:
             drawn = [drawn_lead_times(replayed, orders, seed) for replayed in replays]
             replays, words = [replayed for replayed, _ in drawn], drawn[0][1]
-        if restarts > 1:
-            words += f"; {restarts} windows of {each} periods, each from a fresh opening stock and without what its first orders cannot change"
-        done = backtest(replays, contenders, progress_here, seed=seed, inventory=inventory)
-        given = done if given is None else given
-        made.append({"scenario": name, "rules": words} | as_json(done))
-    assert given is not None
+        words += _restarted(restarts, each)
+        found.append(backtest(replays, contenders, _named(progress, name), seed=seed, inventory=inventory))
+        made.append({"scenario": name, "rules": words} | as_json(found[-1]))
     result, *others = made
     for source in sources:
         result["runs"][source.run] |= _about(source)
     result |= {"command": command, "commit": code_commit(), "data_sha256": folder_hash(data), "scenarios": others}
-    return Evaluation(result, given)
+    return Evaluation(result, found[0])
+
+
+def _sources(policies: Sequence[str], panel: Panel, window: range) -> list[Source]:
+    """The policies, none of which was trained on part of the window."""
+    sources = [load_policy(spec, panel.period_days) for spec in policies]
+    _check_names(sources)
+    for source in sources:
+        _check_cut_off(source, panel, window)
+    return sources
+
+
+def _check_asked(scenarios: Sequence[str], restarts: int) -> None:
+    for name in scenarios:
+        if name not in SCENARIOS:
+            raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {name!r}")
+    if restarts < 1:
+        raise ValueError(f"restarts must be at least 1, got {restarts}")
+
+
+def _restarted(windows: int, each: int) -> str:
+    """The rules of several windows in words."""
+    if windows == 1:
+        return ""
+    return f"; {windows} windows of {each} periods, each from a fresh opening stock and without what its first orders cannot change"
 
 
 def _named(progress: Report, scenario: str) -> Report:
+    if scenario == AS_GIVEN:
+        return progress
     return lambda stage, step, steps: progress(f"{stage}, {scenario}", step, steps)
 
 

@@ -102,7 +102,12 @@ def backtest(
             raise ValueError(f"policy {contender.run}: {contender.row!r} is the name of another method")
     found = [
         _window(
-            replay, contenders, partial(_of_several, progress, step, len(replays)), seed, inventory, len(replays) > 1
+            replay,
+            contenders,
+            partial(_of_several, progress, step, len(replays)),
+            seed,
+            inventory,
+            after_opening=len(replays) > 1,
         )
         for step, replay in enumerate(replays)
     ]
@@ -151,7 +156,7 @@ class _Window(NamedTuple):
 
 def _window(
     replay: Replay, contenders: Sequence[Contender], progress: Progress, seed: int, inventory: F64 | None,
-    after_opening: bool,  # noqa: FBT001 - private
+    *, after_opening: bool,
 ) -> _Window:  # fmt: skip
     """Every method and every run over one window."""
     targets = method_targets(replay, progress, seed, inventory)
