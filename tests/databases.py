@@ -31,6 +31,11 @@ class Postgres:
             connection.execute(sa.text(f"CREATE DATABASE {name}{copied}"))
         return self._url.set(database=name).render_as_string(hide_password=False)
 
+    def drop(self, url: str) -> None:
+        """Delete the database at `url`, whoever is still connected."""
+        with self._engine.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)"))
+
     def close(self) -> None:
         """Give the connection back."""
         self._engine.dispose()

@@ -69,13 +69,15 @@ def sqlite_url(loaded_file: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of the test's own, loaded with the chain; on either kind of server."""
-    if request.param == "postgresql":
-        postgres: Postgres = request.getfixturevalue("postgres")
-        return postgres.new(request.getfixturevalue("loaded_database"))
-    url: str = request.getfixturevalue("sqlite_url")
-    return url
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_url")
+        return
+    postgres: Postgres = request.getfixturevalue("postgres")
+    url = postgres.new(request.getfixturevalue("loaded_database"))
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture(scope="session")
