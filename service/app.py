@@ -115,7 +115,8 @@ def _know(state: State, settings: Settings) -> None:
     cache: Cache = MemoryCache()
     if settings.redis_url:
         cache = RedisCache(settings.redis_url, settings.redis_timeout_s, settings.feature_ttl_s)
-    state.features_cache, state.features = cache, FeatureRows(store, cache, view.dataset)
+    state.policies = Policies(state.telemetry)
+    state.features_cache, state.features = cache, FeatureRows(store, cache, view.dataset, state.policies.in_charge)
     state.prebuilding = Prebuilding(state.features, cache, store, view.dataset)
     state.keys = Keys(store.database)
 
@@ -123,12 +124,12 @@ def _know(state: State, settings: Settings) -> None:
 def _decide(state: State, settings: Settings) -> None:
     """What answers, and what writes."""
     store, view, loaded = state.store, state.view, state.view.dataset()
-    held, pinned = Policies(state.telemetry), settings.policy != CHAMPION
+    held, pinned = state.policies, settings.policy != CHAMPION
     aliases = Aliases(store, held, bundle_folders(settings.bundles), champion=not pinned)
     if pinned:
         held.load_named(settings.policy, 1 if loaded is None else loaded.period_days)
     aliases.look()
-    state.policies, state.aliases = held, aliases
+    state.aliases = aliases
     state.promotions = Promotions(store, held, aliases)
     limits = Limits(
         settings.canary_decisions, settings.canary_above, settings.canary_below, settings.canary_failed_share,

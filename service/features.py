@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from datetime import date, timedelta
 from functools import cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -30,7 +30,7 @@ from simulator.rates import RATE_SOURCES, rate_sources
 
 MARK = 4  # bytes behind a cached row: the dataset's revision where it rests on other locations too, else zeros
 TIME = struct.Struct("<d")  # behind them when it was built, seconds since 1970
-PRINT = 16  # and at the end a digest of the row
+PRINT = 16  # a digest of the row; after it what the policy in charge made of the row, see `Policy.read`, or nothing
 TAIL = MARK + TIME.size + PRINT
 WAIT_S = 30.0  # for a row that another request is building
 
@@ -49,20 +49,34 @@ class Found(NamedTuple):
     blobs: list[bytes]
     prints: list[bytes]  # a digest of each
     ages_s: list[float]
+    read: list[bytes]  # what the policy in charge made of each, where it has read it
+
+
+class Reader(Protocol):
+    """A policy, which reads rows ahead of the questions."""
+
+    spec: ObservationSpec
+    reader: bytes  # what it made of a row begins with this, where it makes anything
+
+    def read(self, blobs: list[bytes]) -> list[bytes]: ...
 
 
 class FeatureRows:
     """Packed rows of stored series, through the cache."""
 
-    def __init__(self, store: Store, cache: Cache, dataset: Callable[[], Dataset | None]) -> None:
+    def __init__(
+        self, store: Store, cache: Cache, dataset: Callable[[], Dataset | None],
+        reader: Callable[[], Reader | None] = lambda: None,
+    ) -> None:  # fmt: skip
         """The rows of a store.
 
         Args:
             store: to build them from.
             cache: where they are kept.
             dataset: what is loaded now.
+            reader: the policy in charge, if there is one.
         """
-        self._store, self._cache, self._dataset = store, cache, dataset
+        self._store, self._cache, self._dataset, self._reader = store, cache, dataset, reader
         self._building: dict[str, Future[bytes]] = {}
         self._lock = threading.Lock()
         self.hits = self.misses = 0
@@ -73,7 +87,8 @@ class FeatureRows:
         Args:
             series: known ones.
             as_of: the day.
-            asked: whether somebody waits for them; only then they count as hits and misses.
+            asked: whether somebody waits for them. Only then they count as hits and misses, and what another policy has read
+                stays as it is.
 
         Raises:
             RuntimeError: when no dataset is loaded.
@@ -86,7 +101,7 @@ class FeatureRows:
         size, good = row_size(ObservationSpec(dataset.period_days)), _marks(dataset)
 
         def fits(row: bytes) -> bool:
-            whole = len(row) == size + TAIL
+            whole = len(row) >= size + TAIL
             return whole and row[size : size + MARK] in good and row[0] < len(RATE_SOURCES)
 
         values = self._cache.get_many(keys, fits)
@@ -101,10 +116,30 @@ class FeatureRows:
                 raise RowsUnread(unread)
             for n in missing:
                 values[n] = fresh[keys[n]]
-        now = time.time()
         whole = [value for value in values if value is not None]
+        if not asked:
+            whole = self._read_anew(keys, whole, size)
+        now, end = time.time(), size + TAIL
         ages = [max(0.0, now - TIME.unpack_from(value, size + MARK)[0]) for value in whole]
-        return Found([value[:size] for value in whole], [value[-PRINT:] for value in whole], ages)
+        prints = [value[end - PRINT : end] for value in whole]
+        return Found([value[:size] for value in whole], prints, ages, [value[end:] for value in whole])
+
+    def _read_anew(self, keys: list[str], values: list[bytes], size: int) -> list[bytes]:
+        """The same rows, all of them read by the policy in charge: another one was when some were built."""
+        reader, end = self._reader(), size + TAIL
+        old = [] if reader is None else [n for n, one in enumerate(values) if not one.startswith(reader.reader, end)]
+        if reader is None or not old or not any(read := self._read([values[n][:size] for n in old], size)):
+            return values
+        fresh = {n: values[n][:end] + one for n, one in zip(old, read, strict=True)}
+        self._cache.put_many({keys[n]: value for n, value in fresh.items()})
+        return [fresh.get(n, value) for n, value in enumerate(values)]
+
+    def _read(self, blobs: list[bytes], size: int) -> list[bytes]:
+        """What the policy in charge makes of some rows, where it is one for such rows."""
+        reader = self._reader()
+        if reader is None or row_size(reader.spec) != size:
+            return [b""] * len(blobs)
+        return reader.read(blobs)
 
     def _filled(self, missing: dict[str, Series], as_of: date, dataset: Dataset) -> dict[str, bytes]:
         """Rows by key; a row that another request is building already is waited for, and without those that cannot be built.
@@ -134,8 +169,9 @@ class FeatureRows:
     def _built(self, missing: dict[str, Series], as_of: date, dataset: Dataset) -> dict[str, bytes]:
         blobs, elsewhere = self._build(list(missing.values()), as_of, dataset)
         near, far = (mark + TIME.pack(time.time()) for mark in _marks(dataset))
+        read = self._read(blobs, len(blobs[0]))
         rows = {
-            key: blobs[n] + (far if n in elsewhere else near) + blake2b(blobs[n], digest_size=PRINT).digest()
+            key: blobs[n] + (far if n in elsewhere else near) + blake2b(blobs[n], digest_size=PRINT).digest() + read[n]
             for n, key in enumerate(missing)
         }
         self._cache.put_many(rows)
@@ -155,6 +191,12 @@ class FeatureRows:
         observation = observer.observe(rows, np.full(len(rows), t))
         sources = rate_sources(observer.panel, observer.rates, min(t, observer.panel.period_count - 1))
         return pack(observation, [sources[n] for n in rows]), set(np.flatnonzero(~known).tolist())
+
+    @property
+    def read_by(self) -> bytes:
+        """Names the policy that reads what is built; empty where none is in charge."""
+        reader = self._reader()
+        return b"" if reader is None else reader.reader
 
     def observer(self, series: Series, as_of: date, back: int) -> tuple[Observer, I64, int]:
         """What sees one series at the end of `as_of` and of the `back` periods before; its row as an array, the as-of period.

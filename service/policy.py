@@ -15,11 +15,11 @@ import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import onnxruntime
 
+from service.graph import FLOATS, Graph
 from service.rows import Seen
 from service.said import Said
 from simulator.contract import OUTPUTS, contract_id, interface
@@ -36,6 +36,7 @@ PARITY = 1e-4  # of 1 + the largest magnitude in the decision's output
 PARITY_OUTPUTS = ("daily_rate", "logits", "forecast")
 SAME_DAYS = 0.9  # share of golden cases; logits that are all but equal may tip over to the next value of the grid
 CHUNK = 64  # rows of one ONNX run: larger batches gain nothing and hold memory
+READER = 16  # bytes that name a graph before a context
 LEAST_CHUNK = 16  # fewer rows are not worth another thread
 MOST_SAID = 4096  # answers that are kept, 2.4 KB each
 MOST_WORKERS = 4  # chunks of large batches that run at once; one request is not to take a large machine
@@ -53,6 +54,9 @@ class BundleRefused(ValueError):
     def __init__(self, bundle: Path, reason: str, detail: str) -> None:
         self.reason = reason
         super().__init__(f"policy bundle {bundle.name} refused ({reason}): {detail}")
+
+
+Made = TypeVar("Made")
 
 
 class PolicyAnswer(NamedTuple):
@@ -83,9 +87,11 @@ class Policy:
         self.hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         self.manifest = _manifest(bundle, files[MANIFEST])
         _check_hashes(bundle, self.hashes, self.manifest, pinned)
-        self._session = _session(bundle, files[GRAPH])
-        metadata = _metadata(bundle, self._session, files[GRAPH])
-        self.contract = _check_contract(bundle, self._session, metadata, self.manifest)
+        self.graph = _graph(bundle, files[GRAPH])
+        metadata = _metadata(bundle, self.graph, files[GRAPH])
+        self.contract = _check_contract(bundle, self.graph, metadata, self.manifest)
+        self.graph.cut(files[GRAPH])
+        self.reader = bytes.fromhex(self.hashes[GRAPH])[:READER]
         self.version = str(self.manifest["version"])
         self.period_days = int(self.contract["period_days"])
         self.ordering_mode = str(self.contract["ordering_mode"])
@@ -98,8 +104,12 @@ class Policy:
 
     def answer(self, observation: Observation) -> PolicyAnswer:
         """Decide B series at once."""
-        count = len(observation["as_of_day"])
-        return self._answered(count, lambda at, end: {field.name: observation[field.name][at:end] for field in FIELDS})
+
+        def part(begin: int, end: int) -> list[np.ndarray]:
+            seen = {field.name: observation[field.name][begin:end] for field in FIELDS}
+            return self.graph.choose(self.graph.read(seen), seen)
+
+        return self._in_parts(len(observation["as_of_day"]), part)
 
     def answer_to(self, seen: Seen) -> PolicyAnswer:
         """The same for packed rows; what was said lately is not worked out again."""
@@ -119,18 +129,37 @@ class Policy:
         return PolicyAnswer(*self._said.outputs([row for row in rows if row is not None]))
 
     def run(self, seen: Seen) -> PolicyAnswer:
-        """The same by the network in any case."""
-        return self._answered(len(seen), seen.part)
+        """The same by the network in any case; rows that it has read already are not read again."""
 
-    def _answered(self, count: int, part: Callable[[int, int], Observation]) -> PolicyAnswer:
-        """Decide in chunks of about one size, side by side on the machine's cores where there are more than a few rows."""
+        def part(begin: int, end: int) -> list[np.ndarray]:
+            context, unread = seen.contexts(begin, end, self.reader, self.graph.width)
+            if unread:
+                told = seen.part(begin, end, self.graph.reading)
+                context[unread] = self.graph.read({name: column[unread] for name, column in told.items()})
+            return self.graph.choose(context, seen.part(begin, end, self.graph.choosing))
+
+        return self._in_parts(len(seen), part)
+
+    def read(self, blobs: list[bytes]) -> list[bytes]:
+        """Contexts of packed rows, to be kept beside them; nothing where the graph is in one piece."""
+        if not self.graph.width:
+            return [b""] * len(blobs)
+        seen = Seen(blobs, self.spec, None)
+        parts = self._chunks(len(blobs), lambda begin, end: self.graph.read(seen.part(begin, end, self.graph.reading)))
+        return [self.reader + context.tobytes() for part in parts for context in part]
+
+    def _in_parts(self, count: int, part: Callable[[int, int], list[np.ndarray]]) -> PolicyAnswer:
+        parts = self._chunks(count, part)
+        return PolicyAnswer(*(parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))))
+
+    def _chunks(self, count: int, work: Callable[[int, int], Made]) -> list[Made]:
+        """Do it in chunks of about one size, side by side on the machine's cores where there are more than a few rows."""
         size = min(CHUNK, max(LEAST_CHUNK, -(-count // self._at_once)))
         chunks = -(-count // size)
         if chunks <= 1:
-            return PolicyAnswer(*self._session.run(None, part(0, count)))
+            return [work(0, count)]
         ends = [count * n // chunks for n in range(chunks + 1)]
-        parts = list(self._workers.map(lambda begin, end: self._session.run(None, part(begin, end)), ends, ends[1:]))
-        return PolicyAnswer(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        return list(self._workers.map(work, ends, ends[1:]))
 
     def _check_parity(self, bundle: Path, content: bytes) -> float:
         try:
@@ -229,34 +258,28 @@ def _histograms(bundle: Path, manifest: dict[str, Any]) -> Histograms | None:
         raise BundleRefused(bundle, "contract", f"{HISTOGRAMS} cannot be read ({_line(error)})") from None
 
 
-def _session(bundle: Path, graph: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def _graph(bundle: Path, content: bytes) -> Graph:
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return Graph(content)
     except Exception as error:  # ONNX Runtime raises a different class for every kind of broken file
         raise BundleRefused(bundle, "contract", f"{GRAPH} cannot be loaded ({_line(error)})") from None
 
 
-def _metadata(bundle: Path, session: onnxruntime.InferenceSession, graph: bytes) -> dict[str, str]:
+def _metadata(bundle: Path, graph: Graph, content: bytes) -> dict[str, str]:
     """The graph's metadata, where its weights lie within it: no hash covers those in another file.
 
     A graph names such a file under the key `location`, a word that ours have nowhere but in the contract.
     """
     try:
-        metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        metadata = graph.metadata
     except UnicodeDecodeError as error:
         raise BundleRefused(bundle, "contract", f"the graph's metadata is no text ({_line(error)})") from None
-    if graph.count(b"location") > sum(text.encode().count(b"location") for text in metadata.values()):
+    if content.count(b"location") > sum(text.encode().count(b"location") for text in metadata.values()):
         raise BundleRefused(bundle, "contract", f"{GRAPH} names weights outside of itself")
     return metadata
 
 
-def _check_contract(
-    bundle: Path, session: onnxruntime.InferenceSession, metadata: dict[str, str], manifest: dict[str, Any]
-) -> dict[str, Any]:
+def _check_contract(bundle: Path, graph: Graph, metadata: dict[str, str], manifest: dict[str, Any]) -> dict[str, Any]:
     try:
         contract: dict[str, Any] = json.loads(metadata["contract"])
         ours = contract_id(interface(int(contract["period_days"]), str(contract["ordering_mode"])))
@@ -265,9 +288,8 @@ def _check_contract(
     theirs = contract_id(contract)
     if not theirs == ours == manifest["contract_id"]:
         raise BundleRefused(bundle, "contract", f"its contract is {theirs}, this service speaks {ours}")
-    names = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
-    numbers = all(output.type == "tensor(float)" for output in session.get_outputs())
-    if not numbers or names != ([field.name for field in FIELDS], [name for name, *_ in OUTPUTS]):
+    outputs = [(name, FLOATS) for name, *_ in OUTPUTS]
+    if (list(graph.choosing), graph.outputs) != ([field.name for field in FIELDS], outputs):
         raise BundleRefused(bundle, "contract", "the graph's inputs or outputs are not those of its contract")
     return contract
 

@@ -1,7 +1,7 @@
-"""What builds feature rows ahead of the questions: after a feed, for the last recorded day.
+"""What builds feature rows ahead of the questions, after a feed, for the last recorded day, and has the policy in charge read them.
 
-So the night's calls, and the first ones after a start, find their rows in the cache. It is never needed: what it has not
-reached is built when it is asked for.
+So the night's calls, and the first ones after a start, find their rows in the cache and most of the network's work done. It is
+never needed: what it has not reached is built and read when it is asked for. After a promotion the new policy reads them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Prebuilding:
         if not quiet or not self._fit():
             return
         for place in quiet:
-            state = _state(dataset, place)
+            state = self._state(dataset, place)
             if self._cache.claim("\x1f".join(("orpr", "building", place, *map(str, state))), CLAIM_S):
                 self._build(place, dataset.last_recorded)
             if self.repeating.stopped.is_set():
@@ -76,7 +76,7 @@ class Prebuilding:
     def _quiet(self, dataset: Dataset, settle_s: float) -> list[str]:
         now, quiet = time.monotonic(), []
         for place in dataset.places:
-            state, before = _state(dataset, place), self._seen.get(place)
+            state, before = self._state(dataset, place), self._seen.get(place)
             if self._done.get(place) == state:
                 continue
             if before is None or before.state != state:
@@ -96,6 +96,6 @@ class Prebuilding:
             self.built += len(part)
             self.repeating.stopped.wait(REST * (time.monotonic() - began))
 
-
-def _state(dataset: Dataset, place: str) -> tuple[object, ...]:
-    return dataset.fingerprint, dataset.first_recorded, dataset.last_recorded, dataset.revision_of(place)
+    def _state(self, dataset: Dataset, place: str) -> tuple[object, ...]:
+        read_by = self._features.read_by.hex()
+        return dataset.fingerprint, dataset.first_recorded, dataset.last_recorded, dataset.revision_of(place), read_by

@@ -135,7 +135,8 @@ class Recommender:
         panel = self.items([series], day)
         assert panel is not None
         spec, t = policy.spec, panel.period_of(day)
-        seen = Seen(self._features.rows([series], day).blobs, spec, None)
+        found = self._features.rows([series], day)
+        seen = Seen(found.blobs, spec, None, read=found.read)
         lead, _ = lead_and_review(panel, np.array([0]), np.array([t]))
         covering = self.overrides(panel, 0)
         return Look(
@@ -283,11 +284,11 @@ class Recommender:
         """What is seen of some series. `anew`: no network is to repeat what it said lately. Last digits depend on how many were
         asked at once, and the same question that is remembered has the same decision in every process."""
         laps = self._laps()
-        blobs, prints, ages = self._features.rows(series, day)
-        held = less_sales(stock, Seen(blobs, spec, None), spec.period_days)
-        seen = Seen(blobs, spec, state_of(held, day, spec), prints=None if anew else prints)
+        found = self._features.rows(series, day)
+        held = less_sales(stock, Seen(found.blobs, spec, None), spec.period_days)
+        seen = Seen(found.blobs, spec, state_of(held, day, spec), prints=found.prints, read=found.read)
         laps.mark("features")
-        return Sight(day, seen, held, rules, ages)
+        return Sight(day, seen.unread() if anew else seen, held, rules, found.ages_s)
 
 
 def _check_named_once(keys: list[Series]) -> None:

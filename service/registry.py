@@ -80,6 +80,10 @@ class Policies:
         """Whether a policy is in charge."""
         return self._current is not None
 
+    def in_charge(self) -> Policy | None:
+        """The policy in charge, if there is one."""
+        return self._current
+
     def current(self) -> Policy:
         """The policy in charge.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache, cached_property
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simulator.observation import HISTORY_FIELDS, STATE_FIELDS, Observation, ObservationSpec, field_shape, with_state
+from simulator.panel import F32
 from simulator.rates import RATE_SOURCES
 from simulator.step import State
 
@@ -58,12 +59,16 @@ def source_of(blob: bytes) -> str:
     return RATE_SOURCES[blob[0]]
 
 
-def unpack(blobs: Sequence[bytes], spec: ObservationSpec) -> Observation:
-    """The fields of packed rows, as `pack` took them."""
-    table = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), row_size(spec))
+def unpack(blobs: Sequence[bytes], spec: ObservationSpec, names: Collection[str] | None = None) -> Observation:
+    """The fields of packed rows, as `pack` took them; all of them, or those of some names and no other bytes than lie between."""
+    slots = [slot for name, slot in _layout(spec).items() if names is None or name in names]
+    if not slots:
+        return {}
+    first, last = min(slot.begin for slot in slots), max(slot.end for slot in slots)
+    table = np.frombuffer(b"".join([blob[first:last] for blob in blobs]), dtype=np.uint8).reshape(len(blobs), -1)
     observation: Observation = {}
-    for name, dtype, shape, begin, end in _layout(spec).values():
-        column = np.ascontiguousarray(table[:, begin:end]).view(dtype)
+    for name, dtype, shape, begin, end in slots:
+        column = np.ascontiguousarray(table[:, begin - first : end - first]).view(dtype)
         observation[name] = column.reshape(len(blobs), *shape)
     return observation
 
@@ -74,7 +79,7 @@ class Seen:
 
     def __init__(
         self, blobs: list[bytes], spec: ObservationSpec, state: State | None, changed: Observation | None = None,
-        prints: list[bytes] | None = None,
+        prints: list[bytes] | None = None, read: list[bytes] | None = None,
     ) -> None:  # fmt: skip
         """B series.
 
@@ -84,25 +89,46 @@ class Seen:
             state: their stock; None: unknown.
             changed: fields (B, ...) that are otherwise than in the rows.
             prints: a digest of each row; None: unknown.
+            read: what a network made of each row before its stock was known, see `Policy.read`; None: nothing did.
         """
-        self._prints = prints
+        self._prints, self._read = prints, read
         self.blobs, self.spec, self._state, self._changed = blobs, spec, state, changed or {}
 
     def __len__(self) -> int:
         return len(self.blobs)
 
-    def part(self, begin: int, end: int) -> Observation:
-        """The observation of series `begin` to `end`."""
-        seen = unpack(self.blobs[begin:end], self.spec)
-        seen |= {name: column[begin:end] for name, column in self._changed.items()}
-        held = self._state
-        state = None if held is None else State(held.on_hand[begin:end], held.pipeline[begin:end])
-        return with_state(seen, self.spec, state)
+    def part(self, begin: int, end: int, names: Collection[str]) -> Observation:
+        """Some fields of series `begin` to `end`."""
+        seen = unpack(self.blobs[begin:end], self.spec, names)
+        seen |= {name: column[begin:end] for name, column in self._changed.items() if name in names}
+        return seen | {name: column[begin:end] for name, column in self._stock.items() if name in names}
 
-    @cached_property
-    def whole(self) -> Observation:
-        """The observation of all."""
-        return self.part(0, len(self.blobs))
+    def contexts(self, begin: int, end: int, reader: bytes, width: int) -> tuple[F32, list[int]]:
+        """What a network made of series `begin` to `end` before their stock was known.
+
+        Args:
+            begin: first of them.
+            end: behind the last one.
+            reader: the network.
+            width: floats of a context.
+
+        Returns:
+            (end - begin, width) contexts, and the places of those that it has not read.
+        """
+        count, size = end - begin, len(reader) + 4 * width
+        told = [b""] * count if self._read is None else self._read[begin:end]
+        unread = [n for n, one in enumerate(told) if len(one) != size or not one.startswith(reader)]
+        if len(unread) == count:
+            return np.empty((count, width), dtype=np.float32), unread
+        blank = bytes(size)
+        joined = b"".join(told if not unread else [one if len(one) == size else blank for one in told])
+        return np.frombuffer(joined, dtype=np.uint8).reshape(count, size)[:, len(reader) :].copy().view(
+            np.float32
+        ), unread
+
+    def unread(self) -> Seen:
+        """The same as if no network had read any of it."""
+        return Seen(self.blobs, self.spec, self._state, self._changed)
 
     def field(self, name: str) -> np.ndarray:
         """(B, ...) one field of the observation."""
@@ -133,9 +159,9 @@ class Seen:
         held, at = self._state, np.array(rows, dtype=np.int64)
         state = None if held is None else State(held.on_hand[at], held.pipeline[at])
         changed = {name: column[at] for name, column in self._changed.items()}
-        prints = None if self._prints is None else [self._prints[n] for n in rows]
-        return Seen([self.blobs[n] for n in rows], self.spec, state, changed, prints)
+        prints, read = ([one[n] for n in rows] if one is not None else None for one in (self._prints, self._read))
+        return Seen([self.blobs[n] for n in rows], self.spec, state, changed, prints, read)
 
     def but(self, **fields: np.ndarray) -> Seen:
-        """The same with other values (B, ...) of some fields."""
+        """The same with other values (B, ...) of some fields, which nobody has read."""
         return Seen(self.blobs, self.spec, self._state, self._changed | fields)

@@ -15,6 +15,9 @@ from simulator.ordering import ORDER_UP_TO, inventory_days_grid
 
 CONTRACT_VERSION = 3
 QUANTILE_COUNT = 5
+# The name of a tensor (batch, some width) inside of a graph that may be run in two halves: everything before it depends on
+# HISTORY_FIELDS alone, and whatever needs more of them than stock and costs lies before it. No graph has to have one.
+CONTEXT = "context"
 OUTPUTS = (
     ("inventory_days", (), "days", "the decision, a value of the grid"),
     ("inventory_days_p10", (), "days", "10 % point of the distribution over days"),

@@ -21,13 +21,13 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from simulator.contract import OUTPUTS, contract_id, interface
+from simulator.contract import CONTEXT, OUTPUTS, contract_id, interface
 from simulator.observation import FIELDS, Observation, Observer
 from simulator.panel import I64
 from simulator.step import State
 from training.checkpoint import save_weights
 from training.histograms import frozen_histograms, write_histograms
-from training.model import PolicyNetwork
+from training.model import QUANTILES, Context, PolicyNetwork, named
 
 PARITY = 1e-4  # of 1 + the largest magnitude in the decision's output
 GOLDEN_CASES = 48
@@ -50,15 +50,21 @@ def check_destination(out: Path) -> None:
 
 
 class _Answers(nn.Module):
-    """The network without what only training needs."""
+    """The network without what only training needs; after its answers the context, which a graph can be cut at."""
 
     def __init__(self, network: PolicyNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, *fields: Tensor) -> tuple[Tensor, ...]:
-        output, _ = self.network(*fields)
-        return tuple(output)
+        x = named(fields)
+        read = [part.flatten(1) if part.dim() > 1 else part[:, None] for part in self.network.read(x)]
+        table = torch.cat(read, dim=1)
+        rate, sales, attributes, signals, forecast = torch.split(table, [part.shape[1] for part in read], dim=1)
+        context = Context(
+            rate[:, 0], sales, attributes, signals, forecast.reshape(-1, self.network.spec.horizon, len(QUANTILES))
+        )
+        return *self.network.answer(context, self.network.choose(x, context)), table
 
 
 class Case(NamedTuple):
@@ -150,13 +156,14 @@ def write_graph(network: PolicyNetwork, observation: Observation, contract: dict
             warnings.simplefilter("ignore")  # the exporter warns about its own internals
             program = torch.onnx.export(
                 _Answers(network), fields, dynamo=True, verbose=False,
-                input_names=[field.name for field in FIELDS], output_names=[name for name, *_ in OUTPUTS],
+                input_names=[field.name for field in FIELDS], output_names=[*(name for name, *_ in OUTPUTS), CONTEXT],
                 dynamic_shapes=(tuple({0: torch.export.Dim("batch", min=1, max=65536)} for _ in FIELDS),),
             )  # fmt: skip
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
     assert program is not None
     model = program.model_proto
+    model.graph.value_info.append(model.graph.output.pop())  # the context is no answer; it keeps its name
     del model.metadata_props[:]
     for node in model.graph.node:  # the exporter notes source lines, and with them this machine's paths
         del node.metadata_props[:]

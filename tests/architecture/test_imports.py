@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-FORBIDDEN = ("solver", "training", "torch", "pulp", "ray", "numba", "simulator.sweep", "lightgbm", "matplotlib", "onnx")
+FORBIDDEN = ("solver", "training", "torch", "pulp", "ray", "numba", "simulator.sweep", "lightgbm", "matplotlib")
 
 
 def test_the_service_starts_without_the_rooms_it_must_not_know() -> None:

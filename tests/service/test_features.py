@@ -18,7 +18,7 @@ from service.rows import Seen, pack, row_size, source_of, unpack
 from service.settings import Settings
 from service.store import Store
 from simulator.forecasts import Forecasts
-from simulator.observation import HISTORY_FIELDS, Observation, ObservationSpec, Observer
+from simulator.observation import FIELDS, HISTORY_FIELDS, Observation, ObservationSpec, Observer
 from simulator.panel import Panel
 
 DAY = date(2019, 4, 30)
@@ -37,7 +37,8 @@ def series_of(chain: Panel) -> list[tuple[str, str]]:
 
 def observed(rows: FeatureRows, series: list[tuple[str, str]]) -> tuple[Observation, list[str]]:
     blobs = rows.rows(series, DAY).blobs
-    return Seen(blobs, ObservationSpec(1), None).whole, [source_of(blob) for blob in blobs]
+    names = [field.name for field in FIELDS]
+    return Seen(blobs, ObservationSpec(1), None).part(0, len(blobs), names), [source_of(blob) for blob in blobs]
 
 
 def same(left: Observation, right: Observation) -> bool:
