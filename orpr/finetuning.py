@@ -12,8 +12,8 @@ import numpy as np
 from orpr.expert_file import read_labels
 from orpr.learning import Show, reporter
 from orpr.provenance import code_commit, file_hash, folder_hash
+from service.bundle import resolve_bundle
 from service.bundle_folders import VERSION
-from service.policy import resolve_bundle
 from simulator.canonical import read_panel
 from simulator.observation import ObservationSpec
 from simulator.panel import I64, Panel

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orpr.provenance import code_commit, folder_hash
-from service.policy import resolve_bundle
+from service.bundle import resolve_bundle
 from simulator.canonical import read_panel
 from simulator.panel import test_window
 from simulator.weeks import by_week

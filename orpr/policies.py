@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from orpr.remote import RemotePolicy
-from service.policy import Policy, resolve_bundle
+from service.bundle import resolve_bundle
+from service.policy import Policy
 from simulator.observation import Observer
 from simulator.panel import F64, I64
 from simulator.step import State

@@ -8,10 +8,11 @@ from rich.table import Table
 from sqlalchemy import make_url
 
 from orpr.progress import SCREEN
+from service.bundle import PolicyNotFound, resolve_bundle
 from service.bundle_folders import bundle_folders, find_bundle
 from service.decision_store import find_decision
 from service.decisions import reproduce
-from service.policy import Policy, PolicyNotFound, resolve_bundle
+from service.policy import Policy
 from service.policy_store import find_policy, pins_of
 from service.settings import Settings
 from service.store import Store

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from orpr.files import write_whole
+from service.bundle import resolve_bundle
 from service.decide import Answer, answer_of, baseline_answer, decide
-from service.policy import Policy, PolicyAnswer, resolve_bundle
+from service.policy import Policy, PolicyAnswer
 from simulator.canonical import DataError, Problem, read_history, with_stock
 from simulator.observation import Observer, beyond_horizon
 from simulator.ordering import rules_of

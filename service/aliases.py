@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.bundle import CHAMPION, BundleRefused, PolicyNotFound
 from service.bundle_folders import find_bundle, shipped_champion
-from service.policy import CHAMPION, BundleRefused, Policy, PolicyNotFound
+from service.policy import Policy
 from service.policy_store import CANARY, SHADOW, find_policy, newest_change, pins_of
 from service.registry import Policies, check_period
 from service.repeating import Repeating

@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 
 from service.aliases import Aliases
 from service.auth import Sessions
+from service.bundle import CHAMPION
 from service.bundle_folders import bundle_folders
 from service.caches import Cache, MemoryCache, RedisCache
 from service.canaries import Canaries
@@ -32,7 +33,6 @@ from service.memory import Memory
 from service.middleware import Requests
 from service.overrides import Overrides
 from service.planner.mount import mount_planner, planner_running
-from service.policy import CHAMPION
 from service.policy_listing import PolicyListing
 from service.prebuilding import Prebuilding
 from service.problems import install_problem_handlers, problem_responses

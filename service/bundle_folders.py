@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service.policy import (
+from service.bundle import (
     BUNDLES,
     CHAMPION,
     FILES,

@@ -13,9 +13,10 @@ from datetime import date, timedelta
 import numpy as np
 
 from service.answers import unknown
+from service.bundle import CHAMPION
 from service.features import FeatureRows
 from service.look_back_schemas import LookedBack, LookedBackPeriod, LookedBackPolicy
-from service.policy import CHAMPION, Policy
+from service.policy import Policy
 from service.policy_store import CANARY, SHADOW
 from service.problems import ProblemError, RowError
 from service.recommender import Recommender

@@ -10,11 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.aliases import Aliases
+from service.bundle import CHAMPION, BundleRefused, PolicyNotFound, read_manifest
 from service.bundle_folders import describe, find_bundle, found_versions, is_shipped, shipped_champion
 from service.canary_store import figures_of
 from service.gate import gate_of
 from service.guardrails import Judged, Limits, judge
-from service.policy import CHAMPION, BundleRefused, PolicyNotFound, read_manifest
 from service.policy_schemas import (
     AliasChange,
     AliasState,

@@ -10,8 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.bundle import CHAMPION, GOLDEN, GRAPH, MANIFEST
 from service.database import insert_into
-from service.policy import CHAMPION, GOLDEN, GRAPH, MANIFEST, Policy
+from service.policy import Policy
 from service.tables import policies, policy_aliases, shadow_decisions
 
 SHADOW, CANARY = "shadow", "canary"

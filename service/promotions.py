@@ -7,10 +7,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from service.aliases import Aliases, Wanted
+from service.bundle import CHAMPION, BundleRefused, PolicyNotFound
 from service.bundle_folders import find_bundle, metrics_of, shipped_champion
 from service.gate import objection
 from service.idempotency import Act, Answered
-from service.policy import CHAMPION, BundleRefused, Policy, PolicyNotFound
+from service.policy import Policy
 from service.policy_listing import alias_states, champion_of, stored_policy
 from service.policy_store import (
     CANARY,

@@ -10,6 +10,7 @@ import numpy as np
 
 from service.answers import item_answer, no_demand, other_uom, recommendations, too_far, unknown, unread
 from service.asked import Sight, Stock, state_of
+from service.bundle import CHAMPION
 from service.counted import days_left, less_sales
 from service.datasets import Dataset
 from service.decide import Override, matching_override
@@ -17,7 +18,7 @@ from service.features import FeatureRows, RowsUnread
 from service.holds import Holds, stopped
 from service.known import known_items, known_stock
 from service.memory import Memory, Recording
-from service.policy import CHAMPION, Policy
+from service.policy import Policy
 from service.policy_store import CANARY
 from service.problems import Problem, ProblemError, RowError
 from service.rollout import Canary, Part, Remembered, Rollout

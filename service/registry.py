@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from service.policy import BundleRefused, Policy, PolicyNotFound, resolve_bundle
+from service.bundle import BundleRefused, PolicyNotFound, resolve_bundle
+from service.policy import Policy
 from service.problems import ProblemError
 from service.rollout import Canary, Rollout
 from service.telemetry import Telemetry

@@ -126,6 +126,10 @@ class Seen:
             np.float32
         ), unread
 
+    def read_by(self, reader: bytes) -> bool:
+        """Whether a network has read all of it."""
+        return self._read is not None and all(one.startswith(reader) for one in self._read)
+
     def unread(self) -> Seen:
         """The same as if no network had read any of it."""
         return Seen(self.blobs, self.spec, self._state, self._changed)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.canaries import Canaries, Comparison, Trial
 from service.database import Database
-from service.policy import CHUNK, Policy
+from service.policy import READING, Policy
 from service.policy_store import Row, add_shadow_decisions
 from service.rollout import Canary, Remembered
 from service.rows import Seen
@@ -144,7 +144,7 @@ class Shadow:
                 Comparison(remembered.series[n], answered.target_stock * cost, row["target_stock"] * cost, ordered)
             )
         seen = remembered.asked.seen
-        part = seen if len(seen) <= CHUNK else seen.take(range(CHUNK))
+        part = seen if len(seen) <= READING.most else seen.take(range(READING.most))
         part = part.unread()  # by the one in charge, which would not be fair
         took = [_seconds(policy, part) for policy in (canary.policy, remembered.champion)]
         self._canaries.compared(Trial(canary, remembered.champion), found, took[0], took[1])

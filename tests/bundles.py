@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-from service.policy import BUNDLES, FILES, GOLDEN, GRAPH, MANIFEST
+from service.bundle import BUNDLES, FILES, GOLDEN, GRAPH, MANIFEST
 from simulator.contract import OUTPUTS
 from simulator.observation import FIELDS
 

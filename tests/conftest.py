@@ -10,7 +10,7 @@ import pytest
 
 import simulator
 from orpr.evaluation import Evaluation, run_backtest
-from service.policy import resolve_bundle
+from service.bundle import resolve_bundle
 from simulator.canonical import read_panel
 from simulator.panel import Panel
 from training.report import write_report

@@ -9,9 +9,10 @@ import numpy as np
 
 from orpr.progress import Report
 from service.app import create_app
+from service.bundle import resolve_bundle
 from service.loading import load_panel
 from service.memory import Recording
-from service.policy import Policy, resolve_bundle
+from service.policy import Policy
 from service.recommender import How, Recommender
 from service.schemas import RecommendationItem
 from service.settings import Settings

@@ -11,7 +11,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from service.policy import BUNDLES, BundleRefused, Policy, resolve_bundle
+from service.bundle import BUNDLES, BundleRefused, resolve_bundle
+from service.policy import Policy
 from service.problems import ProblemError
 from service.registry import Policies
 from service.telemetry import Telemetry

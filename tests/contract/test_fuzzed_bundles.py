@@ -17,19 +17,9 @@ import numpy as np
 import onnx
 import pytest
 
-import service.policy
-from service.policy import (
-    FILES,
-    GOLDEN,
-    GRAPH,
-    HISTOGRAMS,
-    MANIFEST,
-    PARITY,
-    BundleRefused,
-    Policy,
-    PolicyAnswer,
-    resolve_bundle,
-)  # fmt: skip
+import service.bundle
+from service.bundle import FILES, GOLDEN, GRAPH, HISTOGRAMS, MANIFEST, BundleRefused, resolve_bundle
+from service.policy import PARITY, SAME_DAYS, Policy, PolicyAnswer
 from simulator.observation import FIELDS, Observation
 from tests.bundles import make_bundle, rehash
 
@@ -133,7 +123,7 @@ def test_a_broken_bundle_with_hashes_that_fit_decides_as_its_golden_cases_say_or
             answer = policy.answer(seen)
             size = 1 + np.abs(sound.logits).max(axis=1, keepdims=True)
             assert (np.abs(answer.logits - sound.logits) / size).max() <= 2 * PARITY
-            assert (answer.inventory_days == sound.inventory_days).mean() >= service.policy.SAME_DAYS
+            assert (answer.inventory_days == sound.inventory_days).mean() >= SAME_DAYS
 
 
 def test_broken_histograms_with_a_hash_that_fits_are_refused_or_are_histograms(bundle: Path) -> None:
@@ -172,7 +162,7 @@ def test_a_decision_that_is_not_the_golden_one_is_refused(bundle: Path) -> None:
 def test_golden_cases_that_unpack_to_more_than_is_read_are_refused(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.policy, "MOST_BYTES", 8_000_000)
+    monkeypatch.setattr(service.bundle, "MOST_BYTES", 8_000_000)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("input.units_sold.npy", bytes(20_000_000))
@@ -184,7 +174,7 @@ def test_golden_cases_that_unpack_to_more_than_is_read_are_refused(
 
 def test_a_file_that_is_too_large_or_no_file_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(service.policy, "MOST_BYTES", 1_000_000)
+        patch.setattr(service.bundle, "MOST_BYTES", 1_000_000)
         with pytest.raises(BundleRefused, match="larger than"):
             Policy(bundle)
     (bundle / GOLDEN).unlink()

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from orpr.replaying import replay_decision
 from service.app import create_app
+from service.bundle import BundleRefused
 from service.loading import load_panel
-from service.policy import BundleRefused
 from service.rollout import members
 from service.settings import Settings
 from service.store import Store

@@ -261,7 +261,8 @@ def test_a_policy_that_was_trained_on_the_window_is_not_backtested(orpr: Orpr, d
 
 
 def test_export_again_keeps_the_answers(orpr: Orpr, tmp_path: Path) -> None:
-    from service.policy import Policy, resolve_bundle
+    from service.bundle import resolve_bundle
+    from service.policy import Policy
     from tests.pipeline.conftest import SAMPLE
     from training.export import check_parity
 

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.bundle import BUNDLES, MANIFEST
 from service.decision_store import find_decision
 from service.decisions import reproduce
-from service.policy import BUNDLES, MANIFEST
 from service.rollout import members
 from service.settings import Settings
 from service.tables import canary_figures, policy_aliases, shadow_decisions

@@ -16,8 +16,9 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.bundle import BUNDLES
 from service.drift import Drift
-from service.policy import BUNDLES, Policy
+from service.policy import Policy
 from service.settings import Settings
 from service.shadow import Remembered
 from simulator.histograms import INPUTS, counted, psi, watched_values

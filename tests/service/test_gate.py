@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.policy import MANIFEST
+from service.bundle import MANIFEST
 from service.settings import Settings
 from tests.service.conftest import HIGH, LOW
 

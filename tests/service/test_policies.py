@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.policy import BUNDLES, FILES, GOLDEN, GRAPH
+from service.bundle import BUNDLES, FILES, GOLDEN, GRAPH
 from service.settings import Settings
 from service.tables import datasets, policies, policy_aliases
 from simulator.panel import Panel

@@ -9,7 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
-from service.policy import Policy, resolve_bundle
+from service.bundle import resolve_bundle
+from service.policy import Policy
 from simulator.observation import Observer
 from simulator.panel import Panel
 from simulator.step import State

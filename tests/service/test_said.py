@@ -7,7 +7,8 @@ from hashlib import blake2b
 import numpy as np
 import pytest
 
-from service.policy import PARITY_OUTPUTS, Policy, PolicyAnswer, resolve_bundle
+from service.bundle import resolve_bundle
+from service.policy import PARITY_OUTPUTS, Policy, PolicyAnswer
 from service.rows import Seen, pack
 from service.said import Said
 from simulator.canonical import read_panel
@@ -46,7 +47,7 @@ def test_outputs_come_back_as_they_were_and_the_oldest_go_first() -> None:
 def test_the_same_question_runs_the_network_once(chain: Panel, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[int] = []
     own = policy._answered
-    monkeypatch.setattr(policy, "_answered", lambda count, part: ran.append(count) or own(count, part))
+    monkeypatch.setattr(policy, "_answered", lambda count, *how: ran.append(count) or own(count, *how))
     first = policy.answer_to(seen(chain, policy, 5))
     assert same(policy.answer_to(seen(chain, policy, 5)), first)
     assert ran == [6]

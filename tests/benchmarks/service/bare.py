@@ -17,7 +17,8 @@ from typing import IO
 
 import numpy as np
 
-from service.policy import Policy, resolve_bundle
+from service.bundle import resolve_bundle
+from service.policy import Policy
 from simulator.canonical import read_panel
 from simulator.observation import Observer
 from simulator.step import State

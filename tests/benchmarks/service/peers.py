@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from service.policy import Policy, resolve_bundle
+from service.bundle import resolve_bundle
+from service.policy import Policy
 from service.store import Store
 from simulator.canonical import assemble, read_panel
 from simulator.observation import Observation, ObservationSpec, Observer, with_state
