@@ -1,7 +1,7 @@
 """The bare ONNX run in a process of its own: the floor of every answer. `Bare` starts it and asks it.
 
-The graph is run as the service runs it, `service.policy.Policy.answer`, on rows that are ready in memory; nothing is read,
-sent or put into words. It wakes for the same arrivals as the servers, so that its caches are as cold and the machine is as
+The graph is run whole, in the chunks and threads that the service has, on rows that are ready in memory; nothing is read,
+sent or put into words, and no part of the work was done before. It wakes for the same arrivals as the servers, so that its caches are as cold and the machine is as
 busy as theirs, but only the run itself is timed: it is charged neither for waking up nor for waiting in line.
 """
 
@@ -18,11 +18,11 @@ from typing import IO
 import numpy as np
 
 from service.bundle import resolve_bundle
-from service.policy import Policy
 from simulator.canonical import read_panel
 from simulator.observation import Observer
 from simulator.step import State
 from tests.benchmarks.service.chain import ON_HAND
+from tests.benchmarks.service.whole import WholePolicy
 
 
 class Bare:
@@ -69,7 +69,7 @@ class Bare:
 def main(data: Path) -> None:
     """Questions in on stdin, a line each; seconds out on stdout."""
     panel = read_panel(data)
-    policy = Policy(resolve_bundle("champion", panel.period_days))
+    policy = WholePolicy(resolve_bundle("champion", panel.period_days))
     count, last = panel.series_count, panel.last_recorded
     stock = State(np.full(count, ON_HAND), np.zeros((count, policy.spec.horizon)))
     everything = Observer(panel, policy.spec).observe(np.arange(count), np.full(count, last), stock)

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from service.bundle import resolve_bundle
-from service.policy import Policy
 from service.store import Store
 from simulator.canonical import assemble, read_panel
 from simulator.observation import Observation, ObservationSpec, Observer, with_state
 from simulator.ordering import OrderRules, constrain, raw_order_quantity, rules_of
 from simulator.panel import F64, Panel
 from simulator.step import State
+from tests.benchmarks.service.whole import WholePolicy
 
 PATH = "/predict"
 Seen = Callable[[list[tuple[str, str]], date | None], tuple[Observation, OrderRules]]
@@ -77,7 +77,7 @@ class Decider:
     """From a request body to an answer body, in three steps."""
 
     def __init__(self, source: str, data: Path, database_url: str) -> None:
-        self.policy = Policy(resolve_bundle("champion", 1))
+        self.policy = WholePolicy(resolve_bundle("champion", 1))
         spec = self.policy.spec
         self._seen = from_memory(data, spec) if source == "memory" else from_sql(database_url, spec)
 
@@ -95,7 +95,7 @@ class Decider:
         }  # fmt: skip
 
     def predict(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The network, run in the same chunks as by the service."""
+        """The whole network, run in the same chunks as by the service."""
         answer = self.policy.answer(asked.pop("observation"))
         rate = answer.daily_rate.astype(np.float64)
         return asked | {"days": answer.inventory_days.astype(np.float64), "rate": rate}
