@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from orpr.arenas import few_arenas
 from orpr.options import SAMPLE
 
 app = typer.Typer()
@@ -19,6 +20,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
 ) -> None:
     """Serve decisions over HTTP. Settings come from ORPR_* variables; see docs/settings.md."""
+    few_arenas()
     from orpr.serving import load_dataset, run_server
     from service.safety import refuse_unsafe
     from service.settings import Settings
@@ -59,6 +61,7 @@ def demo(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
 ) -> None:
     """Serve the bakery sample with the shipped policy; makes a key of its own and prints what to try."""
+    few_arenas()
     from orpr.serving import run_demo
     from service.settings import Settings
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
-import platform
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +21,6 @@ from service.settings import Settings
 from service.store import Store
 from simulator.canonical import read_panel
 
-M_ARENA_MAX, MOST_ARENAS = -8, 2  # the first is glibc's number for the option
 TURN_S = 0.0005  # that a thread may compute while another waits for its turn: ten times less than usual, or requests wait for chores
 DEMO_KEY = Path(".orpr/demo-key")
 
@@ -44,7 +41,6 @@ def load_dataset(settings: Settings, data: Path, *, draw_stock: bool) -> None:
 def run_server(settings: Settings, host: str, port: int) -> None:
     """Serve until stopped."""
     configure_logs(settings.log_level)
-    _few_arenas()
     app = create_app(settings, host)
     gc.collect()
     sys.setswitchinterval(TURN_S)
@@ -53,12 +49,6 @@ def run_server(settings: Settings, host: str, port: int) -> None:
         app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5,
         forwarded_allow_ips=list(settings.proxies),
     )  # fmt: skip
-
-
-def _few_arenas() -> None:
-    """glibc gives each thread a heap of its own and seldom gives one back: with forty workers memory grows for hours."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, MOST_ARENAS)
 
 
 def change_keys(settings: Settings, name: str, scopes: list[str] | None, days: int | None, *, revoke: bool) -> str:
