@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PACKAGES := simulator solver training service orpr
-CHAMPION := service/bundles/daily-6
-WEEKLY := service/bundles/weekly-2
+CHAMPION := service/bundles/daily-6.1
+WEEKLY := service/bundles/weekly-2.1
 RUN ?= runs/daily-6
 ROWS ?= --policy DL+replays=$(CHAMPION) --policy DL=$(RUN)-dl --policy DL+RL=$(RUN)-rl --policy ORPR=$(RUN)-orpr
 CASES := packs carrying cold-0 cold-0-reference cold-7 cold-7-reference cold-14 cold-14-reference cold-28 cold-28-reference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import threading
 import time
@@ -28,6 +29,7 @@ from simulator.observation import ObservationSpec, Observer
 from simulator.panel import I64
 from simulator.rates import RATE_SOURCES, rate_sources
 
+LOG = logging.getLogger(__name__)
 MARK = 4  # bytes behind a cached row: the dataset's revision where it rests on other locations too, else zeros
 TIME = struct.Struct("<d")  # behind them when it was built, seconds since 1970
 PRINT = 16  # a digest of the row; after it what the policy in charge made of the row, see `Policy.read`, or nothing
@@ -139,7 +141,11 @@ class FeatureRows:
         reader = self._reader()
         if reader is None or row_size(reader.spec) != size:
             return [b""] * len(blobs)
-        return reader.read(blobs)
+        try:
+            return reader.read(blobs)
+        except Exception:  # the rows are good; what is wrong with the policy is told where it is asked
+            LOG.error("the policy in charge cannot read feature rows", exc_info=True)
+            return [b""] * len(blobs)
 
     def _filled(self, missing: dict[str, Series], as_of: date, dataset: Dataset) -> dict[str, bytes]:
         """Rows by key; a row that another request is building already is waited for, and without those that cannot be built.

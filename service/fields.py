@@ -49,7 +49,7 @@ Day = Annotated[date, Field(description="The day; of a longer period its first."
 ReceiptDate = Annotated[date, Field(description="Sold from the start of this day.", examples=["2019-05-03"])]
 Moment = Annotated[datetime, Field(description="When, UTC.", examples=["2019-04-30T21:04:11Z"])]
 KeyName = Annotated[str, Field(description="Name of the API key.", examples=["erp"])]
-PolicyVersion = Annotated[str, Field(description="Name of the policy that decided.", examples=["daily-6"])]
+PolicyVersion = Annotated[str, Field(description="Name of the policy that decided.", examples=["daily-6.1"])]
 Reason = Annotated[str, Field(description="Why, in the words of who did it.", examples=["May Day promotion"])]
 Currency = Annotated[str, Field(description="The dataset's currency; of all money here.", examples=["EUR"])]
 NextCursor = Annotated[

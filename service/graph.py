@@ -8,8 +8,6 @@ how many are read at once moves last digits, as it does where a graph is run who
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -19,25 +17,25 @@ from simulator.contract import CONTEXT, OUTPUTS
 from simulator.observation import FIELDS, HISTORY_FIELDS, Observation
 from simulator.panel import F32
 
-FLOATS = "tensor(float)"
+MOST_CUT = 64 * 2**20  # bytes of a graph: while it is cut it is in memory several times
+TOLERANCE = 1e-3  # between a row alone and among others, and between the halves and the whole
 
 
 class Graph:
     """Sessions of one graph; safe to share between threads."""
 
-    def __init__(self, content: bytes) -> None:
-        """Load it, in one piece.
+    def __init__(self, choose: onnxruntime.InferenceSession, read: onnxruntime.InferenceSession | None = None) -> None:
+        """A graph in two halves, or in one piece where there is nothing to read first.
 
         Args:
-            content: of the ONNX file.
-
-        Raises:
-            Exception: of another class for every kind of broken file.
+            choose: from contexts and some fields to the answers.
+            read: from some fields to contexts.
         """
-        self._choose, self._read = _session(content), None
-        self.choosing = tuple(one.name for one in self._choose.get_inputs())  # fields that `choose` looks at
-        self.reading: tuple[str, ...] = ()  # fields that `read` looks at
-        self.width = 0  # floats of a context; 0: the graph is in one piece, and `choose` is all of it
+        self._choose, self._read = choose, read
+        self.reading = () if read is None else tuple(one.name for one in read.get_inputs())  # fields for `read`
+        told = tuple(one.name for one in choose.get_inputs())
+        self.choosing = tuple(name for name in told if read is None or name != CONTEXT)  # fields for `choose`
+        self.width = 0 if read is None else int(read.get_outputs()[0].shape[1])  # floats of a context
 
     @property
     def outputs(self) -> list[tuple[str, str]]:
@@ -54,23 +52,6 @@ class Graph:
         found: dict[str, str] = self._choose.get_modelmeta().custom_metadata_map
         return found
 
-    def cut(self, content: bytes) -> None:
-        """Put two halves in the place of the whole, if the graph can be cut.
-
-        Args:
-            content: the same as before.
-        """
-        try:
-            first, second = (_session(half) for half in _halves(content))
-            (context,) = first.get_outputs()
-            width = context.shape[1] if len(context.shape) == 2 and context.type == FLOATS else None
-        except Exception:  # any graph that is cut elsewhere or nowhere; it serves as it is
-            return
-        if isinstance(width, int) and width > 0:
-            self._read, self._choose, self.width = first, second, width
-            self.reading = tuple(one.name for one in first.get_inputs())
-            self.choosing = tuple(one.name for one in second.get_inputs() if one.name != CONTEXT)
-
     def read(self, fields: Observation) -> F32:
         """(B, width) contexts of the B rows whose `reading` fields these are."""
         if self._read is None:
@@ -85,9 +66,46 @@ class Graph:
             context: (B, width) of the rows.
             fields: of the same rows, those of `choosing`.
         """
-        told: dict[str, Any] = {name: fields[name] for name in self.choosing}
-        answers: list[np.ndarray] = self._choose.run(None, told if self._read is None else told | {CONTEXT: context})
+        told = {name: fields[name] for name in self.choosing} | ({} if self._read is None else {CONTEXT: context})
+        answers: list[np.ndarray] = self._choose.run(None, told)
         return answers
+
+
+def load(content: bytes) -> Graph:
+    """The graph of an ONNX file, in one piece.
+
+    Raises:
+        Exception: of another class for every kind of broken file.
+    """
+    return Graph(_session(content))
+
+
+def cut(whole: Graph, content: bytes, cases: Observation) -> Graph:
+    """The graph in two halves, if it can be cut and they answer as the whole does; else as it is.
+
+    Args:
+        whole: the graph.
+        content: of its file.
+        cases: all fields of some decisions to try the halves on.
+    """
+    if len(content) > MOST_CUT:
+        return whole
+    try:
+        choose, read = (_session(half) for half in _halves(content))
+        halves = Graph(choose, read)
+        return halves if _sound(halves, whole, cases) else whole
+    except Exception:  # any graph that has its context elsewhere or nowhere
+        return whole
+
+
+def _sound(halves: Graph, whole: Graph, cases: Observation) -> bool:
+    """Whether contexts belong to one row each, and the answers are the same."""
+    context, alone = halves.read(cases), halves.read({name: column[:1] for name, column in cases.items()})
+    if (context.shape, alone.shape) != ((len(cases["as_of_day"]), halves.width), (1, halves.width)):
+        return False
+    told = zip(halves.choose(context, cases), whole.choose(context, cases), strict=True)
+    pairs = [(alone, context[:1]), *told]
+    return context.dtype == np.float32 and all(np.allclose(one, other, TOLERANCE, TOLERANCE) for one, other in pairs)
 
 
 def _session(content: bytes) -> onnxruntime.InferenceSession:
@@ -99,11 +117,12 @@ def _session(content: bytes) -> onnxruntime.InferenceSession:
 
 
 def _halves(content: bytes) -> tuple[bytes, bytes]:
+    """The half that chooses and the half that reads, each with the inputs that it looks at and no others."""
     cutting = Extractor(onnx.load_model_from_string(content))
-    first = cutting.extract_model([field.name for field in HISTORY_FIELDS], [CONTEXT])
-    second = cutting.extract_model([CONTEXT, *(field.name for field in FIELDS)], [name for name, *_ in OUTPUTS])
-    for half in (first, second):
+    choosing = cutting.extract_model([CONTEXT, *(field.name for field in FIELDS)], [name for name, *_ in OUTPUTS])
+    reading = cutting.extract_model([field.name for field in HISTORY_FIELDS], [CONTEXT])
+    for half in (choosing, reading):
         used = {name for node in half.graph.node for name in node.input}
         for unused in [told for told in half.graph.input if told.name not in used]:
             half.graph.input.remove(unused)
-    return first.SerializeToString(), second.SerializeToString()
+    return choosing.SerializeToString(), reading.SerializeToString()

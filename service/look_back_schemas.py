@@ -26,7 +26,7 @@ class LookedBackPolicy(BaseModel):
         description="What the policy is to the service; incumbent is the base stock that a user would hold without one.",
         examples=["champion"],
     )
-    version: str | None = Field(description="Name of the policy; null of the incumbent.", examples=["daily-6"])
+    version: str | None = Field(description="Name of the policy; null of the incumbent.", examples=["daily-6.1"])
     turnover_days: float = Field(description="Mean stock over mean daily demand, days.", examples=[2.4])
     in_stock_rate: float = Field(description="Share of periods without a lost sale.", examples=[0.96])
     lost_units: float = Field(description="Units lost in all periods.", examples=[14])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,13 +32,14 @@ from service.bundle import (
     one_line,
     read_bundle_file,
 )
-from service.graph import FLOATS, Graph
+from service.graph import Graph, cut, load
 from service.rows import Seen
 from service.said import Said
 from simulator.contract import OUTPUTS, contract_id, interface
 from simulator.observation import FIELDS, Observation, ObservationSpec
 from simulator.panel import F32
 
+LOG = logging.getLogger(__name__)
 PARITY = 1e-4  # of 1 + the largest magnitude in the decision's output
 PARITY_OUTPUTS = ("daily_rate", "logits", "forecast")
 SAME_DAYS = 0.9  # share of golden cases; logits that are all but equal may tip over to the next value of the grid
@@ -70,7 +72,7 @@ class PolicyAnswer(NamedTuple):
 
 
 class Policy:
-    """One verified bundle behind one ONNX Runtime session; safe to share between threads."""
+    """One verified bundle behind ONNX Runtime; safe to share between threads."""
 
     def __init__(self, bundle: Path, pinned: Mapping[str, str] | None = None) -> None:
         """Load and verify.
@@ -89,7 +91,6 @@ class Policy:
         self.graph = _graph(bundle, files[GRAPH])
         metadata = _metadata(bundle, self.graph, files[GRAPH])
         self.contract = _check_contract(bundle, self.graph, metadata, self.manifest)
-        self.graph.cut(files[GRAPH])
         self.reader = bytes.fromhex(self.hashes[GRAPH])[:READER]
         self.version = str(self.manifest["version"])
         self.period_days = int(self.contract["period_days"])
@@ -98,7 +99,11 @@ class Policy:
         self._said = Said([tuple(output["shape"][1:]) for output in self.contract["outputs"]], MOST_SAID)
         self._at_once = min(os.cpu_count() or 1, MOST_WORKERS)
         self._workers = ThreadPoolExecutor(self._at_once, "policy")
-        self.parity = self._check_parity(bundle, files[GOLDEN])
+        cases = _golden(bundle, files[GOLDEN])
+        self.parity = self._check_parity(bundle, cases)
+        self.graph = cut(self.graph, files[GRAPH], {field.name: cases[f"input.{field.name}"] for field in FIELDS})
+        if not self.graph.width:
+            LOG.warning("the graph of policy %s is in one piece: every question runs the whole network", self.version)
         self.histograms = histograms_of(bundle, self.manifest)  # of what it learned from; None: it carries none
 
     def answer(self, observation: Observation) -> PolicyAnswer:
@@ -164,16 +169,13 @@ class Policy:
         ends = [count * n // parts for n in range(parts + 1)]
         return list(self._workers.map(work, ends, ends[1:]))
 
-    def _check_parity(self, bundle: Path, content: bytes) -> float:
+    def _check_parity(self, bundle: Path, cases: dict[str, np.ndarray]) -> float:
         try:
-            check_unpacked_size(content)
-            with np.load(io.BytesIO(content), allow_pickle=False) as golden:
-                cases = {name: golden[name] for name in golden.files}
             answer = self.answer({field.name: cases[f"input.{field.name}"] for field in FIELDS})
             gaps = {name: _gap(cases[f"output.{name}"], getattr(answer, name)) for name in PARITY_OUTPUTS}
             same = float((cases["output.inventory_days"] == answer.inventory_days).mean())
-        except Exception as error:  # a broken archive or shape raises a different class for every kind
-            raise BundleRefused(bundle, "parity", f"the golden cases cannot be replayed ({one_line(error)})") from None
+        except Exception as error:  # a broken shape raises a different class for every kind
+            raise _cannot_be_replayed(bundle, error) from None
         for name, gap in gaps.items():
             if not gap <= PARITY:  # also where it is not a number
                 raise BundleRefused(bundle, "parity", f"{name} is off by {gap:.2e}, allowed is {PARITY:.0e}")
@@ -190,9 +192,22 @@ def _gap(expected: F32, found: F32) -> float:
     return float((np.abs(found - expected).reshape(len(expected), -1) / size[:, None]).max())
 
 
+def _golden(bundle: Path, content: bytes) -> dict[str, np.ndarray]:
+    try:
+        check_unpacked_size(content)
+        with np.load(io.BytesIO(content), allow_pickle=False) as golden:
+            return {name: golden[name] for name in golden.files}
+    except Exception as error:  # as above, of archives
+        raise _cannot_be_replayed(bundle, error) from None
+
+
+def _cannot_be_replayed(bundle: Path, error: Exception) -> BundleRefused:
+    return BundleRefused(bundle, "parity", f"the golden cases cannot be replayed ({one_line(error)})")
+
+
 def _graph(bundle: Path, content: bytes) -> Graph:
     try:
-        return Graph(content)
+        return load(content)
     except Exception as error:  # ONNX Runtime raises a different class for every kind of broken file
         raise BundleRefused(bundle, "contract", f"{GRAPH} cannot be loaded ({one_line(error)})") from None
 
@@ -220,7 +235,7 @@ def _check_contract(bundle: Path, graph: Graph, metadata: dict[str, str], manife
     theirs = contract_id(contract)
     if not theirs == ours == manifest["contract_id"]:
         raise BundleRefused(bundle, "contract", f"its contract is {theirs}, this service speaks {ours}")
-    outputs = [(name, FLOATS) for name, *_ in OUTPUTS]
+    outputs = [(name, "tensor(float)") for name, *_ in OUTPUTS]
     if (list(graph.choosing), graph.outputs) != ([field.name for field in FIELDS], outputs):
         raise BundleRefused(bundle, "contract", "the graph's inputs or outputs are not those of its contract")
     return contract

@@ -10,7 +10,7 @@ from service.bundle_folders import VERSION
 from service.fields import KeyName, Moment
 from service.schemas import Body
 
-Version = Annotated[str, Field(pattern=VERSION, description="Name of a bundle.", examples=["daily-6"])]
+Version = Annotated[str, Field(pattern=VERSION, description="Name of a bundle.", examples=["daily-6.1"])]
 Alias = Annotated[
     Literal["champion", "challenger", "canary", "shadow"],
     Field(
@@ -49,7 +49,7 @@ class AliasChange(BaseModel):
     alias: Alias
     version: str | None = Field(
         description="Where it pointed from then on; null: the shipped champion, or no shadow or canary.",
-        examples=["daily-6"],
+        examples=["daily-6.1"],
     )
     action: Literal["promote", "rollback", "shadow", "canary", "clear", "guardrail"] = Field(
         description="What was asked for; guardrail: the service itself ended a canary.", examples=["promote"]
@@ -64,10 +64,10 @@ class AliasState(BaseModel):
     """Where an alias points."""
 
     alias: Alias
-    version: str | None = Field(description="null: nowhere.", examples=["daily-6"])
+    version: str | None = Field(description="null: nowhere.", examples=["daily-6.1"])
     before: str | None = Field(
         description="Where it pointed before; for the champion, where a rollback leads. null: nowhere.",
-        examples=["daily-6"],
+        examples=["daily-6.1"],
     )
     share: Share = None
     changed: AliasChange | None = Field(description="The last change; null where nobody has changed it.")
@@ -76,7 +76,7 @@ class AliasState(BaseModel):
 class StoredPolicy(BaseModel):
     """A policy that is registered, or that lies in the folders of bundles and could be."""
 
-    version: str = Field(description="Name of the bundle.", examples=["daily-6"])
+    version: str = Field(description="Name of the bundle.", examples=["daily-6.1"])
     period_days: int | None = Field(description="Length of the periods that it decides for, days.", examples=[1])
     contract_id: str | None = Field(
         description="Of its graph: what goes in and comes out. null: unreadable.", examples=["ddd1495a35c9f34d"]
@@ -128,12 +128,12 @@ class GuardrailState(BaseModel):
 class CanaryState(BaseModel):
     """The policy that decides for a share of the series, and how it does."""
 
-    version: str = Field(description="Name of the bundle.", examples=["daily-6"])
+    version: str = Field(description="Name of the bundle.", examples=["daily-6.1"])
     share: float = Field(description="Per cent of the series that it decides.", examples=[10])
     since: Moment
     by: KeyName
     reason: str = Field(description="As it was given.", examples=["passed its gate"])
-    compared_with: str = Field(description="The champion that the figures compare it with.", examples=["daily-6"])
+    compared_with: str = Field(description="The champion that the figures compare it with.", examples=["daily-6.1"])
     guardrails: list[GuardrailState] = Field(description="Each of them; one that trips ends the canary.")
 
 
@@ -150,14 +150,14 @@ class PolicyList(BaseModel):
 
     period_days: int = Field(description="Of the loaded dataset, days.", examples=[1])
     serving: str | None = Field(
-        description="The version that this process answers with; null: none.", examples=["daily-6"]
+        description="The version that this process answers with; null: none.", examples=["daily-6.1"]
     )
     pinned: bool = Field(
         description="ORPR_POLICY names a bundle, so that this process follows no champion.", examples=[False]
     )
     refused: str | None = Field(
         description="The last refusal since a policy was put in charge of this process.",
-        examples=["daily-6: policy.onnx has another hash than it was registered with"],
+        examples=["daily-6.1: policy.onnx has another hash than it was registered with"],
     )
     aliases: list[AliasState] = Field(description="champion, canary and shadow.")
     canary: CanaryState | None = Field(description="null where none runs.")

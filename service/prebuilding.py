@@ -62,7 +62,9 @@ class Prebuilding:
             return
         for place in quiet:
             state = self._state(dataset, place)
-            if self._cache.claim("\x1f".join(("orpr", "building", place, *map(str, state))), CLAIM_S):
+            done = self._done.get(place)
+            only_unread = done is not None and done[:-1] == state[:-1]  # what each process keeps is read by each anew
+            if only_unread or self._cache.claim("\x1f".join(("orpr", "building", place, *map(str, state))), CLAIM_S):
                 self._build(place, dataset.last_recorded)
             if self.repeating.stopped.is_set():
                 return

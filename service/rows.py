@@ -64,8 +64,12 @@ def unpack(blobs: Sequence[bytes], spec: ObservationSpec, names: Collection[str]
     slots = [slot for name, slot in _layout(spec).items() if names is None or name in names]
     if not slots:
         return {}
+    if any(len(blob) != row_size(spec) for blob in blobs):
+        raise ValueError(f"feature rows of {sorted({len(blob) for blob in blobs})} bytes, expected {row_size(spec)}")
     first, last = min(slot.begin for slot in slots), max(slot.end for slot in slots)
-    table = np.frombuffer(b"".join([blob[first:last] for blob in blobs]), dtype=np.uint8).reshape(len(blobs), -1)
+    table = np.frombuffer(b"".join([blob[first:last] for blob in blobs]), dtype=np.uint8).reshape(
+        len(blobs), last - first
+    )
     observation: Observation = {}
     for name, dtype, shape, begin, end in slots:
         column = np.ascontiguousarray(table[:, begin - first : end - first]).view(dtype)

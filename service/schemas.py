@@ -181,7 +181,7 @@ class ItemAnswer(BaseModel):
     result: Recommendation | None = Field(None, description="The answer; null where there is a problem.")
     problem: Problem | None = Field(None, description="Why there is none; null where there is.")
     policy_version: str | None = Field(
-        None, description="Name of the policy that decided; null beside a problem.", examples=["daily-6"]
+        None, description="Name of the policy that decided; null beside a problem.", examples=["daily-6.1"]
     )
     policy_alias: str | None = Field(
         None, description="What that policy is to the service: champion, or canary where the series belongs to one; null "
@@ -199,7 +199,7 @@ class RecommendationResponse(BaseModel):
     as_of: AsOf
     policy_version: str = Field(
         description="Name of the policy that decided all of the answers; where a canary decided some of them, of the champion.",
-        examples=["daily-6"],
+        examples=["daily-6.1"],
     )
     policy_alias: str | None = Field(
         description="By which name it was in charge; null where the process is pinned to this version.",

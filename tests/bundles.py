@@ -16,7 +16,7 @@ from simulator.contract import OUTPUTS
 from simulator.observation import FIELDS
 
 
-def make_bundle(folder: Path, version: str, days: float = 20.0, shipped: str = "daily-6") -> Path:
+def make_bundle(folder: Path, version: str, days: float = 20.0, shipped: str = "daily-6.1") -> Path:
     """A bundle that holds, and decides for about `days` days whatever it sees: it has another bias over the grid, its golden
     answers are its own, and its manifest names its files."""
     bundle = folder / version

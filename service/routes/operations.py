@@ -26,7 +26,7 @@ class Readiness(BaseModel):
     ready: bool = Field(description="Whether it may be sent requests.", examples=[True])
     policy: dict[str, Any] = Field(
         description="Which policies are in charge, on trial and in the shadow, and the last bundle that was refused.",
-        examples=[{"version": "daily-6", "canary": None, "shadow": None, "refused": None}],
+        examples=[{"version": "daily-6.1", "canary": None, "shadow": None, "refused": None}],
     )
     cache: str = Field(description="Where feature rows are cached.", examples=["memory"])
     store: str = Field(description="ok, or what is wrong with the database.", examples=["ok"])

@@ -28,7 +28,7 @@ from service.promotions import Promotions
 
 router = APIRouter(prefix="/v1", tags=["policies"])
 
-Version = Annotated[str, Path(pattern=VERSION, description="Name of a bundle.", examples=["daily-6"])]
+Version = Annotated[str, Path(pattern=VERSION, description="Name of a bundle.", examples=["daily-6.1"])]
 EndReason = Annotated[str, Query(max_length=500, description="Kept with the change.", examples=["seen enough"])]
 CHANGING = problem_responses(404, 408, 409, 413, 422)
 

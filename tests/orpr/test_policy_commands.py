@@ -123,7 +123,10 @@ def test_a_bundle_that_was_refused_shows_why(orpr: Orpr, bundles: Path) -> None:
         (("register", "../x"), "version: String should match pattern"),
         (("show", "nobody"), "404 policy-unknown: version: there is no policy 'nobody'"),
         (("register", "nobody"), "404 policy-unknown: version: there is no policy 'nobody'"),
-        (("promote", "weekly-2", "--reason", "x"), "409 policy-not-registered: version: 'weekly-2' is not registered"),
+        (
+            ("promote", "weekly-2.1", "--reason", "x"),
+            "409 policy-not-registered: version: 'weekly-2.1' is not registered",
+        ),
         (("list", "--key", "wrong"), "401 unauthorized: X-API-Key: the API key is not known"),
         (("list", "--url", "nonsense"), "nonsense: the URL must be http(s)://HOST"),
     ],

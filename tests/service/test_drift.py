@@ -175,7 +175,7 @@ def test_another_policy_begins_anew_and_many_decisions_are_counted_at_once(
     assert value("orpr_feature_age_days_count") == 0  # twelve wait
     drift.watch(batch)
     assert value("orpr_feature_age_days_count") == 24
-    weekly = Policy(BUNDLES / "weekly-2")
+    weekly = Policy(BUNDLES / "weekly-2.1")
     drift.show(weekly)
     assert value("orpr_drift_decisions") == 0
     assert isnan(value("orpr_action_psi") or 0.0)

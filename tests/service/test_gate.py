@@ -19,9 +19,9 @@ PATH = "/v1/policies"
 REASONS = ["routine total cost is 0.9 % worse, at most 0.5 % may be", "actions drift: KL 0.31 above 0.20"]
 GATES: list[tuple[dict[str, Any], str]] = [
     ({"gate": {"verdict": "refused", "reasons": REASONS}}, "; ".join(REASONS)),
-    ({"gate": {"verdict": "refused", "reasons": REASONS}, "finetuned_from": "daily-6"}, REASONS[1]),
+    ({"gate": {"verdict": "refused", "reasons": REASONS}, "finetuned_from": "daily-6.1"}, REASONS[1]),
     ({"gate": {"verdict": "refused"}}, "no reason is given"),
-    ({"finetuned_from": "daily-6"}, "its manifest tells of no gate"),
+    ({"finetuned_from": "daily-6.1"}, "its manifest tells of no gate"),
     ({"gate": None}, "cannot be read"),
     ({"gate": {"verdict": "PASSED", "reasons": []}}, "cannot be read"),
     ({"gate": {"verdict": ["passed"], "reasons": []}}, "cannot be read"),
@@ -58,7 +58,7 @@ async def test_what_the_gate_has_not_let_pass_is_refused_with_its_reasons(
 
 async def test_what_has_passed_is_registered_and_shown_with_its_gate(client: httpx.AsyncClient, bundles: Path) -> None:
     gate = {"verdict": "passed", "reasons": ["routine total cost is 0.1 % better"], "kl": 0.02}
-    tell(bundles / HIGH, gate=gate, finetuned_from="daily-6")
+    tell(bundles / HIGH, gate=gate, finetuned_from="daily-6.1")
     assert (await client.post(PATH, json={"version": HIGH})).status_code == 201
     shown = (await client.get(f"{PATH}/{HIGH}")).json()["gate"]
     assert shown == {"verdict": "passed", "reasons": gate["reasons"]}
@@ -67,7 +67,7 @@ async def test_what_has_passed_is_registered_and_shown_with_its_gate(client: htt
 
 async def test_what_was_trained_from_scratch_needs_none(client: httpx.AsyncClient, bundles: Path) -> None:
     tell(bundles / LOW, finetuned_from=None)
-    for version in (LOW, HIGH, "daily-6"):
+    for version in (LOW, HIGH, "daily-6.1"):
         assert (await client.post(PATH, json={"version": version})).status_code == 201
         assert (await client.get(f"{PATH}/{version}")).json()["gate"] is None
 
@@ -85,7 +85,7 @@ async def test_reasons_of_any_kind_make_a_readable_answer(client: httpx.AsyncCli
 async def test_a_registered_policy_whose_folder_is_gone_is_still_shown(
     app: FastAPI, client: httpx.AsyncClient, bundles: Path
 ) -> None:
-    tell(bundles / HIGH, gate={"verdict": "passed", "reasons": []}, finetuned_from="daily-6")
+    tell(bundles / HIGH, gate={"verdict": "passed", "reasons": []}, finetuned_from="daily-6.1")
     (await client.post(PATH, json={"version": HIGH})).raise_for_status()
     shutil.rmtree(bundles / HIGH)
     detail = (await client.get(f"{PATH}/{HIGH}")).raise_for_status().json()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import redis
 
 from service.bundle import BUNDLES, GRAPH, resolve_bundle
 from service.caches import MemoryCache, RedisCache
 from service.features import FeatureRows
-from service.graph import Graph
+from service.graph import cut, load
 from service.policy import Policy
 from service.prebuilding import Prebuilding
 from service.rows import Seen
@@ -68,11 +69,11 @@ def same(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_halves_of_a_shipped_graph_answer_as_the_whole(name: str) -> None:
     content, cases = (BUNDLES / name / GRAPH).read_bytes(), golden(name)
-    graph = Graph(content)
-    assert (graph.width, graph.choosing) == (0, tuple(field.name for field in FIELDS))
+    whole = load(content)
+    assert (whole.width, whole.choosing) == (0, tuple(field.name for field in FIELDS))
     expected = in_one_piece(content, cases)
-    assert same(graph.choose(graph.read(cases), cases), expected)
-    graph.cut(content)
+    assert same(whole.choose(whole.read(cases), cases), expected)
+    graph = cut(whole, content, cases)
     assert graph.width > 0
     assert not {field.name for field in STATE_FIELDS} & set(graph.reading)
     context = graph.read({field: cases[field] for field in graph.reading})
@@ -93,18 +94,41 @@ def renamed(model: onnx.ModelProto, old: str, new: str) -> None:
         value.name = new if value.name == old else value.name
 
 
-@pytest.mark.parametrize("where", ["nowhere", "behind the stock"])
-def test_what_cannot_be_cut_serves_in_one_piece(where: str) -> None:
-    model = onnx.load(BUNDLES / SHIPPED[0] / GRAPH)
+def nowhere(model: onnx.ModelProto) -> None:
     renamed(model, CONTEXT, "another_name")
-    if where == "behind the stock":
-        made = next(node for node in model.graph.node if "logits" in node.output)
-        renamed(model, made.input[0], CONTEXT)
+
+
+def behind_the_stock(model: onnx.ModelProto) -> None:
+    nowhere(model)
+    made = next(node for node in model.graph.node if "logits" in node.output)
+    renamed(model, made.input[0], CONTEXT)
+
+
+def where_nothing_follows(model: onnx.ModelProto) -> None:
+    nowhere(model)
+    model.graph.node.append(onnx.helper.make_node("Identity", ["units_sold"], [CONTEXT]))
+
+
+def of_all_rows_together(model: onnx.ModelProto) -> None:
+    """A row's context depends on how many are asked."""
+    nowhere(model)
+    sums = onnx.helper.make_node("CumSum", ["another_name", "first"], [CONTEXT])
+    at = next(n for n, node in enumerate(model.graph.node) if "another_name" in node.output)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, dtype=np.int64), "first"))
+    for node in model.graph.node:
+        node.input[:] = [CONTEXT if name == "another_name" else name for name in node.input]
+    sums.attribute.append(onnx.helper.make_attribute("reverse", 1))
+    model.graph.node.insert(at + 1, sums)
+
+
+@pytest.mark.parametrize("spoil", [nowhere, behind_the_stock, where_nothing_follows, of_all_rows_together])
+def test_what_cannot_be_cut_serves_in_one_piece(spoil: Callable[[onnx.ModelProto], None]) -> None:
+    model = onnx.load(BUNDLES / SHIPPED[0] / GRAPH)
+    spoil(model)
     content, cases = model.SerializeToString(), golden(SHIPPED[0])
-    graph = Graph(content)
-    graph.cut(content)
-    assert graph.width == 0
-    assert same(graph.choose(graph.read(cases), cases), in_one_piece(content, cases))
+    whole = load(content)
+    assert cut(whole, content, cases) is whole
+    assert same(whole.choose(whole.read(cases), cases), in_one_piece(content, cases))
 
 
 def test_rows_are_read_when_they_are_built(policy: Policy, store: Store, series: list[tuple[str, str]]) -> None:
@@ -171,8 +195,44 @@ def test_another_policy_reads_the_rows_after_it_is_put_in_charge(
     assert elsewhere.rows(series, day).read == after.read  # another process finds it
 
 
+def test_every_process_has_its_rows_read_anew_and_after_a_rollback_again(
+    policy: Policy, store: Store, redis_url: str, series: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    other, charge = Policy(make_bundle(tmp_path, "other")), [policy]
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()  # no other test has claimed the work
+    day = store.dataset().last_recorded  # type: ignore[union-attr]
+    processes = []
+    for _ in range(2):
+        cache = RedisCache(redis_url, 1.0, 60)
+        features = FeatureRows(store, cache, store.dataset, lambda: charge[0])
+        processes.append((features, Prebuilding(features, cache, store, store.dataset)))
+    for one in (policy, other, policy):
+        charge[0] = one
+        for features, prebuilding in processes:
+            prebuilding.step(0)
+            assert all(told.startswith(one.reader) for told in features.rows(series, day).read)
+
+
+def test_a_policy_that_cannot_read_costs_no_rows(
+    policy: Policy, store: Store, series: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = store.dataset().last_recorded  # type: ignore[union-attr]
+
+    def failing(_: list[bytes]) -> list[bytes]:
+        raise MemoryError
+
+    monkeypatch.setattr(policy, "read", failing)
+    features = FeatureRows(store, MemoryCache(), store.dataset, lambda: policy)
+    assert set(features.rows(series, day).read) == {b""}
+    features.rows(series, day)
+    assert (features.hits, features.misses) == (len(series), len(series))
+
+
 def test_rows_of_another_period_are_not_read(store: Store, series: list[tuple[str, str]]) -> None:
     weekly = Policy(resolve_bundle("champion", 7))
     day = store.dataset().last_recorded  # type: ignore[union-attr]
     found = FeatureRows(store, MemoryCache(), store.dataset, lambda: weekly).rows(series, day)
     assert set(found.read) == {b""}
+    with pytest.raises(ValueError, match="feature rows of"):
+        weekly.run(Seen(found.blobs, weekly.spec, held(weekly, np.zeros(len(series)))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.bundle import GRAPH
-from service.graph import Graph
+from service.graph import load
 from service.policy import Policy
 
 
@@ -14,4 +14,4 @@ class WholePolicy(Policy):
 
     def __init__(self, bundle: Path) -> None:
         super().__init__(bundle)
-        self.graph = Graph((bundle / GRAPH).read_bytes())
+        self.graph = load((bundle / GRAPH).read_bytes())
