@@ -1,4 +1,4 @@
-"""glibc gives each thread a heap of its own and seldom gives one back: with forty workers memory grows for hours.
+"""glibc gives each thread a heap of its own and seldom gives one back: with many workers memory grows for hours.
 
 A process that has such a heap keeps it, so this comes before libraries that start threads as they are imported.
 """

@@ -2,7 +2,7 @@
 
 Most of a network's work does not depend on stock and costs: what history, plans and attributes say of a series is the same all
 day. A graph with a tensor `context` between that and the rest is cut there. `read` makes the contexts, which are kept beside the
-feature rows; `choose` makes answers of them at a tenth of the work. For the same batch they are those of the whole to the last bit;
+feature rows; `choose` makes answers of them at a small part of the work. For the same batch they are those of the whole to the last bit;
 how many are read at once moves last digits, as it does where a graph is run whole.
 """
 

@@ -57,7 +57,7 @@ class Chunks(NamedTuple):
     least: int  # fewer are not worth another thread
 
 
-READING, CHOOSING = Chunks(64, 16), Chunks(256, 64)  # choosing alone takes a tenth of the time
+READING, CHOOSING = Chunks(64, 16), Chunks(256, 64)  # choosing alone takes a small part of the time
 
 
 class PolicyAnswer(NamedTuple):

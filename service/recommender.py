@@ -135,10 +135,9 @@ class Recommender:
         policy = self.rollout().policy_of(series)
         panel = self.items([series], day)
         assert panel is not None
-        spec, t = policy.spec, panel.period_of(day)
-        found = self._features.rows([series], day)
+        spec, found = policy.spec, self._features.rows([series], day)
         seen = Seen(found.blobs, spec, None, read=found.read)
-        lead, _ = lead_and_review(panel, np.array([0]), np.array([t]))
+        lead, _ = lead_and_review(panel, np.array([0]), np.array([panel.period_of(day)]))
         covering = self.overrides(panel, 0)
         return Look(
             period_days=spec.period_days,

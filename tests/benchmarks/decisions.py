@@ -12,7 +12,6 @@ from service.app import create_app
 from service.bundle import resolve_bundle
 from service.loading import load_panel
 from service.memory import Recording
-from service.policy import Policy
 from service.recommender import How, Recommender
 from service.schemas import RecommendationItem
 from service.settings import Settings
@@ -20,6 +19,7 @@ from service.store import Store
 from simulator.canonical import read_panel
 from simulator.observation import Observer
 from tests.benchmarks.rows import OURS, Contestant, Measured, race
+from tests.benchmarks.service.whole import WholePolicy
 
 SAMPLE = Path(__file__).parents[2] / "simulator" / "sample"
 BATCHES = (1, 84)  # one series, and every series of the sample
@@ -28,7 +28,7 @@ BATCHES = (1, 84)  # one series, and every series of the sample
 def decisions(repeats: int, report: Report) -> list[Measured]:
     """One request of each size."""
     panel = read_panel(SAMPLE)
-    policy = Policy(resolve_bundle("champion", 1))
+    policy = WholePolicy(resolve_bundle("champion", 1))
     observer = Observer(panel, policy.spec)
     keys = list(zip(panel.items.item_id, panel.items.location_id, strict=True))
     rows: list[Measured] = []
