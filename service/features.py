@@ -22,12 +22,12 @@ from service.database import UNANSWERED
 from service.datasets import Dataset
 from service.rows import pack, row_size
 from service.store import Series, Store
-from simulator.canonical import assemble
+from simulator.canonical import assemble_days
 from simulator.contract import contract_id, interface
 from simulator.forecast_table import with_forecast_rows
 from simulator.observation import ObservationSpec, Observer
 from simulator.panel import I64
-from simulator.rates import RATE_SOURCES, rate_sources
+from simulator.rates import RATE_SOURCES, panel_rates, rate_sources
 
 LOG = logging.getLogger(__name__)
 MARK = 4  # bytes behind a cached row: the dataset's revision where it rests on other locations too, else zeros
@@ -216,18 +216,25 @@ class FeatureRows:
         return self._observer(self._store.peers([series]), [series], as_of, dataset, back)
 
     def _observer(
-        self, peers: list[Series], series: list[Series], as_of: date, dataset: Dataset, back: int = 0
+        self, peers: pl.DataFrame, series: list[Series], as_of: date, dataset: Dataset, back: int = 0
     ) -> tuple[Observer, I64, int]:
-        """An observer of the peers' last year and `back` periods, the rows of `series` in it, and the as-of period."""
+        """An observer of the last year and `back` periods of some items, the rows of `series` in it, and the as-of period."""
         spec, began = ObservationSpec(dataset.period_days), dataset.first_recorded
         first = as_of - timedelta(days=(spec.history + 1 + back) * spec.period_days)
-        frames = self._store.frames(peers, first, as_of + timedelta(days=spec.horizon * spec.period_days))
-        demand = _from_the_first_day(frames["demand"], frames["items"], as_of if began is None else max(began, first))
+        last = as_of + timedelta(days=spec.horizon * spec.period_days)
+        start = as_of if began is None else max(began, first)
+        near = list(peers.select("item_id", "location_id").iter_rows())
+        days = self._store.days(near, start, max(start, last))
+        calendar = self._store.calendar_days(sorted({place for _, place in near}), start, last)
         origin = date.fromisoformat(dataset.settings["review_origin"])
-        panel = assemble(dataset.settings | {"review_origin": origin}, frames["items"], demand, frames["calendar"])
-        panel = with_forecast_rows(panel, frames["forecasts"])
-        index = {key: n for n, key in enumerate(zip(panel.items.item_id, panel.items.location_id, strict=True))}
-        return Observer(panel, spec), np.array([index[key] for key in series]), panel.period_of(as_of)
+        settings = dataset.settings | {"review_origin": origin}
+        panel = assemble_days(settings, peers, days._asdict(), start, calendar)
+        panel = with_forecast_rows(panel, self._store.forecasts_of(series, start, last))
+        index = {key: n for n, key in enumerate(near)}
+        t = panel.period_of(as_of)
+        end = min(max(t, 0), panel.period_count - 1) + 1
+        rates = panel_rates(panel, range(max(end - 1 - back, 0), end))
+        return Observer(panel, spec, rates), np.array([index[key] for key in series]), t
 
 
 def _keys(series: Sequence[Series], as_of: date, dataset: Dataset) -> list[str]:
@@ -241,19 +248,6 @@ def _keys(series: Sequence[Series], as_of: date, dataset: Dataset) -> list[str]:
 def _marks(dataset: Dataset) -> tuple[bytes, bytes]:
     """What stands behind a good row that rests on its own location, and behind one that rests on others too."""
     return bytes(MARK), dataset.revision.to_bytes(MARK, "little")
-
-
-def _from_the_first_day(demand: pl.DataFrame, items: pl.DataFrame, day: date) -> pl.DataFrame:
-    """The demand with a row on `day`, so that the calendar is read from there also for series that began later."""
-    if not demand.filter(pl.col("date") == day).is_empty():
-        return demand
-    return pl.concat([_one_unknown_row(items, day, demand.schema), demand])
-
-
-def _one_unknown_row(items: pl.DataFrame, as_of: date, schema: pl.Schema) -> pl.DataFrame:
-    """A demand table for series of which nothing was ever recorded."""
-    row = {"item_id": items["item_id"][0], "location_id": items["location_id"][0], "date": as_of}
-    return pl.DataFrame([{name: row.get(name) for name in schema}], schema=schema)
 
 
 @cache

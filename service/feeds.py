@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import sqlalchemy as sa
 
+from service.blocks import write_blocks
 from service.changes import HISTORY, INVENTORY, TERMS, note_change
 from service.datasets import Dataset, bump_revisions, note_history
 from service.feed_forms import Row, table_of
@@ -20,7 +21,7 @@ from service.feed_store import replace_open_orders, upsert, upsert_newer
 from service.idempotency import Answered
 from service.loading import item_rows
 from service.problems import ProblemError, RowError
-from service.store import Store
+from service.store import Store, lock_series
 from service.tables import calendar, history, inventory, items
 from simulator.canonical import check_calendar
 from simulator.demand_table import check_demand
@@ -80,8 +81,12 @@ class Feeds:
         rows = table.select(columns).to_dicts()
         sold = table.filter(pl.col("units_sold").is_not_null())["date"].to_list()
 
+        series = sorted({(row["location_id"], row["item_id"]) for row in rows})
+
         def store(connection: sa.Connection) -> int:
+            lock_series(connection, series)
             stored = upsert(connection, history, ("location_id", "item_id", "date"), rows, stamped="recorded_at")
+            write_blocks(connection, table.select(columns))
             note_history(connection, min(sold, default=None), max(sold, default=None))
             return stored
 

@@ -14,6 +14,7 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Table
 
+from service.blocks import Days, number_of, unpacked, write_blocks
 from service.changes import DATASET, note_change
 from service.database import UNANSWERED, Database, among
 from service.datasets import Dataset, dataset_of, draw_revisions, new_revision
@@ -22,6 +23,7 @@ from service.tables import (
     datasets,
     forecasts,
     history,
+    history_blocks,
     inventory,
     items,
     open_orders,
@@ -81,7 +83,7 @@ class Store:
         targets = {"items": items, "history": history, "calendar": calendar, "inventory": inventory,
                    "open_orders": open_orders, "forecasts": forecasts}  # fmt: skip
         with self.database.writing() as connection:
-            for table in (*targets.values(), places, datasets):
+            for table in (*targets.values(), history_blocks, places, datasets):
                 connection.execute(sa.delete(table))
             first = last = None
             for name, rows in tables.items():
@@ -93,6 +95,8 @@ class Store:
                     first, last = min(known, default=None), max(known, default=None)
                 for at in range(0, len(batch), 20_000):
                     connection.execute(sa.insert(targets[name]), batch[at : at + 20_000])
+                if name == "history":
+                    write_blocks(connection, pl.DataFrame(batch, schema=_DEMAND_SCHEMA, strict=False))
             row = {
                 "settings": json.dumps(settings),
                 "fingerprint": fingerprint,
@@ -126,32 +130,24 @@ class Store:
         with self.database.reading() as connection:
             return count_series(connection, {})
 
-    def peers(self, series: Sequence[Series], *, everywhere: bool = False) -> list[Series]:
-        """Those series, their reference items, and all others of their categories: at their locations, or anywhere."""
+    def peers(self, series: Sequence[Series], *, everywhere: bool = False) -> pl.DataFrame:
+        """Items of those series, of their reference items, and of all others of their categories: at their locations, or
+        anywhere. In the canonical columns, in the order of their keys."""
         wanted = set(series)
         places = sorted({place for _, place in self.all_series()} if everywhere else {place for _, place in wanted})
-        rows = self._items_at(places)
-        mine = [r for r in rows if (r.item_id, r.location_id) in wanted]
-        groups = {(r.category, r.location_id) for r in mine}
-        categories = {r.category for r in mine} if everywhere else set()
-        references = {(json.loads(r.attributes).get("reference_item_id"), r.location_id) for r in mine}
-        return sorted(
-            (r.item_id, r.location_id)
-            for r in rows
-            if r.category in categories
-            or (r.category, r.location_id) in groups
-            or (r.item_id, r.location_id) in references
-        )
-
-    def frames(self, series: Sequence[Series], first: date, last: date) -> dict[str, pl.DataFrame]:
-        """Items, demand, calendar and forecasts of some series between two dates, in the canonical columns."""
-        places, of = sorted({place for _, place in series}), sorted({item for item, _ in series})
-        return {
-            "items": self.items_of(series),
-            "demand": self.sales(series, first, last),
-            "calendar": self.calendar_days(places, first, last),
-            "forecasts": self._days(forecasts, _FORECAST_SCHEMA, places, first, last, of),
-        }
+        rows = [(row, json.loads(row.attributes)) for row in self._items_at(places)]
+        mine = [(row, told) for row, told in rows if (row.item_id, row.location_id) in wanted]
+        groups = {(row.category, row.location_id) for row, _ in mine}
+        categories = {row.category for row, _ in mine} if everywhere else set()
+        references = {(told.get("reference_item_id"), row.location_id) for row, told in mine}
+        near = [
+            (row, told)
+            for row, told in rows
+            if row.category in categories
+            or (row.category, row.location_id) in groups
+            or (row.item_id, row.location_id) in references
+        ]
+        return _items_frame(sorted(near, key=lambda one: (one[0].item_id, one[0].location_id)))
 
     def items_of(self, series: Sequence[Series]) -> pl.DataFrame:
         """Items of those series that are known, in their order."""
@@ -164,17 +160,28 @@ class Store:
         found = self._days(history, _DEMAND_SCHEMA, places, first, last, of)
         return found.join(_named(series), on=KEY, how="semi")
 
+    def days(self, series: Sequence[Series], first: date, last: date) -> Days:
+        """Days of the history of some series, `first` to `last`."""
+        places, of = sorted({place for _, place in series}), sorted({item for item, _ in series})
+        b, (begin, _), (end, _) = history_blocks.c, number_of(first), number_of(last)
+        query = sa.select(b.location_id, b.item_id, b.number, b.packed).where(b.number.between(begin, end))
+        parts = self._parts(query, history_blocks, places, of)
+        return unpacked(
+            [row for part, connection in parts for row in _fetched(connection.execute(part))], series, first, last
+        )
+
+    def forecasts_of(self, series: Sequence[Series], first: date, last: date) -> pl.DataFrame:
+        """Forecasts of some series for the days between two dates; others of the same items and locations may be among them."""
+        places, of = sorted({place for _, place in series}), sorted({item for item, _ in series})
+        return self._days(forecasts, _FORECAST_SCHEMA, places, first, last, of)
+
     def calendar_days(self, places: Sequence[str], first: date, last: date) -> pl.DataFrame:
         """The calendar of some locations between two dates."""
         return self._days(calendar, _CALENDAR_SCHEMA, places, first, last)
 
     def items_at(self, places: list[str], of: Sequence[str] = ()) -> pl.DataFrame:
         """Items of some locations, in the canonical columns; only those in `of` where it names a few."""
-        rows = [
-            {**json.loads(r.attributes), "item_id": r.item_id, "location_id": r.location_id}
-            for r in self._items_at(places, of)
-        ]
-        return pl.DataFrame(rows, schema=_ITEM_SCHEMA, strict=False)
+        return _items_frame([(row, json.loads(row.attributes)) for row in self._items_at(places, of)])
 
     def closed_days(self, places: Sequence[str], first: date, last: date) -> pl.DataFrame:
         """The calendar's days on which suppliers of some locations take no orders or nothing is received."""
@@ -232,6 +239,12 @@ _CALENDAR_SCHEMA = {
     "location_id": pl.String, "date": pl.Date, "open": pl.Float32, "holiday": pl.Float32,
     "school_holiday": pl.Float32, "order_open": pl.Float32, "delivery_open": pl.Float32,
 }  # fmt: skip
+
+
+def _items_frame(rows: Iterable[tuple[sa.Row[Any], dict[str, Any]]]) -> pl.DataFrame:
+    """Items and their attributes in the canonical columns."""
+    named = [{**told, "item_id": row.item_id, "location_id": row.location_id} for row, told in rows]
+    return pl.DataFrame(named, schema=_ITEM_SCHEMA, strict=False)
 
 
 def _named(series: Sequence[Series]) -> pl.DataFrame:

@@ -67,6 +67,10 @@ history = Table(
     Column("in_stock", Float), Column("price", Float), Column("promotion", Boolean),
     Column("recorded_at", Moment(), nullable=False),
 )  # fmt: skip
+history_blocks = Table(  # the same packed for reading, see blocks.py
+    "history_blocks", metadata, *_key(), Column("number", Integer, primary_key=True),
+    Column("packed", LargeBinary, nullable=False),
+)  # fmt: skip
 calendar = Table(
     "calendar", metadata, Column("location_id", String, primary_key=True), Column("date", Date, primary_key=True),
     Column("open", Float), Column("holiday", Float), Column("school_holiday", Float), Column("order_open", Float),

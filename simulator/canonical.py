@@ -7,6 +7,7 @@ column, row and value. `tables.py` reads the single files, `stock.py` what is on
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from simulator.tables import (
 )  # fmt: skip
 
 __all__ = [
-    "KEY", "DataError", "Problem", "assemble", "cast", "check_columns", "offences", "read_file", "read_panel",
+    "KEY", "DataError", "Problem", "assemble", "assemble_days", "cast", "check_columns", "offences", "read_file", "read_panel",
     "with_stock",
 ]  # fmt: skip
 
@@ -117,12 +118,52 @@ def read_history(folder: Path | str, *, set_aside: list[Problem] | None = None) 
 def assemble(
     settings: dict[str, Any], items: pl.DataFrame, demand: pl.DataFrame, calendar: pl.DataFrame | None
 ) -> Panel:
-    """Checked tables as a dense panel; stock is still unknown. The service comes in here with rows from its store."""
-    period_days = settings["period_days"]
+    """Checked tables as a dense panel; stock is still unknown."""
     start, last = _span(demand, calendar)
-    periods = (last - start).days // period_days + 1
-    dense = _dense_demand(items, demand, start, period_days, periods)
-    flags = _dense_calendar(items, calendar, start, period_days, periods)
+    periods = (last - start).days // settings["period_days"] + 1
+    dense = _dense_demand(items, demand, start, settings["period_days"], periods)
+    return _panel(settings, items, calendar, start, dense)
+
+
+def assemble_days(
+    settings: dict[str, Any], items: pl.DataFrame, days: Mapping[str, F32], start: date, calendar: pl.DataFrame
+) -> Panel:
+    """Days of N series as a panel; the service comes in here with what it keeps.
+
+    Args:
+        settings: the keys of `dataset.json`.
+        items: the series.
+        days: (N, days) units sold, time in stock, price and promotion from `start` on, NaN where nothing is told; where periods
+            are longer than a day at most one day of each tells something.
+        start: first day of the panel.
+        calendar: the locations' days.
+    """
+    told = np.flatnonzero(np.any([np.isfinite(column).any(axis=0) for column in days.values()], axis=0))
+    recorded = np.flatnonzero(np.isfinite(days["units_sold"]).any(axis=0))
+    ends = [start + timedelta(days=int(at[-1])) if len(at) else None for at in (told, recorded)]
+    last = _last(start, ends[0], ends[1], calendar)
+    length, periods = settings["period_days"], (last - start).days // settings["period_days"] + 1
+    dense = {name: _periods(column, length, periods) for name, column in days.items()}
+    return _panel(settings, items, calendar, start, dense)
+
+
+def _periods(days: F32, length: int, periods: int) -> F32:
+    """(N, periods) what is told of each period."""
+    wanted = length * periods
+    known = days[:, :wanted]
+    if known.shape[1] < wanted:
+        known = np.pad(known, ((0, 0), (0, wanted - known.shape[1])), constant_values=np.nan)
+    if length == 1:
+        return known
+    folded: F32 = np.fmax.reduce(known.reshape(len(known), periods, length), axis=2)
+    return folded
+
+
+def _panel(
+    settings: dict[str, Any], items: pl.DataFrame, calendar: pl.DataFrame | None, start: date, dense: Mapping[str, F32]
+) -> Panel:
+    period_days = settings["period_days"]
+    flags = _dense_calendar(items, calendar, start, period_days, dense["units_sold"].shape[1])
     return Panel(
         name=str(settings["name"]),
         period_days=period_days,
@@ -161,10 +202,16 @@ def _span(demand: pl.DataFrame, calendar: pl.DataFrame | None) -> tuple[date, da
     assert isinstance(start, date)
     assert isinstance(last, date)
     recorded = demand.filter(pl.col("units_sold").is_not_null())["date"].max()
+    assert recorded is None or isinstance(recorded, date)
+    return start, _last(start, last, recorded, calendar)
+
+
+def _last(start: date, told: date | None, recorded: date | None, calendar: pl.DataFrame | None) -> date:
+    last = told or start
     latest = None if calendar is None else calendar["date"].max()
-    if isinstance(recorded, date) and isinstance(latest, date):
+    if recorded is not None and isinstance(latest, date):
         last = max(last, min(recorded + timedelta(days=MAX_KNOWN_AHEAD), latest))
-    return start, last
+    return last
 
 
 def _dense_demand(

@@ -160,16 +160,29 @@ def visible(panel: Panel, rows: I64, periods: I64, spec: ObservationSpec) -> dic
     promotion_ahead, price_ahead = shift_known_ahead(panel)
     ahead = {"units_sold": 0, "in_stock": 0, "price": price_ahead, "promotion": promotion_ahead}
     offsets = np.arange(-spec.history + 1, spec.horizon + 1)
+    together = len(periods) > 0 and bool((periods == periods[0]).all())  # one day of many series is read in one piece
     seen: dict[str, F32] = {}
     for name in ("units_sold", "in_stock", "price", "promotion", "open", "holiday", "school_holiday"):
         limit = min(ahead.get(name, spec.horizon), spec.horizon)
         length = spec.history if name in ("units_sold", "in_stock") else spec.history + spec.horizon
         column: F32 = getattr(panel, name)
+        if together:
+            seen[name] = _readable(column[rows], int(periods[0]) - spec.history + 1, length, int(periods[0]) + limit)
+            continue
         t = periods[:, None] + offsets[None, :length]
         readable = (t >= 0) & (t < panel.period_count) & (offsets[None, :length] <= limit)
         taken = column[rows[:, None], np.clip(t, 0, panel.period_count - 1)]
         seen[name] = np.where(readable, taken, np.float32(np.nan))
     return seen
+
+
+def _readable(known: F32, first: int, length: int, last: int) -> F32:
+    """(B, length) periods from `first` on, of which those up to `last` may be read."""
+    taken = np.full((len(known), length), np.nan, dtype=np.float32)
+    begin, end = max(first, 0), min(first + length, last + 1, known.shape[1])
+    if begin < end:
+        taken[:, begin - first : end - first] = known[:, begin:end]
+    return taken
 
 
 # --------------------------------------------------------------------------------------------------------- observation

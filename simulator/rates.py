@@ -93,12 +93,16 @@ def daily_rate(
     )  # fmt: skip
 
 
-def _window_sums(values: F32, window: int) -> F64:
-    """(N, T) sum of the last `window` columns up to and including each."""
-    total = np.cumsum(values, axis=1, dtype=np.float64)
-    before = np.zeros_like(total)
-    before[:, window:] = total[:, :-window] if window < total.shape[1] else 0.0
-    return np.maximum(total - before, 0.0)
+def _window_sums(values: F32, window: int, periods: range) -> F64:
+    """(N, len(periods)) sum of the last `window` columns up to and including each of some that follow each other."""
+    begin = max(periods.start - window + 1, 0)
+    total = np.cumsum(values[:, begin : periods.stop], axis=1, dtype=np.float64)
+    first = periods.start - begin
+    sums = total[:, first:].copy()
+    behind = window - first  # of the first columns' windows nothing lies behind
+    if behind < sums.shape[1]:
+        sums[:, behind:] -= total[:, : sums.shape[1] - behind]
+    return np.maximum(sums, 0.0)
 
 
 class Rates(NamedTuple):
@@ -114,19 +118,36 @@ class Rates(NamedTuple):
         return Rates(self.daily_rate[rows], self.prior_daily_rate[rows], self.sales_share[rows], self.has_history[rows])
 
 
-def panel_rates(panel: Panel) -> Rates:
-    """`daily_rate` for every series and period at once, with the priors and shares it needs."""
-    days = panel.period_days
-    found = evidence(panel.units_sold, panel.in_stock, panel.promotion, panel.open)
+def panel_rates(panel: Panel, periods: range | None = None) -> Rates:
+    """`daily_rate` for every series and period at once, with the priors and shares it needs.
+
+    Args:
+        panel: where to read.
+        periods: the ones to work out, if not all; the columns of others are NaN, and nothing has a history there.
+    """
+    days, asked = panel.period_days, range(panel.period_count) if periods is None else periods
+    kept = slice(max(asked.start - YEAR_DAYS // days + 1, 0), asked.stop)
+    inside = range(asked.start - kept.start, asked.stop - kept.start)
+    sales = panel.units_sold[:, kept]
+    found = evidence(sales, panel.in_stock[:, kept], panel.promotion[:, kept], panel.open[:, kept])
     columns = (found.seen, found.weight, found.weight * found.demand)
-    recent = tuple(_window_sums(c, RECENT_DAYS // days) for c in columns)
-    year = tuple(_window_sums(c, YEAR_DAYS // days) for c in columns)
-    sold = _window_sums(np.nan_to_num(panel.units_sold), YEAR_DAYS // days)
-    sold_recently = _window_sums(np.nan_to_num(panel.units_sold), RECENT_DAYS // days)
+    recent = tuple(_window_sums(c, RECENT_DAYS // days, inside) for c in columns)
+    year = tuple(_window_sums(c, YEAR_DAYS // days, inside) for c in columns)
+    sold = _window_sums(np.nan_to_num(sales), YEAR_DAYS // days, inside)
+    sold_recently = _window_sums(np.nan_to_num(sales), RECENT_DAYS // days, inside)
     own = year[2] / np.where(year[1] > 0, year[1], 1.0) / days
     has_history = year[1] > 0
     prior, share = _priors(panel, own, has_history, sold_recently)
-    return Rates(_blend(recent, year, prior, sold, days), prior, share, has_history)
+    rates = Rates(_blend(recent, year, prior, sold, days), prior, share, has_history)
+    return rates if periods is None else Rates(*(_placed(column, periods, panel.period_count) for column in rates))
+
+
+def _placed(columns: np.ndarray, periods: range, count: int) -> np.ndarray:
+    """(N, count) some columns at their places among others that are not known."""
+    blank = False if columns.dtype == bool else np.nan
+    placed = np.full((len(columns), count), blank, dtype=columns.dtype)
+    placed[:, periods.start : periods.stop] = columns
+    return placed
 
 
 def _priors(panel: Panel, own: F64, has_history: Bools, sold_recently: F64) -> tuple[F64, F64]:

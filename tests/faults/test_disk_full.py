@@ -22,7 +22,7 @@ from tests.faults.servers import Server, serving, until
 from tests.faults.test_postgres_restarted import SCOPE, listed
 
 WRITES = int(os.environ.get("ORPR_FAULT_DISK_WRITES", "25"))  # before, while and after
-DISK = 24 << 20  # bytes of the small file system
+DISK = 32 << 20  # bytes of the small file system
 LIMIT, MOUNT = "file size limit", "full file system"
 
 

@@ -159,14 +159,14 @@ def test_a_crowd_that_asks_for_the_same_rows_builds_them_once(
     store: Store, chain: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, built = FeatureRows(store, MemoryCache(), store.dataset), []
-    frames = store.frames
+    days = store.days
 
     def counted(*arguments: object) -> object:
         built.append(arguments)
         time.sleep(0.2)  # so that the others come while it is at work
-        return frames(*arguments)  # type: ignore[arg-type]
+        return days(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store, "frames", counted)
+    monkeypatch.setattr(store, "days", counted)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: rows.rows(series_of(chain)[:2], DAY), range(8)))
     assert all(one.blobs == found[0].blobs for one in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import httpx
@@ -115,19 +115,20 @@ async def test_an_uplift_on_a_promotion_that_the_policy_knows_is_not_counted_twi
     client: httpx.AsyncClient, app: FastAPI, chain: Panel
 ) -> None:
     """Where the policy expects a promotion's demand already, the planner's uplift adds less."""
-    import sqlalchemy as sa
+    import polars as pl
 
-    from service.tables import history
+    from service.blocks import write_blocks
 
     as_of, mine = date(2019, 4, 5), scope(chain)
     dates = {"selling_from": "2019-04-06", "selling_to": "2019-04-30"}
     await client.post(OVERRIDES, json={**FIELDS, **mine, **dates, "mode": "uplift", "value": 60})
-    key = (history.c.item_id == mine["item_id"]) & (history.c.location_id == mine["location_id"])
+    ahead = pl.DataFrame({"date": [as_of + timedelta(days=n) for n in range(1, 26)]}).with_columns(
+        item_id=pl.lit(mine["item_id"]), location_id=pl.lit(mine["location_id"])
+    )
     units: dict[bool, float] = {}
     for known in (False, True):
         with app.state.store.database.writing() as connection:
-            later = key & (history.c.date > as_of)
-            connection.execute(sa.update(history).where(later).values(promotion=known))
+            write_blocks(connection, ahead.with_columns(promotion=pl.lit(known)))
         app.state.features_cache.close()
         units[known] = (await answer(client, chain, as_of=as_of, on_hand=5))["override"]["units"]
     assert 0 < units[True] < units[False]

@@ -58,8 +58,10 @@ def from_sql(database_url: str, spec: ObservationSpec) -> Seen:
     def panel_at(series: list[tuple[str, str]], day: date) -> Panel:
         first = day - timedelta(days=(spec.history + 1) * spec.period_days)
         last = day + timedelta(days=spec.horizon * spec.period_days)
-        frames = store.frames(store.peers(series), first, last)
-        return assemble(settings, frames["items"], frames["demand"], frames["calendar"])
+        items = store.peers(series)
+        near = list(items.select("item_id", "location_id").iter_rows())
+        calendar = store.calendar_days(sorted({place for _, place in near}), first, last)
+        return assemble(settings, items, store.sales(near, first, last), calendar)
 
     def seen(series: list[tuple[str, str]], as_of: date | None) -> tuple[Observation, OrderRules]:
         day = as_of or dataset.last_recorded
