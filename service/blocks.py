@@ -72,7 +72,7 @@ def write_blocks(connection: sa.Connection, table: pl.DataFrame) -> None:
     """Put rows of history into their blocks.
 
     Args:
-        connection: in the transaction that writes the rows; their series are locked, for a block is read before it is written.
+        connection: in the transaction that writes the rows; until it ends nobody else writes these blocks.
         table: item_id, location_id, date and the fields that are told, each row once; other fields stay as they are.
     """
     told = [field for field in FIELDS if field in table.columns]
@@ -93,14 +93,21 @@ def _write(
 ) -> None:
     """The blocks `keys` with rows put into them, each in the one at its place in `block`."""
     values = np.full((len(keys), len(FIELDS), DAYS), np.nan, dtype=_PACKED)
-    place = {key: n for n, key in enumerate(keys)}
-    columns = [history_blocks.c[name] for name in _KEY]
+
+    def lines() -> list[dict[str, Any]]:
+        return [dict(zip(_KEY, key, strict=True)) | {"packed": values[n].tobytes()} for n, key in enumerate(keys)]
+
+    insert, columns = insert_into(connection, history_blocks), [history_blocks.c[name] for name in _KEY]
     stored = sa.select(*columns, history_blocks.c.packed).where(among(connection, columns, keys))
+    if (
+        connection.dialect.name == "postgresql"
+    ):  # a block that is not there cannot be locked; in SQLite a writing is alone
+        connection.execute(insert.on_conflict_do_nothing(), lines())
+        stored = stored.order_by(*(column.collate("C") for column in columns[:2]), columns[2]).with_for_update()
+    place = {key: n for n, key in enumerate(keys)}
     for *key, packed in connection.execute(stored):
         values[place[tuple(key)]] = np.frombuffer(packed, dtype=_PACKED).reshape(len(FIELDS), DAYS)
     for field in told:
         values[block, FIELDS.index(field), rows["day"].to_numpy()] = rows[field].fill_null(np.nan).to_numpy()
-    query = insert_into(connection, history_blocks)
-    query = query.on_conflict_do_update(index_elements=list(_KEY), set_={"packed": query.excluded.packed})
-    lines = [dict(zip(_KEY, key, strict=True)) | {"packed": values[n].tobytes()} for n, key in enumerate(keys)]
-    connection.execute(query, lines)
+    newer = insert.on_conflict_do_update(index_elements=list(_KEY), set_={"packed": insert.excluded.packed})
+    connection.execute(newer, lines())

@@ -183,11 +183,14 @@ def among(
 ) -> sa.ColumnElement[bool]:
     """Whether some columns together have the values of one of some rows, texts and dates.
 
-    SQLite looks through the whole table for a list of rows; for what a subquery gives it uses an index.
+    SQLite looks through the whole table for a list of rows, and PostgreSQL plans long for one; for what a subquery gives both
+    use an index.
     """
     these = sa.tuple_(*columns)
     if connection.dialect.name != "sqlite":
-        return these.in_(list(rows))
+        told = zip(columns, zip(*rows, strict=True), strict=True) if rows else ((column, ()) for column in columns)
+        arrays = (sa.literal(list(values), postgresql.ARRAY(column.type)) for column, values in told)
+        return these.in_(sa.select(*map(sa.func.unnest, arrays)))
     each = sa.func.json_each(json.dumps(list(rows), default=str)).table_valued("value")
     values = (sa.func.json_extract(each.c.value, f"$[{place}]") for place in range(len(columns)))
     return these.in_(sa.select(*values))

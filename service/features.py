@@ -222,14 +222,14 @@ class FeatureRows:
         spec, began = ObservationSpec(dataset.period_days), dataset.first_recorded
         first = as_of - timedelta(days=(spec.history + 1 + back) * spec.period_days)
         last = as_of + timedelta(days=spec.horizon * spec.period_days)
-        start = as_of if began is None else max(began, first)
         near = list(peers.select("item_id", "location_id").iter_rows())
-        days = self._store.days(near, start, max(start, last))
-        calendar = self._store.calendar_days(sorted({place for _, place in near}), start, last)
+        days = self._store.days(near, first, last)
+        calendar = self._store.calendar_days(sorted({place for _, place in near}), first, last)
         origin = date.fromisoformat(dataset.settings["review_origin"])
         settings = dataset.settings | {"review_origin": origin}
-        panel = assemble_days(settings, peers, days._asdict(), start, calendar)
-        panel = with_forecast_rows(panel, self._store.forecasts_of(series, start, last))
+        begins = as_of if began is None else max(began, first)
+        panel = assemble_days(settings, peers, days._asdict(), first, begins, calendar)
+        panel = with_forecast_rows(panel, self._store.forecasts_of(series, first, last))
         index = {key: n for n, key in enumerate(near)}
         t = panel.period_of(as_of)
         end = min(max(t, 0), panel.period_count - 1) + 1

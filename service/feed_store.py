@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
 import sqlalchemy as sa
 
+from service.blocks import write_blocks
 from service.changes import ORDERS, note_change
 from service.database import among, insert_into
 from service.store import lock_series
-from service.tables import open_orders
+from service.tables import history, open_orders
 
 AT_ONCE = 1000  # rows of one statement
 Row = dict[str, Any]
@@ -39,6 +41,18 @@ def upsert(
     for at in range(0, len(rows), AT_ONCE):
         connection.execute(query, [row | now for row in rows[at : at + AT_ONCE]])
     return len(rows)
+
+
+def write_history(connection: sa.Connection, table: pl.DataFrame) -> int:
+    """Upsert rows of history, and with them the blocks that are read; how many are stored.
+
+    Args:
+        connection: in a transaction.
+        table: item_id, location_id, date and the columns that are told; others stay as they are.
+    """
+    write_blocks(connection, table)  # first: whoever has a series' blocks may write its rows
+    key = ("location_id", "item_id", "date")
+    return upsert(connection, history, key, table.to_dicts(), stamped="recorded_at")
 
 
 def upsert_newer(

@@ -6,23 +6,22 @@ bad row and nothing is stored; the answer names every series' first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import sqlalchemy as sa
 
-from service.blocks import write_blocks
 from service.changes import HISTORY, INVENTORY, TERMS, note_change
 from service.datasets import Dataset, bump_revisions, note_history
-from service.feed_forms import Row, table_of
+from service.feed_forms import table_of
 from service.feed_schemas import FeedResult
-from service.feed_store import replace_open_orders, upsert, upsert_newer
+from service.feed_store import replace_open_orders, upsert, upsert_newer, write_history
 from service.idempotency import Answered
 from service.loading import item_rows
 from service.problems import ProblemError, RowError
-from service.store import Store, lock_series
-from service.tables import calendar, history, inventory, items
+from service.store import Store
+from service.tables import calendar, inventory, items
 from simulator.canonical import check_calendar
 from simulator.demand_table import check_demand
 from simulator.item_table import check_items, items_of
@@ -61,7 +60,11 @@ class Feeds:
         period_days = self._dataset().period_days
         table = _checked(lambda: check_items("items", table_of(body, form), period_days))
         rows = item_rows(items_of(table))
-        return _storing(len(rows), lambda c: upsert(c, items, ("location_id", "item_id"), rows), _noting(TERMS, rows))
+        return _storing(
+            len(rows),
+            lambda c: upsert(c, items, ("location_id", "item_id"), rows),
+            _noting(TERMS, [row["location_id"] for row in rows]),
+        )
 
     def history(self, body: bytes, form: str) -> Store_:
         """Sales by series and date; late and corrected rows replace what is there. Columns left out stay as they are."""
@@ -78,19 +81,15 @@ class Feeds:
 
         table = _checked(check)
         columns = [*KEY, "date", *(c for c in HISTORY_COLUMNS if c in table.columns)]
-        rows = table.select(columns).to_dicts()
+        told = table.select(columns)
         sold = table.filter(pl.col("units_sold").is_not_null())["date"].to_list()
 
-        series = sorted({(row["location_id"], row["item_id"]) for row in rows})
-
         def store(connection: sa.Connection) -> int:
-            lock_series(connection, series)
-            stored = upsert(connection, history, ("location_id", "item_id", "date"), rows, stamped="recorded_at")
-            write_blocks(connection, table.select(columns))
+            stored = write_history(connection, told)
             note_history(connection, min(sold, default=None), max(sold, default=None))
             return stored
 
-        return _storing(len(rows), store, _noting(HISTORY, rows))
+        return _storing(told.height, store, _noting(HISTORY, told["location_id"]))
 
     def inventory(self, body: bytes, form: str) -> Store_:
         """Stock by series; a count of an earlier day than the stored one is ignored."""
@@ -136,7 +135,11 @@ class Feeds:
         table = _checked(check)
         flags = [c for c in FLAGS if c in table.columns]
         rows = table.select("location_id", "date", *(pl.col(c).cast(pl.Float64) for c in flags)).to_dicts()
-        return _storing(len(rows), lambda c: upsert(c, calendar, ("location_id", "date"), rows), _noting(TERMS, rows))
+        return _storing(
+            len(rows),
+            lambda c: upsert(c, calendar, ("location_id", "date"), rows),
+            _noting(TERMS, [row["location_id"] for row in rows]),
+        )
 
     # ------------------------------------------------------------------------------------------------------- checks
 
@@ -161,11 +164,11 @@ def _off_grid(table: pl.DataFrame, dataset: Dataset) -> list[Problem]:
     return offences("history", table, "date", off, f"does not start a {days}-day period, as {first} does")
 
 
-def _noting(kind: str, rows: list[Row]) -> Callable[[sa.Connection], None]:
-    """Says that what observations rest on has changed at the rows' locations."""
+def _noting(kind: str, changed: Iterable[str]) -> Callable[[sa.Connection], None]:
+    """Says that what observations rest on has changed at some locations."""
 
     def say(connection: sa.Connection) -> None:
-        places = {row["location_id"] for row in rows}
+        places = set(changed)
         bump_revisions(connection, places)
         note_change(connection, kind, places)
 

@@ -56,6 +56,9 @@ def look_back(
         raise ProblemError(problem.status, problem.type, problem.title, problem.detail)
     observer, row, last = features.observer(series, day, periods)
     panel = observer.panel.take(row)
+    if 0 <= panel.last_recorded < last:  # it ended earlier: what was seen then is a year before the replayed periods
+        observer, row, last = features.observer(series, day, periods + last - panel.last_recorded)
+        panel = observer.panel.take(row)
     t = min(last, panel.last_recorded)
     first = max(t + 1 - periods, 0)
     window = range(first, t + 1)

@@ -135,19 +135,19 @@ class Store:
         anywhere. In the canonical columns, in the order of their keys."""
         wanted = set(series)
         places = sorted({place for _, place in self.all_series()} if everywhere else {place for _, place in wanted})
-        rows = [(row, json.loads(row.attributes)) for row in self._items_at(places)]
-        mine = [(row, told) for row, told in rows if (row.item_id, row.location_id) in wanted]
-        groups = {(row.category, row.location_id) for row, _ in mine}
-        categories = {row.category for row, _ in mine} if everywhere else set()
-        references = {(told.get("reference_item_id"), row.location_id) for row, told in mine}
+        rows = self._items_at(places)
+        mine = [row for row in rows if (row.item_id, row.location_id) in wanted]
+        groups = {(row.category, row.location_id) for row in mine}
+        categories = {row.category for row in mine} if everywhere else set()
+        references = {(json.loads(row.attributes).get("reference_item_id"), row.location_id) for row in mine}
         near = [
-            (row, told)
-            for row, told in rows
+            row
+            for row in rows
             if row.category in categories
             or (row.category, row.location_id) in groups
             or (row.item_id, row.location_id) in references
         ]
-        return _items_frame(sorted(near, key=lambda one: (one[0].item_id, one[0].location_id)))
+        return _items_frame(sorted(near, key=lambda row: (row.item_id, row.location_id)))
 
     def items_of(self, series: Sequence[Series]) -> pl.DataFrame:
         """Items of those series that are known, in their order."""
@@ -181,7 +181,7 @@ class Store:
 
     def items_at(self, places: list[str], of: Sequence[str] = ()) -> pl.DataFrame:
         """Items of some locations, in the canonical columns; only those in `of` where it names a few."""
-        return _items_frame([(row, json.loads(row.attributes)) for row in self._items_at(places, of)])
+        return _items_frame(self._items_at(places, of))
 
     def closed_days(self, places: Sequence[str], first: date, last: date) -> pl.DataFrame:
         """The calendar's days on which suppliers of some locations take no orders or nothing is received."""
@@ -241,9 +241,9 @@ _CALENDAR_SCHEMA = {
 }  # fmt: skip
 
 
-def _items_frame(rows: Iterable[tuple[sa.Row[Any], dict[str, Any]]]) -> pl.DataFrame:
-    """Items and their attributes in the canonical columns."""
-    named = [{**told, "item_id": row.item_id, "location_id": row.location_id} for row, told in rows]
+def _items_frame(rows: Iterable[sa.Row[Any]]) -> pl.DataFrame:
+    """Items in the canonical columns."""
+    named = [{**json.loads(row.attributes), "item_id": row.item_id, "location_id": row.location_id} for row in rows]
     return pl.DataFrame(named, schema=_ITEM_SCHEMA, strict=False)
 
 

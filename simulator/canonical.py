@@ -126,24 +126,27 @@ def assemble(
 
 
 def assemble_days(
-    settings: dict[str, Any], items: pl.DataFrame, days: Mapping[str, F32], start: date, calendar: pl.DataFrame
-) -> Panel:
+    settings: dict[str, Any], items: pl.DataFrame, days: Mapping[str, F32], first: date, begins: date, calendar: pl.DataFrame
+) -> Panel:  # fmt: skip
     """Days of N series as a panel; the service comes in here with what it keeps.
 
     Args:
         settings: the keys of `dataset.json`.
         items: the series.
-        days: (N, days) units sold, time in stock, price and promotion from `start` on, NaN where nothing is told; where periods
+        days: (N, days) units sold, time in stock, price and promotion from `first` on, NaN where nothing is told; where periods
             are longer than a day at most one day of each tells something.
-        start: first day of the panel.
+        first: their first day.
+        begins: the panel's, unless something is told earlier.
         calendar: the locations' days.
     """
     told = np.flatnonzero(np.any([np.isfinite(column).any(axis=0) for column in days.values()], axis=0))
     recorded = np.flatnonzero(np.isfinite(days["units_sold"]).any(axis=0))
-    ends = [start + timedelta(days=int(at[-1])) if len(at) else None for at in (told, recorded)]
+    start = min(begins, first + timedelta(days=int(told[0]))) if len(told) else begins
+    ends = [first + timedelta(days=int(at[-1])) if len(at) else None for at in (told, recorded)]
     last = _last(start, ends[0], ends[1], calendar)
+    behind = (start - first).days
     length, periods = settings["period_days"], (last - start).days // settings["period_days"] + 1
-    dense = {name: _periods(column, length, periods) for name, column in days.items()}
+    dense = {name: _periods(column[:, behind:], length, periods) for name, column in days.items()}
     return _panel(settings, items, calendar, start, dense)
 
 

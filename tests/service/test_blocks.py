@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.blocks import DAYS, FIELDS, Days, number_of, unpacked, write_blocks
-from service.feed_store import upsert
+from service.blocks import DAYS, FIELDS, Days, number_of, unpacked
+from service.feed_store import write_history
 from service.feeds import Feeds
 from service.store import Store
-from service.tables import history, history_blocks
+from service.tables import history_blocks
 from simulator.canonical import assemble, assemble_days
 from simulator.panel import EPOCH, Panel
 
@@ -93,9 +93,8 @@ def test_whatever_is_fed_the_blocks_stay_what_the_rows_say(store: Store, data: s
             for (item, place), day in keys
         ]
         with store.database.writing() as connection:
-            upsert(connection, history, ("location_id", "item_id", "date"), rows, stamped="recorded_at")
-            table = pl.DataFrame(rows, schema_overrides={field: pl.Float64 for field in told if field != "promotion"})
-            write_blocks(connection, table)
+            kinds = {field: pl.Boolean if field == "promotion" else pl.Float64 for field in told}
+            write_history(connection, pl.DataFrame(rows, schema_overrides=kinds))
     assert same(store.days(series, FIRST, LAST), from_rows(store, series))
 
 
@@ -148,7 +147,7 @@ def test_days_become_the_panel_that_their_rows_become(chain: Panel, store: Store
         days = Days(*(np.where(held, column, np.float32(np.nan)) for column in days))
     calendar = store.calendar_days(sorted({place for _, place in series}), first, LAST)
     told = SETTINGS | {"period_days": length}
-    left = assemble_days(told, store.items_of(series), days._asdict(), first, calendar)
+    left = assemble_days(told, store.items_of(series), days._asdict(), first, first, calendar)
     right = assemble(told, store.items_of(series), demand, calendar)
     assert left.period_count == right.period_count > 50
     for name in (*FIELDS, "open", "holiday", "school_holiday"):

@@ -224,9 +224,9 @@ async def test_a_decision_can_be_made_again_from_what_it_saw(
     client: httpx.AsyncClient, app: FastAPI, chain: Panel
 ) -> None:
     """Also after the history was corrected and the override withdrawn."""
-    import sqlalchemy as sa
+    import polars as pl
 
-    from service.tables import history
+    from service.feed_store import write_history
 
     dates = {"selling_from": "2019-04-20", "selling_to": "2019-05-20", "reason": "festival", "author": "ann"}
     scope = {"item_id": chain.items.item_id[0], "location_id": chain.items.location_id[0]}
@@ -236,7 +236,8 @@ async def test_a_decision_can_be_made_again_from_what_it_saw(
     await client.delete(f"/v1/overrides/{made.json()['id']}", headers={"If-Match": "*"})
     store = app.state.store
     with store.database.writing() as connection:
-        connection.execute(sa.update(history).values(units_sold=1.0))
+        sold = store.sales(store.all_series(), date(2019, 1, 1), date(2019, 4, 30))
+        assert write_history(connection, sold.with_columns(units_sold=pl.lit(1.0))) > 1000
     for number, decision in enumerate(ids):
         with store.database.reading() as connection:
             row = find_decision(connection, decision)

@@ -219,6 +219,26 @@ def test_the_caller_s_forecasts_are_observed_alike_from_file_and_store(store: St
     assert np.isnan(stored["own_forecast"][0]).all()
 
 
+def test_what_is_told_before_the_first_sale_counts_alike_from_file_and_store(store: Store, chain: Panel) -> None:
+    """Time in stock, prices and promotions from before it, and a forecast that a newer one has silenced."""
+    last = chain.last_recorded
+    young = chain.take(np.arange(12))
+    young.units_sold[:, : last - 10] = np.nan
+    for column in (young.in_stock, young.promotion, young.price):
+        column[:, : last - 60] = np.nan
+    units = np.full((2, 91), np.nan, dtype=np.float32)
+    units[0], units[1, :5] = 3, 4
+    said = replace(young, forecasts=Forecasts(np.array([1, 1]), np.array([last - 50, last - 20]), units))
+    direct, stored, _ = from_file_and_store(said, store, [0, 1, 2])
+    for name in ("units_sold", "in_stock", "price", "promotion", "own_forecast"):
+        np.testing.assert_array_equal(stored[name], direct[name], err_msg=name)
+    since = 455 - 91 - 61  # the calendar of stored history begins with the first row
+    for name in ("open", "holiday"):
+        np.testing.assert_array_equal(stored[name][:, since:], direct[name][:, since:], err_msg=name)
+    assert np.isfinite(stored["promotion"][:, :364]).sum(axis=1).tolist() == [61] * 3
+    assert np.isnan(stored["own_forecast"]).all()
+
+
 def test_a_series_without_history_borrows_its_category_elsewhere_in_file_and_store_alike(
     store: Store, chain: Panel
 ) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
 
+from service.loading import load_panel
 from service.look_back_schemas import LookedBack
 from service.policy import Policy
 from service.settings import Settings
@@ -39,15 +41,23 @@ async def looked_back(client: httpx.AsyncClient, chain: Panel, row: int, **param
     return LookedBack.model_validate(answer.raise_for_status().json())
 
 
-@pytest.mark.parametrize("row", [0, 7])
+@pytest.mark.parametrize(("row", "silent"), [(0, 0), (7, 0), (0, 45)])
 async def test_the_champion_s_replay_is_that_of_the_simulator(
-    client: httpx.AsyncClient, chain: Panel, row: int
+    client: httpx.AsyncClient, app: FastAPI, chain: Panel, row: int, silent: int
 ) -> None:
+    """Also of a series whose sales ended `silent` days before those of the others."""
+    if silent:
+        chain = chain.take(np.arange(12))
+        ended = chain.last_recorded + 1 - silent
+        for column in (chain.units_sold, chain.in_stock, chain.promotion, chain.price):
+            column[row, ended:] = np.nan
+        load_panel(app.state.store, chain, "shorter", draw_stock=True)
+        app.state.features_cache.close()
     told = await looked_back(client, chain, row)
     champion = next(one for one in told.policies if one.alias == "champion")
     assert champion.version == CHAMPION
     one = chain.take(np.array([row]))
-    stop = chain.last_recorded + 1
+    stop = one.last_recorded + 1
     window = range(stop - PERIODS, stop)
     observer, policy = Observer(chain, ObservationSpec(1)), Policy(BUNDLE)
     rate = observer.rates.daily_rate[[row], window.start : window.stop]

@@ -117,7 +117,7 @@ async def test_an_uplift_on_a_promotion_that_the_policy_knows_is_not_counted_twi
     """Where the policy expects a promotion's demand already, the planner's uplift adds less."""
     import polars as pl
 
-    from service.blocks import write_blocks
+    from service.feed_store import write_history
 
     as_of, mine = date(2019, 4, 5), scope(chain)
     dates = {"selling_from": "2019-04-06", "selling_to": "2019-04-30"}
@@ -128,7 +128,7 @@ async def test_an_uplift_on_a_promotion_that_the_policy_knows_is_not_counted_twi
     units: dict[bool, float] = {}
     for known in (False, True):
         with app.state.store.database.writing() as connection:
-            write_blocks(connection, ahead.with_columns(promotion=pl.lit(known)))
+            write_history(connection, ahead.with_columns(promotion=pl.lit(known)))
         app.state.features_cache.close()
         units[known] = (await answer(client, chain, as_of=as_of, on_hand=5))["override"]["units"]
     assert 0 < units[True] < units[False]

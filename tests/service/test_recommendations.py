@@ -103,16 +103,17 @@ async def test_later_history_changes_no_answer_for_an_earlier_day(
     client: httpx.AsyncClient, chain: Panel, app: Any
 ) -> None:
     """No peeking, through the whole service: sales after as_of are wiped from the store, the answer stays."""
-    import sqlalchemy as sa
+    import polars as pl
 
-    from service.tables import history
+    from service.feed_store import write_history
 
     body = {"as_of": "2019-03-31", "items": requested(chain, range(4), on_hand=20.0)}
     before = [one["result"] for one in (await client.post(PATH, json=body)).json()["items"]]
     app.state.features_cache.close()
     with app.state.store.database.writing() as connection:
-        later = history.c.date > date(2019, 3, 31)
-        connection.execute(sa.update(history).where(later).values(units_sold=9999.0, in_stock=1.0))
+        later = app.state.store.sales(app.state.store.all_series(), date(2019, 4, 1), date(2019, 6, 30))
+        wrong = later.with_columns(units_sold=pl.lit(9999.0), in_stock=pl.lit(1.0))
+        assert write_history(connection, wrong) > 300
     assert [one["result"] for one in (await client.post(PATH, json=body)).json()["items"]] == before
 
 
