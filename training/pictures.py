@@ -291,9 +291,8 @@ def draw_trajectories(example: dict[str, Any], path: Path) -> None:
             axis.step(at, told["on_hand"], where="mid", color=BASE_STOCK, lw=1.5, label="stock at the end of the day")
             axis.fill_between(at, sales, demand, color=LOST, alpha=0.6, step="mid", lw=0, label="lost sales")
             axis.step(at, demand, where="mid", color="#222222", lw=1.2, label="demand")
-            axis.set_title(
-                f"{name}: {demand.sum() - sales.sum():,.1f} of {demand.sum():,.1f} units lost", fontsize=10, loc="left"
-            )
+            lost, asked = (demand - sales)[promoted].sum(), demand[promoted].sum()
+            axis.set_title(f"{name}: {lost:,.1f} of {asked:,.1f} units lost in promotions", fontsize=10, loc="left")
             axis.set_ylim(0, 1.05 * top)
         axes[0, 0].legend(frameon=False, fontsize=8, ncols=4, loc="upper right", bbox_to_anchor=(1, 1.3))
         axes[-1, 0].set_xlabel(f"days from {example['first']}, {example['series']}")

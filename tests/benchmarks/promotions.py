@@ -25,7 +25,9 @@ from orpr.provenance import code_commit
 from simulator.baselines import incumbent
 from simulator.canonical import read_panel
 from simulator.metrics import SeriesTotals
+from simulator.observation import ObservationSpec
 from simulator.panel import F64, I64, Panel
+from tests.benchmarks.promotions_page import page
 from tests.benchmarks.stand_ins import stand_ins
 from training.ablations import decides
 from training.backtest import Decide
@@ -38,12 +40,13 @@ from training.methods import Replay, replay_of
 from training.model import PolicyNetwork
 from training.pictures import draw_trajectories
 from training.promotion_windows import Replayed, as_rows, replay_windows
-from training.run import named_config, train
+from training.run import manifest_of, named_config, network_of, train
 
 DL, GUIDED, EXPERT, AUTONOMOUS, INCUMBENT = "DL", "OR-guided RL", "OR+expert RL", "autonomous", "incumbent"
 LABELS = 1000
 SUPPLIED = 0.9  # share of the judged window in stock from which a series' sales are its demand
 MOST_JUDGED = 5000  # series of each table, drawn
+DRAWN = 56  # periods in the picture
 ALL_LABELS = 10_000_000  # more decisions than any dataset has: hindsight looks at all of them
 
 
@@ -58,12 +61,11 @@ class Case(NamedTuple):
 class Recipes(NamedTuple):
     """How each policy is made."""
 
-    dl: TrainConfig
+    dl: TrainConfig | Path  # a recipe for each dataset alone, or a bundle
     finetune: TrainConfig
     autonomous: TrainConfig
 
 
-WORDS = {"sales": "Sales as they were, series in stock for nine tenths of the window", "recovered": "Recovered demand"}
 CASES = (Case("freshretail", 14, 28), Case("bakery", 180, 180))
 
 
@@ -102,7 +104,7 @@ def run_case(panel: Panel, case: Case, recipes: Recipes, seeds: Sequence[int], s
         for demand, done in found.items()
     }
     return {
-        "dataset": case.name, "dl_trained_before": panel.date_of(dl_end).isoformat(),
+        "dataset": case.name, "dl": _in_words(recipes.dl), "dl_trained_before": panel.date_of(dl_end).isoformat(),
         "first": panel.date_of(learn_end).isoformat(), "last": panel.date_of(stop - 1).isoformat(),
         "currency": panel.currency, "labels": labels, "seeds": list(seeds), "tables": tables,
         "example": _example(replays[shown], found[shown][0]),
@@ -114,11 +116,31 @@ def _some(rows: I64) -> I64:
     return rows if len(rows) <= MOST_JUDGED else np.sort(np.random.default_rng(0).permutation(rows)[:MOST_JUDGED])
 
 
-def _supervised(panel: Panel, end: int, recipe: TrainConfig, show: Report) -> PolicyNetwork:
-    """DL."""
-    data = TrainingSet([Past(panel, end)], recipe.labels, recipe.seed, recipe.loss.money_power)
-    report = Run(recipe.seed, lambda stage, step, steps, _trace: show(f"{DL}: {stage}", step, steps, ""))
-    return train(data, recipe, report).network
+def _supervised(panel: Panel, end: int, dl: TrainConfig | Path, show: Report) -> PolicyNetwork:
+    """DL.
+
+    Raises:
+        ValueError: where a bundle has seen more than it may.
+    """
+    if isinstance(dl, Path):
+        seen = manifest_of(dl)["training_cut_offs"].get(panel.name, "")
+        if seen >= panel.date_of(end).isoformat():
+            raise ValueError(
+                f"dl: {dl} learnt from {panel.name} up to {seen}; here DL ends before {panel.date_of(end)}"
+            )
+        return network_of(dl, ObservationSpec(panel.period_days))
+    data = TrainingSet([Past(panel, end)], dl.labels, dl.seed, dl.loss.money_power)
+    report = Run(dl.seed, lambda stage, step, steps, _trace: show(f"{DL}: {stage}", step, steps, ""))
+    return train(data, dl, report).network
+
+
+def _in_words(dl: TrainConfig | Path) -> str:
+    """What DL is."""
+    if isinstance(dl, Path):
+        manifest = manifest_of(dl)
+        before = ", ".join(f"{name} up to {day}" for name, day in sorted(manifest["training_cut_offs"].items()))
+        return f"{dl} (recipe {manifest['config']['name']}; {before})"
+    return f"recipe {dl.name} on this dataset alone"
 
 
 def _knows(place: str) -> bool:
@@ -167,68 +189,28 @@ def _mean(found: Sequence[dict[str, SeriesTotals]]) -> dict[str, SeriesTotals]:
 
 
 def _example(replay: Replay, done: dict[str, Replayed]) -> dict[str, Any]:
-    """Figure 6: one series under three policies; the one whose promotions cost DL most."""
+    """Figure 6: one series under three policies in the weeks with most promotions. Of the tenth that lost most money in promotions
+    under DL, the one whose experts take off what they take off all series together."""
     panel, judged, periods = replay.panel, replay.judged, replay.periods
     assert judged is not None
     promoted = np.nan_to_num(panel.promotion[judged][:, periods.start : periods.stop]) > 0
-    lost = (done[DL].record.lost_sales * promoted).sum(axis=1)
-    row = int((lost * panel.items.lost_sale_cost[judged]).argmax())
+    lost = {name: (done[name].record.lost_sales * promoted).sum(axis=1) for name in (DL, GUIDED, EXPERT)}
+    money = lost[DL] * panel.items.lost_sale_cost[judged] * ~promoted.all(axis=1)
+    most = np.flatnonzero((money > 0) & (money >= np.quantile(money[money > 0], 0.9)))
+    row = int(most[np.abs(lost[EXPERT][most] / lost[DL][most] - lost[EXPERT].sum() / lost[DL].sum()).argmin()])
+    width = min(DRAWN, len(periods))
+    begin = int(np.convolve(promoted[row], np.ones(width), mode="valid").argmax())
+    shown = slice(begin, begin + width)
     drawn = {
-        name: {part: getattr(done[name].record, part)[row].tolist() for part in ("on_hand", "sales", "lost_sales")}
-        for name in (DL, GUIDED, EXPERT)
+        name: {
+            part: getattr(done[name].record, part)[row, shown].tolist() for part in ("on_hand", "sales", "lost_sales")
+        }
+        for name in lost
     }
     return {
-        "series": panel.names[int(judged[row])], "first": panel.date_of(periods.start).isoformat(),
-        "promoted": promoted[row].tolist(), "policies": drawn,
+        "series": panel.names[int(judged[row])], "first": panel.date_of(periods.start + begin).isoformat(),
+        "promoted": promoted[row, shown].tolist(), "policies": drawn,
     }  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------------------------ as a page
-
-
-def page(cases: Sequence[dict[str, Any]]) -> str:
-    """The Markdown page."""
-    lines = [
-        "# Promotions", "",
-        "The paper's Table 2 on real promotions; numbers in [promotions.json](promotions.json).", "",
-        "DL is a supervised policy trained up to the date given. The others go on from it with what happened until the judged "
-        "window: Algorithm 1 with the solver alone, the same with experts' decisions, and by itself, with promotions weighed up and "
-        "surges drawn. **The experts are stand-ins**: for each item and week the multiple of DL's days that would have been cheapest in "
-        "hindsight for its promoted orders on *other* stores than those judged, before the judged window, priced on what full shelves would "
-        "have sold. Costs and lead times are drawn "
-        "(see [the data](../format.md)).", "",
-        "A promotion window is a series' promoted periods and the review cycle behind each. Intervals are paired bootstraps over series; "
-        "rows are means over seeds. Where the incumbent, a base stock, has a ratio below 1, this DL holds too little by itself, and a part of every "
-        "gain is the mending of that.", "",
-    ]  # fmt: skip
-    for case in cases:
-        lines += [
-            f"## {case['dataset']}", "",
-            f"DL trained before {case['dl_trained_before']}; judged {case['first']} to {case['last']} in stores that no expert knows; "
-            f"{case['labels']} labels; seeds {', '.join(map(str, case['seeds']))} of all but DL; costs in {case['currency']}. Made by `{case['command']}` at commit `{case['commit'][:12]}`.", "",
-        ]  # fmt: skip
-        for demand, table in case["tables"].items():
-            lines += [f"### {WORDS[demand]}, {table['series']} series", "", *_table(table["rows"]), ""]
-        lines += [f"![one series under three policies](promotions-{case['dataset']}.png)", ""]
-    return "\n".join(lines)
-
-
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        "| window | policy | turnover days | in stock | holding | stock-out | total cost vs DL [95 %] | lost sales vs DL [95 %] |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        cost, lost = (_ratio(row[name]) for name in ("total_cost_ratio", "lost_sales_ratio"))
-        lines.append(
-            f"| {row['window']} | {row['policy']} | {row['turnover_days']:.2f} | {row['in_stock_rate']:.1%} | "
-            f"{row['holding_cost']:,.0f} | {row['stockout_cost']:,.0f} | {cost} | {lost} |"
-        )
-    return lines
-
-
-def _ratio(ratio: Sequence[float] | None) -> str:
-    return "DL lost none" if ratio is None else f"{ratio[0]:.3f} [{ratio[1]:.3f}, {ratio[2]:.3f}]"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -238,12 +220,16 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--dataset", action="append", choices=[case.name for case in CASES])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--dl", type=Path, help="a bundle as DL, in place of the recipe `promotions` on each dataset alone"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny recipes, to see that it runs")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     size = {"dl": "tiny", "finetune": "finetune", "autonomous": "autonomous"} if given.quick else {}
     names = {"dl": "promotions", "finetune": "finetune", "autonomous": "autonomous"} | size
-    recipes = Recipes(**{part: load_config(named_config(name), threads=1) for part, name in names.items()})
+    read = {part: load_config(named_config(name), threads=1) for part, name in names.items()}
+    recipes = Recipes(given.dl or read["dl"], read["finetune"], read["autonomous"])
     asked = [case for case in CASES if not given.dataset or case.name in given.dataset]
     with progress_bars() as show:
         cases = [
@@ -255,6 +241,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _options(given: argparse.Namespace) -> list[str]:
     named = [word for name in given.dataset or () for word in ("--dataset", name)]
+    named += ["--dl", str(given.dl)] if given.dl else []
     return [*named, "--seeds", str(given.seeds), *(["--quick"] if given.quick else [])]
 
 

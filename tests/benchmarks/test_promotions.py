@@ -26,6 +26,7 @@ from tests.benchmarks.promotions import (
     run_case,
     write,
 )
+from tests.conftest import CHAMPION
 from training.config import TrainConfig, load_config
 from training.run import named_config
 
@@ -75,6 +76,14 @@ def test_every_policy_has_a_row_in_every_window_and_the_page_tells_them(
     page = (tmp_path / "promotions.md").read_text()
     assert page.count(f"| {EXPERT} |") == 3  # of three windows; the bakery tells of no stock-outs, so one demand
     assert (tmp_path / "promotions-bakery.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_bundle_that_has_seen_what_the_others_learn_from_is_no_dl(bakery: Panel) -> None:
+    champion = Path("service/bundles") / CHAMPION  # trained up to the sample's last 180 days
+    end = bakery.last_recorded + 1 - 180
+    assert _supervised(bakery, end, champion, silent).spec.period_days == 1
+    with pytest.raises(ValueError, match=r"learnt from bakery up to 2018-11-01; here DL ends before 2018-11-01"):
+        _supervised(bakery, end - 1, champion, silent)
 
 
 def test_nobody_has_seen_the_judged_window(some: Panel, recipes: Recipes) -> None:
