@@ -21,7 +21,7 @@ from simulator.panel import F64, I64
 from solver.labels import best_days
 from training.backprop import choosing_parameters
 from training.config import AlignConfig
-from training.dataset import Copy, TrainingSet, promoted_orders
+from training.dataset import Copy, TrainingSet
 from training.experts import Sifted
 from training.known import supplied
 from training.loop import Batches, Run, Trace, run_stage
@@ -66,7 +66,6 @@ def _traces(network: PolicyNetwork, data: TrainingSet, copy: Copy, chosen: I64) 
     return Traces(
         copy, chosen, context, x, best_days(copy.curves[chosen], data.grid),
         copy.incumbent_days[chosen].astype(np.float64), np.empty(0), Prices(), data.grid,
-        promoted_orders(copy.source.panel, copy.series[chosen], copy.period[chosen]),
     )  # fmt: skip
 
 
@@ -234,8 +233,7 @@ def _guided(traces: Traces, rows: I64, days: F64, config: AlignConfig) -> tuple[
     simulation += config.portfolio * parts.portfolio + config.curve * parts.curve
     means = {name: float(column.mean()) for name, column in parts._asdict().items()}
     shares = {"dominates": float((parts.pareto > 0).mean()), "dominated": float((parts.pareto < 0).mean())}
-    total = config.omega * parts.rule + (1.0 - config.omega) * simulation
-    return total * np.where(traces.promoted[rows], 1.0, config.routine)[:, None], means | shares
+    return config.omega * parts.rule + (1.0 - config.omega) * simulation, means | shares
 
 
 def _advised(advice: Advice, rows: I64, days: F64, config: AlignConfig) -> tuple[F64, Trace]:

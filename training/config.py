@@ -153,7 +153,6 @@ class AlignConfig(StageConfig):
     portfolio: float = 0.0  # of stock and stock-outs saved over all series together; the paper has none
     service: float = 0.5  # of stock-outs in it; at 1 scaling every action gains nothing, below it less stock gains
     curve: float = 0.0  # of the order's own cost curve, known for every action; the paper has none
-    routine: float = 1.0  # of the reward of orders without a promotion; at 0 they only hold to the policy before
     kl_limit: float = 0.5  # nats; above it alignment stops
     expert_share: float = 0.3  # of the batches that are experts' decisions, where there are any
     expert: float = 1.0  # of the reward by experts' days
@@ -171,7 +170,7 @@ class AlignConfig(StageConfig):
             raise ValueError(f'compare_with must be "label" or "policy", got {self.compare_with!r}')
         if not 0 <= self.expert_share < 1:
             raise ValueError(f"expert_share must be at least 0 and below 1, got {self.expert_share}")
-        for name in ("gamma", "beta", "pareto", "saving", "portfolio", "curve", "routine", "service", "expert"):
+        for name in ("gamma", "beta", "pareto", "saving", "portfolio", "curve", "service", "expert"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 

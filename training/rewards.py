@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from simulator.ordering import ORDER_UP_TO, constrain, raw_order_quantity, rules_of
-from simulator.panel import F32, F64, I64, Bools
+from simulator.panel import F32, F64, I64
 from simulator.rollout import World
 from simulator.step import State
 from simulator.sweep import replay_totals
@@ -47,7 +47,6 @@ class Traces(NamedTuple):
     rival: F64  # (M,) days that the simulator holds samples against
     prices: Prices
     grid: F64  # (V,) days that the curves are over
-    promoted: Bools  # (M,) whether the order covers promoted periods
 
     @property
     def size(self) -> int:

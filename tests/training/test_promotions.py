@@ -10,7 +10,7 @@ import pytest
 from simulator.panel import Panel
 from tests.panels import make_panel
 from tests.training.conftest import END
-from training.align import _guided, traces_of
+from training.align import traces_of
 from training.config import AlignConfig, TrainConfig
 from training.dataset import TrainingSet, promoted_orders
 from training.known import Past
@@ -84,22 +84,6 @@ def test_surges_are_further_decisions_of_the_same_dataset(few: Panel, tiny: Trai
     data = TrainingSet([Past(few, END)], labels, 0, 0.5)
     assert [known.panel.name for known in data.known] == ["bakery", "bakery, drawn surges"]
     assert len(data.copies[1].series) == pytest.approx(0.5 * len(data.copies[0].series), rel=0.2)
-
-
-def test_routine_orders_may_be_left_without_a_reward(training_set: TrainingSet, trained: Result) -> None:
-    """Then only the KL part holds them, to where they were; promoted orders are rewarded as before."""
-    config = AlignConfig(samples=2000, horizon=21, omega=0.0, pareto=0.0, curve=1.0)
-    traces = traces_of(trained.network, training_set, config, np.random.default_rng(0))[0]
-    traces = traces._replace(rival=traces.incumbent)
-    rows = np.arange(traces.size)
-    copy = traces.copy
-    promoted = promoted_orders(copy.source.panel, copy.series[traces.chosen], copy.period[traces.chosen])
-    assert 0 < promoted.sum() < len(promoted)
-    days = np.repeat(training_set.grid[[3, 20]][None, :], len(rows), axis=0)
-    whole, held = (_guided(traces, rows, days, replace(config, routine=share))[0] for share in (1.0, 0.0))
-    np.testing.assert_array_equal(held[promoted], whole[promoted])
-    assert not held[~promoted].any()
-    assert whole[~promoted].any()
 
 
 def test_the_curve_s_reward_is_minus_the_cost_of_the_order_s_own_periods(
