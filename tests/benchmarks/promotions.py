@@ -87,7 +87,7 @@ def run_case(panel: Panel, case: Case, recipes: Recipes, seeds: Sequence[int], s
     found: dict[str, list[dict[str, Replayed]]] = {demand: [] for demand in replays}
     labels = 0
     for seed in seeds:
-        networks, labels = _networks(dl, panel, np.flatnonzero(known), dl_end, learn_end, recipes, seed, show)
+        networks, labels = _networks(dl, panel, dl_end, learn_end, recipes, seed, show)
         for demand, replay in replays.items():
             assert replay.judged is not None
             table = incumbent(panel, replay.periods)[replay.judged]
@@ -148,8 +148,18 @@ def _knows(place: str) -> bool:
     return hashlib.blake2b(place.encode(), digest_size=1).digest()[0] >= 128
 
 
+def experts_of(dl: PolicyNetwork, panel: Panel, since: int, end: int, finetune: TrainConfig) -> Sifted:
+    """Decisions of stand-ins who know half of the stores, placed from period `since` on, their outcomes known before `end`."""
+    known = np.flatnonzero([_knows(place) for place in panel.items.location_id])
+    # Planners know what a full shelf would have sold.
+    hindsight = replace(finetune.labels, samples_per_variant=ALL_LABELS, demand=RECOVERED)
+    theirs = TrainingSet([Past(panel.take(known), end)], hindsight, finetune.seed, finetune.loss.money_power)
+    told = stand_ins(dl, theirs, since, LABELS, np.random.default_rng(finetune.seed))
+    return sift(told, theirs, finetune.experts)
+
+
 def _networks(
-    dl: PolicyNetwork, panel: Panel, known: I64, dl_end: int, learn_end: int, recipes: Recipes, seed: int, show: Report
+    dl: PolicyNetwork, panel: Panel, dl_end: int, learn_end: int, recipes: Recipes, seed: int, show: Report
 ) -> tuple[dict[str, PolicyNetwork], int]:  # fmt: skip
     """The policies of one seed, and how many labels the experts gave."""
 
@@ -163,10 +173,7 @@ def _networks(
         return TrainingSet([past], recipe.labels, seed, recipe.loss.money_power)
 
     finetune, autonomous = (replace(recipe, seed=seed) for recipe in (recipes.finetune, recipes.autonomous))
-    # Planners know what a full shelf would have sold.
-    hindsight = replace(finetune.labels, samples_per_variant=ALL_LABELS, demand=RECOVERED)
-    theirs = data(Past(panel.take(known), learn_end), replace(finetune, labels=hindsight))
-    experts = sift(stand_ins(dl, theirs, dl_end, LABELS, np.random.default_rng(seed)), theirs, finetune.experts)
+    experts = experts_of(dl, panel, dl_end, learn_end, finetune)
     recent = data(Past(panel, learn_end), finetune)
     made = {
         DL: dl, GUIDED: trained(GUIDED, recent, finetune), EXPERT: trained(EXPERT, recent, finetune, experts),
