@@ -196,7 +196,7 @@ def _mean(found: Sequence[dict[str, SeriesTotals]]) -> dict[str, SeriesTotals]:
 
 
 def _example(replay: Replay, done: dict[str, Replayed]) -> dict[str, Any]:
-    """Figure 6: one series under three policies in the weeks with most promotions. Of the tenth that lost most money in promotions
+    """Figure 6: one series under three policies in the weeks in which DL lost most in promotions. Of the tenth that lost most money in promotions
     under DL, the one whose experts take off what they take off all series together."""
     panel, judged, periods = replay.panel, replay.judged, replay.periods
     assert judged is not None
@@ -206,7 +206,8 @@ def _example(replay: Replay, done: dict[str, Replayed]) -> dict[str, Any]:
     most = np.flatnonzero((money > 0) & (money >= np.quantile(money[money > 0], 0.9)))
     row = int(most[np.abs(lost[EXPERT][most] / lost[DL][most] - lost[EXPERT].sum() / lost[DL].sum()).argmin()])
     width = min(DRAWN, len(periods))
-    begin = int(np.convolve(promoted[row], np.ones(width), mode="valid").argmax())
+    in_promotions = done[DL].record.lost_sales[row] * promoted[row]
+    begin = int(np.convolve(in_promotions, np.ones(width), mode="valid").argmax())
     shown = slice(begin, begin + width)
     drawn = {
         name: {
