@@ -53,13 +53,13 @@ bench-soak: $(VENV)/.bench  ## half an hour of mixed load; whether memory stays 
 
 results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; docs/results and the README's table
 	$(BIN)/orpr backtest $(FRESH) --min-in-stock 0.9 $(ROWS) $(foreach s,0 1 2 3 4,--policy adapted=$(RUN)-freshretail-seed$(s)) \
-	    --policy adapted+RL=$(RUN)-freshretail-rl --results $(RESULTS)
+	    --policy adapted+RL=$(RUN)-freshretail-rl --policy DL+RL+expert=$(RUN)-freshretail-expert --results $(RESULTS)
 	$(BIN)/orpr backtest $(FRESH) --replay recovered $(ROWS) --results $(RESULTS)
 	$(BIN)/orpr backtest $(ONLINE) $(ROWS) --policy adapted=$(RUN)-online --policy zero-shot=runs/no-online-6 --results $(RESULTS)
 	$(BIN)/orpr backtest $(VN2) --test-days 56 --restarts 4 $(foreach s,0 1 2 3 4,--policy adapted=runs/vn2-3-seed$(s)) \
 	    --policy zero-shot=$(WEEKLY) \
 	    --policy DL+replays=runs/vn2-3 --policy DL=runs/vn2-3-dl --results $(RESULTS)
-	$(BIN)/orpr backtest --data simulator/sample $(ROWS) --policy adapted=$(RUN)-bakery \
+	$(BIN)/orpr backtest --data simulator/sample $(ROWS) --policy adapted=$(RUN)-bakery --policy DL+RL+expert=$(RUN)-bakery-expert \
 	    $(foreach case,$(CASES),--scenario $(case)) --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 
 promotions: $(VENV)/.dev  ## experts' decisions in promotions, the paper's Table 2; docs/results/promotions.md (three hours on one core)
@@ -75,6 +75,8 @@ foundation: $(VENV)/.dev  ## rebuild the shipped policies from the datasets in $
 	$(TRAIN) $(BAKERY) --from $(CHAMPION) --out $(RUN)-bakery
 	$(TRAIN) $(ONLINE) --from $(CHAMPION) --out $(RUN)-online
 	$(TRAIN) $(FRESH) --config foundation-rl --from $(RUN)-freshretail-seed0 --out $(RUN)-freshretail-rl
+	$(BIN)/python -m tests.benchmarks.expert_policy $(FRESH) --from $(RUN)-dl --out $(RUN)-freshretail-expert
+	$(BIN)/python -m tests.benchmarks.expert_policy $(BAKERY) --from $(RUN)-dl --out $(RUN)-bakery-expert
 	$(TRAIN) $(FRESH) $(BAKERY) --config foundation --out runs/no-online-6
 	for s in 0 1 2 3 4; do $(TRAIN) --seed $$s $(VN2) --test-days 224 --from $(WEEKLY) --out runs/vn2-3-seed$$s || exit 1; done
 	$(TRAIN) $(VN2) --test-days 224 --config weekly --also-dl --out runs/vn2-3
