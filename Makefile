@@ -62,7 +62,7 @@ results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; d
 	$(BIN)/orpr backtest --data simulator/sample $(ROWS) --policy adapted=$(RUN)-bakery --policy DL+RL+expert=$(RUN)-bakery-expert \
 	    $(foreach case,$(CASES),--scenario $(case)) --results $(RESULTS) --report $(RESULTS)/report-bakery --page $(PAGE)
 
-promotions: $(VENV)/.dev  ## experts' decisions in promotions, the paper's Table 2; docs/results/promotions.md (three hours on one core)
+promotions: $(VENV)/.dev  ## experts' decisions in promotions, the paper's Table 2; docs/results/promotions.md (some two hours on one core)
 	$(TRAIN) --data $(DATA)/freshretail --test-days 42 --data $(DATA)/bakery --test-days 360 $(ONLINE) --config foundation --also-dl --out runs/early
 	$(BIN)/python -m tests.benchmarks.promotions $(RESULTS) --data $(DATA) --dl runs/early-dl
 

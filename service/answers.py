@@ -9,7 +9,7 @@ from service.decide import Decisions, Override, constraints_applied
 from service.problems import Problem
 from service.receipt import reasons, receipt
 from service.schemas import AppliedOverride, CounterfactualLine, ItemAnswer, Recommendation, UsedRules
-from service.store import Series
+from service.series import Series
 from service.terms import Terms
 from simulator.ordering import OrderRules
 

@@ -18,7 +18,7 @@ from service.database import among, insert_into
 from service.tables import history_blocks
 from simulator.panel import EPOCH, F32, I64
 
-DAYS = 128  # of a block: a year touches four, a new day rewrites one
+DAYS = 128  # of a block: a year and the weeks ahead touch four or five, a new day rewrites one
 FIELDS = ("units_sold", "in_stock", "price", "promotion")
 AT_ONCE = 1000  # blocks of one statement
 _KEY = ("location_id", "item_id", "number")
@@ -99,9 +99,7 @@ def _write(
 
     insert, columns = insert_into(connection, history_blocks), [history_blocks.c[name] for name in _KEY]
     stored = sa.select(*columns, history_blocks.c.packed).where(among(connection, columns, keys))
-    if (
-        connection.dialect.name == "postgresql"
-    ):  # a block that is not there cannot be locked; in SQLite a writing is alone
+    if connection.dialect.name == "postgresql":  # what is not there cannot be locked; in SQLite a writing is alone
         connection.execute(insert.on_conflict_do_nothing(), lines())
         stored = stored.order_by(*(column.collate("C") for column in columns[:2]), columns[2]).with_for_update()
     place = {key: n for n, key in enumerate(keys)}

@@ -22,7 +22,7 @@ from service.policy_store import CANARY, GUARDRAIL, add_change, lock_policies, n
 from service.registry import Policies
 from service.repeating import Repeating
 from service.rollout import Canary
-from service.store import Series
+from service.series import Series
 from service.telemetry import Telemetry
 
 LOG = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from service.database import insert_into
 from service.guardrails import NOTHING, Figures
 from service.policy_store import AT_ONCE, CANARY
-from service.store import Series
+from service.series import Series
 from service.tables import canary_figures, canary_orders, policy_aliases
 
 

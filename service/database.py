@@ -181,7 +181,7 @@ def within(seconds: float, work: Callable[[], Found]) -> Found:
 def among(
     connection: sa.Connection, columns: Sequence[sa.ColumnElement[Any]], rows: Collection[tuple[Any, ...]]
 ) -> sa.ColumnElement[bool]:
-    """Whether some columns together have the values of one of some rows, texts and dates.
+    """Whether some columns together have the values of one of some rows: texts, whole numbers and dates.
 
     SQLite looks through the whole table for a list of rows, and PostgreSQL plans long for one; for what a subquery gives both
     use an index.

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from service.changes import DECISIONS, note_change
 from service.database import among, insert_into
-from service.store import Series, lock_series, of_series
+from service.series import Series, lock_series, of_series
 from service.tables import decision_outcomes, decisions
 
 OPEN, SUPERSEDED, SEEN = "open", "superseded", "seen"

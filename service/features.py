@@ -21,7 +21,8 @@ from service.caches import Cache
 from service.database import UNANSWERED
 from service.datasets import Dataset
 from service.rows import pack, row_size
-from service.store import Series, Store
+from service.series import Series
+from service.store import Store
 from simulator.canonical import assemble_days
 from simulator.contract import contract_id, interface
 from simulator.forecast_table import with_forecast_rows

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from service.blocks import write_blocks
 from service.changes import ORDERS, note_change
 from service.database import among, insert_into
-from service.store import lock_series
+from service.series import lock_series
 from service.tables import history, open_orders
 
 AT_ONCE = 1000  # rows of one statement

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from service.breaker import Finding, no_worse
 from service.changes import HOLDS, STOPS, note_change
-from service.store import Series, of_series
+from service.series import Series, of_series
 from service.tables import decisions, holds, stops
 
 HELD, RELEASED = "held", "released"

@@ -34,8 +34,9 @@ from service.hold_store import (
 )  # fmt: skip
 from service.problems import Problem, ProblemError
 from service.schemas import Recommendation
+from service.series import Series
 from service.settings import Settings
-from service.store import Series, Store, count_series
+from service.store import Store, count_series
 from service.terms import Terms, TermsByPlace
 from service.view import View
 from simulator.panel import Bools

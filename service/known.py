@@ -12,7 +12,8 @@ from service.datasets import Dataset
 from service.memory import Memory, outstanding
 from service.problems import Problem
 from service.schemas import RecommendationItem
-from service.store import Series, Store
+from service.series import Series
+from service.store import Store
 from service.terms import items_panel
 from service.view import View
 from simulator.panel import Panel

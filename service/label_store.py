@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from service.decision_store import CHUNK, OPEN, ORDERED, SEEN, SUPERSEDED, Row
-from service.store import Series
+from service.series import Series
 from service.tables import decision_outcomes, decisions, items, overrides
 
 CHANGED = "changed"

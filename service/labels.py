@@ -23,8 +23,9 @@ from service.decision_store import Row
 from service.label_store import Wanted, label_rows, labelled
 from service.problems import ProblemError
 from service.rows import row_size
+from service.series import CHUNK
 from service.settlements import Settlements
-from service.store import CHUNK, Store
+from service.store import Store
 from simulator.contract import contract_id, interface
 from simulator.observation import ObservationSpec, with_state
 from simulator.ordering import FIXED

@@ -20,7 +20,7 @@ from service.policy import Policy
 from service.policy_store import CANARY, SHADOW
 from service.problems import ProblemError, RowError
 from service.recommender import Recommender
-from service.store import Series
+from service.series import Series
 from simulator.baselines import incumbent
 from simulator.metrics import series_totals, summarise, unit_totals
 from simulator.observation import Observer, beyond_horizon

@@ -27,8 +27,9 @@ from service.database import UNANSWERED, within
 from service.decide import Override, Span
 from service.decision_store import OPEN, ORDERED, SEEN, SUPERSEDED, Advised, add_decisions, advised_after, mark_seen
 from service.rollout import Remembered
+from service.series import Series
 from service.spool import Spool
-from service.store import Series, Store
+from service.store import Store
 from service.view import View
 from simulator.ordering import OrderRules
 

@@ -17,7 +17,8 @@ from service.override_schemas import Preview, SeriesEffect
 from service.problems import Problem, ProblemError
 from service.recommender import Recommender
 from service.schemas import RecommendationItem
-from service.store import Series, Store
+from service.series import Series
+from service.store import Store
 from simulator.observation import beyond_horizon
 from simulator.ordering import rules_of
 from simulator.panel import Bools, Panel

@@ -14,7 +14,7 @@ from math import inf, nan
 from service.changes import DATASET, HISTORY, INVENTORY, ORDERS, OVERRIDES, Change
 from service.decision_store import Advised
 from service.rollout import Remembered
-from service.store import Series
+from service.series import Series
 from service.telemetry import Telemetry
 
 FEEDS = {HISTORY: "history", INVENTORY: "inventory", ORDERS: "open_orders"}  # by kind of change

@@ -29,8 +29,9 @@ from service.schemas import (
     RecommendationItem,
     RecommendationResponse,
 )
+from service.series import Series
 from service.settings import Settings
-from service.store import Series, Store
+from service.store import Store
 from service.telemetry import Laps
 from service.terms import Terms, TermsByPlace
 from service.view import View

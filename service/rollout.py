@@ -17,7 +17,7 @@ from service.asked import Asked, Sight
 from service.decide import Override, Span
 from service.policy import Policy, PolicyAnswer
 from service.schemas import Recommendation
-from service.store import Series
+from service.series import Series
 from simulator.panel import Bools
 
 LOG = logging.getLogger(__name__)

@@ -21,9 +21,10 @@ from service.decision_store import Row
 from service.label_store import CHANGED, REJECTED, followed, label_rows
 from service.override_store import find_override
 from service.problems import ProblemError
+from service.series import CHUNK, Series
 from service.settlement_schemas import MOST_LINES, ReplayedOrder, Settlement, SettlementLine
 from service.settling import Case, Replayed, Settled, settle
-from service.store import CHUNK, Series, Store
+from service.store import Store
 from simulator.canonical import assemble
 from simulator.observation import ObservationSpec
 from simulator.panel import Panel

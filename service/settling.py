@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.store import Series
+from service.series import Series
 from simulator.metrics import series_totals, unit_totals
 from simulator.ordering import OrderRules, constrain, raw_order_quantity
 from simulator.panel import F64, I64, Bools, Panel

@@ -16,8 +16,9 @@ from sqlalchemy import Table
 
 from service.blocks import Days, number_of, unpacked, write_blocks
 from service.changes import DATASET, note_change
-from service.database import UNANSWERED, Database, among
+from service.database import UNANSWERED, Database
 from service.datasets import Dataset, dataset_of, draw_revisions, new_revision
+from service.series import CHUNK, Series, of_series
 from service.tables import (
     calendar,
     datasets,
@@ -28,12 +29,9 @@ from service.tables import (
     items,
     open_orders,
     places,
-)  # fmt: skip
+)
 from simulator.item_table import ITEM_FLOATS, ITEM_TEXTS, ITEM_WHOLE
 from simulator.tables import KEY
-
-Series = tuple[str, str]
-CHUNK = 400  # series in one IN list; SQLite allows 32,766 variables
 
 
 class Store:
@@ -151,33 +149,27 @@ class Store:
 
     def items_of(self, series: Sequence[Series]) -> pl.DataFrame:
         """Items of those series that are known, in their order."""
-        found = self.items_at(sorted({place for _, place in series}), sorted({item for item, _ in series}))
+        found = self.items_at(*_apart(series))
         return _named(series).join(found, on=KEY, how="inner", maintain_order="left")
 
     def sales(self, series: Sequence[Series], first: date, last: date) -> pl.DataFrame:
         """Demand of some series between two dates."""
-        places, of = sorted({place for _, place in series}), sorted({item for item, _ in series})
-        found = self._days(history, _DEMAND_SCHEMA, places, first, last, of)
+        found = self._days(history, _DEMAND_SCHEMA, *_apart(series), first, last)
         return found.join(_named(series), on=KEY, how="semi")
 
     def days(self, series: Sequence[Series], first: date, last: date) -> Days:
         """Days of the history of some series, `first` to `last`."""
-        places, of = sorted({place for _, place in series}), sorted({item for item, _ in series})
         b, (begin, _), (end, _) = history_blocks.c, number_of(first), number_of(last)
         query = sa.select(b.location_id, b.item_id, b.number, b.packed).where(b.number.between(begin, end))
-        parts = self._parts(query, history_blocks, places, of)
-        return unpacked(
-            [row for part, connection in parts for row in _fetched(connection.execute(part))], series, first, last
-        )
+        return unpacked(self._fetch(query, history_blocks, *_apart(series)), series, first, last)
 
     def forecasts_of(self, series: Sequence[Series], first: date, last: date) -> pl.DataFrame:
         """Forecasts of some series for the days between two dates; others of the same items and locations may be among them."""
-        places, of = sorted({place for _, place in series}), sorted({item for item, _ in series})
-        return self._days(forecasts, _FORECAST_SCHEMA, places, first, last, of)
+        return self._days(forecasts, _FORECAST_SCHEMA, *_apart(series), first, last)
 
     def calendar_days(self, places: Sequence[str], first: date, last: date) -> pl.DataFrame:
         """The calendar of some locations between two dates."""
-        return self._days(calendar, _CALENDAR_SCHEMA, places, first, last)
+        return self._days(calendar, _CALENDAR_SCHEMA, places, (), first, last)
 
     def items_at(self, places: list[str], of: Sequence[str] = ()) -> pl.DataFrame:
         """Items of some locations, in the canonical columns; only those in `of` where it names a few."""
@@ -186,24 +178,27 @@ class Store:
     def closed_days(self, places: Sequence[str], first: date, last: date) -> pl.DataFrame:
         """The calendar's days on which suppliers of some locations take no orders or nothing is received."""
         shut = sa.or_(calendar.c.order_open == 0, calendar.c.delivery_open == 0)
-        return self._days(calendar, _CALENDAR_SCHEMA, places, first, last, (), shut)
+        return self._days(calendar, _CALENDAR_SCHEMA, places, (), first, last, shut)
 
     def _items_at(self, places: Sequence[str], of: Sequence[str] = ()) -> list[sa.Row[Any]]:
         parts = self._parts(sa.select(items), items, places, of)
         return [row for part, connection in parts for row in connection.execute(part)]
 
     def _days(
-        self, table: Table, schema: dict[str, Any], places: Sequence[str], first: date, last: date,
-        of: Sequence[str] = (), *where: sa.ColumnElement[bool],
+        self, table: Table, schema: dict[str, Any], places: Sequence[str], of: Sequence[str], first: date, last: date,
+        *where: sa.ColumnElement[bool],
     ) -> pl.DataFrame:  # fmt: skip
-        """A table's rows between two dates. They are many, so they come as the driver gives them: SQLite has dates as texts."""
+        """A table's rows between two dates; SQLite has dates as texts."""
         query = sa.select(*(table.c[name] for name in schema)).where(table.c.date.between(first, last), *where)
-        rows: list[Any] = []
-        for part, connection in self._parts(query, table, places, of):
-            rows += _fetched(connection.execute(part))
+        rows = self._fetch(query, table, places, of)
         texts = [name for name, kind in schema.items() if kind == pl.Date and self.database.dialect == "sqlite"]
         found = pl.DataFrame(rows, schema=schema | dict.fromkeys(texts, pl.String), orient="row", strict=False)
         return found.with_columns(pl.col(texts).str.to_date("%Y-%m-%d"))
+
+    def _fetch(self, query: sa.Select[Any], table: Table, places: Sequence[str], of: Sequence[str]) -> list[Any]:
+        """What `_parts` find. They are many, so they come as the driver gives them."""
+        parts = self._parts(query, table, places, of)
+        return [row for part, connection in parts for row in _fetched(connection.execute(part))]
 
     def _parts(
         self, query: sa.Select[Any], table: Table, places: Sequence[str], of: Sequence[str]
@@ -247,6 +242,11 @@ def _items_frame(rows: Iterable[sa.Row[Any]]) -> pl.DataFrame:
     return pl.DataFrame(named, schema=_ITEM_SCHEMA, strict=False)
 
 
+def _apart(series: Sequence[Series]) -> tuple[list[str], list[str]]:
+    """Their locations and their items."""
+    return sorted({place for _, place in series}), sorted({item for item, _ in series})
+
+
 def _named(series: Sequence[Series]) -> pl.DataFrame:
     return pl.DataFrame(series, schema=["item_id", "location_id"], orient="row", strict=False)
 
@@ -257,12 +257,6 @@ def _fetched(result: sa.CursorResult[Any]) -> Sequence[Any]:
         return result.cursor.fetchall()
     except result.dialect.loaded_dbapi.Error as error:
         raise sa.exc.OperationalError("fetch", {}, error) from error
-
-
-def of_series(connection: sa.Connection, table: Table, series: Collection[Series]) -> Iterator[sa.ColumnElement[bool]]:
-    """Conditions that together choose the rows of some series."""
-    pair, listed = (table.c.location_id, table.c.item_id), sorted((place, item) for item, place in series)
-    return (among(connection, pair, listed[at : at + CHUNK]) for at in range(0, len(listed), CHUNK))
 
 
 def stock_of(
@@ -282,9 +276,8 @@ def open_orders_of(
     o = open_orders.c
     query = sa.select(o.item_id, o.location_id, o.arrival_date, o.quantity).order_by(o.id)
     found: dict[Series, list[tuple[date, float]]] = {}
-    for part in (
-        [query] if series is None else [query.where(chosen) for chosen in of_series(connection, open_orders, series)]
-    ):
+    chosen = [sa.true()] if series is None else of_series(connection, open_orders, series)
+    for part in map(query.where, chosen):
         for item, place, day, units in connection.execute(part):
             found.setdefault((item, place), []).append((day, units))
     return found
@@ -296,15 +289,3 @@ def count_series(connection: sa.Connection, scope: dict[str, str]) -> int:
     for column, value in scope.items():
         query = query.where(items.c[column] == value)
     return int(connection.scalar(query) or 0)
-
-
-def lock_series(connection: sa.Connection, series: Sequence[tuple[str, str]]) -> None:
-    """Keep other writings off some series, (location, item), until the transaction ends: two that delete and insert rows
-    of one series side by side would not see each other's. In SQLite a writing is alone anyway."""
-    if connection.dialect.name == "sqlite":
-        return
-    pairs = sa.tuple_(items.c.location_id, items.c.item_id)
-    order = items.c.location_id, items.c.item_id
-    for at in range(0, len(series), CHUNK):
-        part = sorted(series)[at : at + CHUNK]
-        connection.execute(sa.select(items.c.item_id).where(pairs.in_(part)).order_by(*order).with_for_update())

@@ -15,7 +15,8 @@ import polars as pl
 from service.database import UNANSWERED
 from service.datasets import Dataset
 from service.decide import Span, responsible_dates
-from service.store import Series, Store
+from service.series import Series
+from service.store import Store
 from simulator.canonical import assemble
 from simulator.observation import ObservationSpec, beyond_horizon
 from simulator.ordering import OrderRules, rules_of

@@ -42,7 +42,8 @@ from service.keys import Key, keys_of
 from service.override_store import active_overrides
 from service.places import feeds_before, places_of
 from service.punctuality import Punctuality
-from service.store import Series, Store, open_orders_of, stock_of
+from service.series import Series
+from service.store import Store, open_orders_of, stock_of
 
 LOG = logging.getLogger(__name__)
 STALE_S = 0.5  # older than this it is brought up to date before it is read

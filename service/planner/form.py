@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from service.override_schemas import OverrideRequest
 from service.planner.words import plain_errors
-from service.store import Series
+from service.series import Series
 
 MODES = {"set": "set days", "at_least": "at least days", "add_units": "add units", "uplift": "uplift of demand"}
 UNITS = {"set": "days", "at_least": "days", "add_units": "units", "uplift": "per cent"}

@@ -24,7 +24,7 @@ from service.planner.form import OverrideForm
 from service.planner.readings import Detail, Overview, key_of, read_back, read_detail, read_overview, series_of
 from service.planner.style import PLANNER
 from service.problems import ProblemError
-from service.store import Series
+from service.series import Series
 
 P = ParamSpec("P")
 R = TypeVar("R")

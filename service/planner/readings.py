@@ -19,9 +19,10 @@ from service.problems import ProblemError
 from service.projection import Projection, Supply, arrivals, project
 from service.recommender import Look, Recommender
 from service.schemas import ItemAnswer, Recommendation, RecommendationItem
+from service.series import Series
 from service.settlement_schemas import Settlement
 from service.settlements import Settlements
-from service.store import Series, Store
+from service.store import Store
 from service.what_if import what_if
 from service.what_if_schemas import WhatIfRequest, WhatIfResponse
 

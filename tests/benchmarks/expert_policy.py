@@ -32,15 +32,18 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--test-days", type=int, required=True)
     parser.add_argument("--from", dest="start_from", required=True, help="a bundle that has not seen the test window")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--config", default="finetune", help="a shipped recipe or a TOML file")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     panel = read_panel(given.data)
-    learnt = {case.name: case.learnt for case in CASES}[panel.name]
+    spans = {case.name: case.learnt for case in CASES}
+    if panel.name not in spans:
+        parser.error(f"--data: there are stand-ins for {' and '.join(spans)}, not for {panel.name}")
     end = test_window(panel, given.test_days).start
     base = resolve_bundle(given.start_from, panel.period_days)
-    recipe = replace(load_config(named_config("finetune"), threads=1), seed=given.seed)
+    recipe = replace(load_config(named_config(given.config), threads=1), seed=given.seed)
     network = network_of(base, ObservationSpec(panel.period_days))
-    experts = experts_of(network, panel, end - learnt // panel.period_days, end, recipe)
+    experts = experts_of(network, panel, end - spans[panel.name] // panel.period_days, end, recipe)
     dataset = Dataset(panel, end, folder_hash(given.data))
     command = " ".join(["python -m tests.benchmarks.expert_policy", *arguments])
     with progress_bars() as show:

@@ -24,7 +24,7 @@ from orpr.progress import Report, progress_bars
 from orpr.provenance import code_commit
 from simulator.baselines import incumbent
 from simulator.canonical import read_panel
-from simulator.metrics import SeriesTotals
+from simulator.metrics import LEAST_LOST, SeriesTotals
 from simulator.observation import ObservationSpec
 from simulator.panel import F64, I64, Panel
 from tests.benchmarks.promotions_page import page
@@ -203,8 +203,10 @@ def _example(replay: Replay, done: dict[str, Replayed]) -> dict[str, Any]:
     promoted = np.nan_to_num(panel.promotion[judged][:, periods.start : periods.stop]) > 0
     lost = {name: (done[name].record.lost_sales * promoted).sum(axis=1) for name in (DL, GUIDED, EXPERT)}
     money = lost[DL] * panel.items.lost_sale_cost[judged] * ~promoted.all(axis=1)
-    most = np.flatnonzero((money > 0) & (money >= np.quantile(money[money > 0], 0.9)))
-    row = int(most[np.abs(lost[EXPERT][most] / lost[DL][most] - lost[EXPERT].sum() / lost[DL].sum()).argmin()])
+    losing = np.flatnonzero(money > 0) if (money > 0).any() else np.arange(len(money))
+    most = losing[money[losing] >= np.quantile(money[losing], 0.9)]
+    before = np.maximum(lost[DL], LEAST_LOST)
+    row = int(most[np.abs(lost[EXPERT][most] / before[most] - lost[EXPERT].sum() / before.sum()).argmin()])
     width = min(DRAWN, len(periods))
     in_promotions = done[DL].record.lost_sales[row] * promoted[row]
     begin = int(np.convolve(in_promotions, np.ones(width), mode="valid").argmax())

@@ -209,3 +209,14 @@ def test_stock_stands_in_its_own_fields_and_what_arrives_late_in_the_last_period
     assert np.isnan(blind["on_hand"]).all()
     for field in HISTORY_FIELDS:
         np.testing.assert_array_equal(observation[field.name], blind[field.name])
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), t=st.integers(-400, 700), days=st.sampled_from([1, 7]))
+def test_one_day_of_many_series_is_read_as_many_days_are(seed: int, t: int, days: int) -> None:
+    panel = known_ahead_panel(seed, periods=300, period_days=days)
+    rows, spec = np.array([1, 0, 1]), ObservationSpec(days)
+    together = visible(panel, rows, np.full(3, t), spec)
+    mixed = visible(panel, np.r_[rows, 0], np.array([t, t, t, t + 1]), spec)
+    for name, column in together.items():
+        np.testing.assert_array_equal(column, mixed[name][:3], err_msg=name)

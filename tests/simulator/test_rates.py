@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from simulator.observation import ObservationSpec, visible
 from simulator.panel import Panel
-from simulator.rates import YEAR_DAYS, daily_rate, evidence, group_codes, panel_rates, rate_sources
+from simulator.rates import YEAR_DAYS, Rates, daily_rate, evidence, group_codes, panel_rates, rate_sources
 from tests.panels import make_panel, random_panel
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -42,6 +42,19 @@ def test_the_rate_of_a_window_equals_the_rate_of_the_panel_at_every_period(seed:
     rates = panel_rates(panel).daily_rate
     for t in [0, 1, 27, 28, 29, *range(50, periods, 17), periods - 1]:
         np.testing.assert_allclose(rate_on_windows(panel, t), rates[:, t], rtol=1e-5, atol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS, st.sampled_from([1, 7]), st.data())
+def test_some_periods_have_the_rates_that_all_of_them_have(seed: int, days: int, data: st.DataObject) -> None:
+    count = YEAR_DAYS // days + 40
+    panel = random_panel(np.random.default_rng(seed), 6, count, period_days=days)
+    begin = data.draw(st.integers(0, count - 1))
+    end = data.draw(st.integers(begin + 1, count))
+    for name, whole, some in zip(Rates._fields, panel_rates(panel), panel_rates(panel, range(begin, end)), strict=True):
+        np.testing.assert_allclose(some[:, begin:end], whole[:, begin:end], rtol=1e-9, atol=1e-9, err_msg=name)
+        others = np.delete(some, np.s_[begin:end], axis=1)
+        assert not others.any() if name == "has_history" else np.isnan(others).all()
 
 
 def test_the_rate_is_the_same_on_torch_tensors() -> None:

@@ -12,7 +12,7 @@ revision = "0014"
 down_revision = "0013"
 
 DAYS = 128
-AT_ONCE = 1000  # blocks of one statement
+AT_ONCE = 100  # blocks of one statement
 EPOCH = date(1970, 1, 1).toordinal()
 FIELDS = ("units_sold", "in_stock", "price", "promotion")
 HISTORY = sa.table(
