@@ -53,6 +53,7 @@ from service.store import Store
 from service.telemetry import RequestMetrics, Telemetry
 from service.terms import TermsByPlace
 from service.tokens import Tokens
+from service.trimming import trimming
 from service.view import View
 
 LOG = logging.getLogger(__name__)
@@ -175,6 +176,8 @@ def _admit(state: State, settings: Settings) -> None:
 
 @asynccontextmanager
 async def _running(state: State, *, planner: bool) -> AsyncIterator[None]:
+    giving_back = trimming()
+    giving_back.start()
     for one in (state.following, state.prebuilding, state.aliases, state.canaries):
         one.repeating.start()
     async with planner_running() if planner else nullcontext():
@@ -186,6 +189,7 @@ async def _running(state: State, *, planner: bool) -> AsyncIterator[None]:
     await state.counts.close()
     state.features_cache.close()
     state.store.close()
+    giving_back.stop()
 
 
 def _around(settings: Settings, host: str, telemetry: Telemetry) -> list[Middleware]:
