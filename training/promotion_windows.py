@@ -36,9 +36,22 @@ class Replayed(NamedTuple):
     totals: dict[str, SeriesTotals]  # by window; of a series without such a period nothing is counted
 
 
-def promotion_windows(panel: Panel, periods: range) -> Bools:
-    """(N, T) whether each period belongs to a promotion window; unknown counts as no promotion."""
+def promoted_periods(panel: Panel, discount: float = 0.0) -> Bools:
+    """(N, periods) whether goods are promoted; what is unknown counts as no.
+
+    Args:
+        panel: the series.
+        discount: where above 0, periods whose price lies below list by more than this share are promoted too.
+    """
     promoted = np.nan_to_num(panel.promotion) > 0
+    if discount > 0:
+        promoted |= panel.price < (1 - discount) * panel.items.unit_price[:, None]
+    return np.asarray(promoted)
+
+
+def promotion_windows(panel: Panel, periods: range, discount: float = 0.0) -> Bools:
+    """(N, T) whether each period belongs to a promotion window."""
+    promoted = promoted_periods(panel, discount)
     review = panel.review_periods
     inside = promoted.copy()
     for behind in range(1, int(review.max(initial=0)) + 1):
@@ -48,11 +61,11 @@ def promotion_windows(panel: Panel, periods: range) -> Bools:
     return np.asarray(inside[:, periods.start : periods.stop])
 
 
-def replay_windows(replay: Replay, policies: Mapping[str, Decide]) -> dict[str, Replayed]:
-    """Every policy over the judged series, its costs told apart by window."""
+def replay_windows(replay: Replay, policies: Mapping[str, Decide], discount: float = 0.0) -> dict[str, Replayed]:
+    """Every policy over the judged series, its costs told apart by window; `discount` as in `promoted_periods`."""
     replay = only_judged(replay)
     panel = replay.panel
-    inside = promotion_windows(panel, replay.periods)
+    inside = promotion_windows(panel, replay.periods, discount)
     observer = Observer(panel, ObservationSpec(panel.period_days), replay.rates)
     done = {}
     for name, decide in policies.items():

@@ -39,13 +39,14 @@ from training.loop import Run
 from training.methods import Replay, replay_of
 from training.model import PolicyNetwork
 from training.pictures import draw_trajectories
-from training.promotion_windows import Replayed, as_rows, replay_windows
+from training.promotion_windows import Replayed, as_rows, promoted_periods, replay_windows
 from training.run import manifest_of, named_config, network_of, train
 
 DL, GUIDED, EXPERT, AUTONOMOUS, INCUMBENT = "DL", "OR-guided RL", "OR+expert RL", "autonomous", "incumbent"
 LABELS = 1000
 SUPPLIED = 0.9  # share of the judged window in stock from which a series' sales are its demand
 MOST_JUDGED = 5000  # series of each table, drawn
+DISCOUNT = 0.05  # a price so much below list makes a day one of promotion, whether it is flagged or not
 DRAWN = 56  # periods in the picture
 ALL_LABELS = 10_000_000  # more decisions than any dataset has: hindsight looks at all of them
 
@@ -93,7 +94,7 @@ def run_case(panel: Panel, case: Case, recipes: Recipes, seeds: Sequence[int], s
             table = incumbent(panel, replay.periods)[replay.judged]
             policies: dict[str, Decide] = {INCUMBENT: _following(table, learn_end)}
             policies |= {name: decides(network) for name, network in networks.items()}
-            found[demand].append(replay_windows(replay, policies))
+            found[demand].append(replay_windows(replay, policies, DISCOUNT))
             show(f"seed {seed}: replayed", len(found[demand]), len(seeds), demand)
     shown = list(replays)[-1]
     tables = {
@@ -200,7 +201,7 @@ def _example(replay: Replay, done: dict[str, Replayed]) -> dict[str, Any]:
     under DL, the one whose experts take off what they take off all series together."""
     panel, judged, periods = replay.panel, replay.judged, replay.periods
     assert judged is not None
-    promoted = np.nan_to_num(panel.promotion[judged][:, periods.start : periods.stop]) > 0
+    promoted = promoted_periods(panel.take(judged), DISCOUNT)[:, periods.start : periods.stop]
     lost = {name: (done[name].record.lost_sales * promoted).sum(axis=1) for name in (DL, GUIDED, EXPERT)}
     money = lost[DL] * panel.items.lost_sale_cost[judged] * ~promoted.all(axis=1)
     losing = np.flatnonzero(money > 0) if (money > 0).any() else np.arange(len(money))

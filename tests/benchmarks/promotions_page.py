@@ -19,7 +19,8 @@ def page(cases: Sequence[dict[str, Any]]) -> str:
         "hindsight for its promoted orders on *other* stores than those judged, before the judged window, priced on what full shelves would "
         "have sold. Costs and lead times are drawn "
         "(see [the data](../format.md)).", "",
-        "A promotion window is a series' promoted periods and the review cycle behind each. Intervals are paired bootstraps over series; "
+        "A promotion window is a series' promoted periods, days at more than 5 % below list price among them, and the review cycle behind each. "
+        "Policies know flagged promotions four weeks ahead; freshretail's prices only afterwards. Intervals are paired bootstraps over series; "
         "rows are means over seeds. Where the incumbent, a base stock, has a ratio below 1, this DL holds too little by itself, and a part of every "
         "gain is the mending of that.", "",
     ]  # fmt: skip

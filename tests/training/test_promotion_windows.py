@@ -20,6 +20,15 @@ def test_a_promotion_window_is_the_promotion_and_the_review_cycle_behind_it() ->
     assert [np.flatnonzero(row).tolist() for row in inside] == [[1, 2, 3, 4, 5], [1, 2, 3]]
 
 
+def test_discounts_count_where_asked_for_and_only_below_the_list_price() -> None:
+    price = np.full((2, 6), 10.0, dtype=np.float32)
+    price[0, 2], price[0, 3], price[1, 4], price[1, 5] = 9.4, 9.6, np.nan, 12.0
+    panel = make_panel(np.ones((2, 6)), price=price, items={"review_period_days": [1, 1], "unit_price": [10.0, 10.0]})
+    assert not promotion_windows(panel, range(6)).any()
+    inside = promotion_windows(panel, range(6), discount=0.05)
+    assert [np.flatnonzero(row).tolist() for row in inside] == [[2, 3], []]  # 3 is the review cycle behind
+
+
 def totals(lost: F64) -> SeriesTotals:
     """Two series that wanted 10 each and cost 1 for each unit lost."""
     columns = dict.fromkeys(SeriesTotals._fields, np.ones(2))
