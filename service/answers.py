@@ -58,7 +58,7 @@ def recommendations(
             override=applied,
             source=decisions.source,
             receipt=receipt(decisions, n, *held, stock.sold_since, rules[n], due=due),
-            reasons=reasons(days, rate, source, said, rules[n], following, stock.sold_since, due=due),
+            reasons=reasons(days, rate, source, said, rules[n], following, stock.sold_since, due=due, by=asked.by),
             counterfactuals=None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]],
         )
     return answers

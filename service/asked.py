@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.decide import Decisions, Override, Span, answer_of, decide, uplift_units
+from service.decide import BASELINE, POLICY, Decisions, Override, Span, answer_of, decide, uplift_units
+from service.fallback import base_stock
 from service.policy import Policy, PolicyAnswer
 from service.rows import Seen, source_of
 from simulator.observation import ObservationSpec
@@ -80,8 +81,15 @@ class Sight(NamedTuple):
 
     def ask(self, policy: Policy) -> Asked:
         """What a policy says of them."""
-        answer, sources = policy.answer_to(self.seen), list(map(source_of, self.seen.blobs))
-        return Asked(policy, self.day, self.seen, answer, sources, self.stock, self.rules, self.ages_s)
+        return self._asked(policy, policy.answer_to(self.seen), POLICY)
+
+    def instead_of(self, policy: Policy) -> Asked:
+        """What a base stock says of them, where the policy fails."""
+        return self._asked(policy, base_stock(self.seen), BASELINE)
+
+    def _asked(self, policy: Policy, answer: PolicyAnswer, by: str) -> Asked:
+        sources = list(map(source_of, self.seen.blobs))
+        return Asked(policy, self.day, self.seen, answer, sources, self.stock, self.rules, self.ages_s, by)
 
 
 def state_of(stock: list[Stock], day: date, spec: ObservationSpec) -> State:
@@ -106,6 +114,7 @@ class Asked:
     stock: list[Stock]
     rules: OrderRules
     ages_s: list[float]  # of the feature rows
+    by: str  # who decides: the policy, or a base stock in its place
 
     def take(self, rows: Sequence[int]) -> Asked:
         """The same for some of the series."""
@@ -118,7 +127,7 @@ class Asked:
     def order(self, overrides: list[Override | None], spans: list[Span]) -> Decisions:
         """Orders under some overrides, one or none a series, that cover the selling dates `spans`."""
         return decide(
-            answer_of(self.answer), np.array([s.on_hand for s in self.stock]),
+            answer_of(self.answer, self.by), np.array([s.on_hand for s in self.stock]),
             np.array([s.on_order + s.on_reserve for s in self.stock]), self.rules, self.policy.ordering_mode, overrides,
             self._uplifts(overrides, spans),
         )  # fmt: skip
@@ -139,7 +148,11 @@ class Asked:
         """(B, H, Q) the forecasts of some series if no promotion were known from here on."""
         if not self.promoted[rows].any():
             return self.answer.forecast[rows]
-        return self.policy.answer_to(_unpromoted(self.seen.take(rows), self.policy.spec.history)).forecast
+        return self.say(_unpromoted(self.seen.take(rows), self.policy.spec.history)).forecast
+
+    def say(self, seen: Seen) -> PolicyAnswer:
+        """What who decides says under other circumstances."""
+        return base_stock(seen) if self.by == BASELINE else self.policy.answer_to(seen)
 
     @property
     def promoted(self) -> Bools:
@@ -159,7 +172,7 @@ class Asked:
         return found
 
     def _change(self, seen: Seen) -> F64:
-        other = self.policy.answer_to(seen)
+        other = self.say(seen)
         then = other.inventory_days.astype(np.float64) * other.daily_rate
         return np.asarray(then - self.answer.inventory_days.astype(np.float64) * self.answer.daily_rate)
 

@@ -19,6 +19,7 @@ from simulator.panel import F64, I64, Panel
 from simulator.schedule import lead_and_review
 
 Span = tuple[date, date]  # first and last selling date
+POLICY, BASELINE = "policy", "baseline"  # who decides
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,14 @@ class Answer(NamedTuple):
     source: str
 
 
-def answer_of(answer: PolicyAnswer) -> Answer:
-    """The policy's days and rates."""
+def answer_of(answer: PolicyAnswer, by: str = POLICY) -> Answer:
+    """The days and rates of a policy, or of who decided in its place."""
     return Answer(
         inventory_days=answer.inventory_days.astype(np.float64),
         p10=answer.inventory_days_p10.astype(np.float64),
         p90=answer.inventory_days_p90.astype(np.float64),
         daily_rate=answer.daily_rate.astype(np.float64),
-        source="policy",
+        source=by,
     )
 
 
@@ -85,7 +86,7 @@ def baseline_answer(observer: Observer, rows: I64, period: int) -> Answer:
     target = pto_gamma(panel, range(period, period + 1), 28 if panel.period_days == 1 else 13)[rows, 0]
     rate = observer.rates.daily_rate[rows, min(period, panel.period_count - 1)]
     days = np.divide(target, rate, out=np.zeros_like(target), where=rate > 0)
-    return Answer(days, days, days, rate, "baseline")
+    return Answer(days, days, days, rate, BASELINE)
 
 
 def responsible_dates(panel: Panel, rows: I64, as_of: date) -> list[Span]:

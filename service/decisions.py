@@ -10,15 +10,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.asked import Asked, state_of
+from service.asked import Sight, state_of
 from service.cursors import cursor_of, place_of, unknown_cursor
+from service.decide import BASELINE
 from service.decide import Decisions as Orders
 from service.decided import override_then, rules_then, span_then, stock_then
 from service.decision_schemas import DecisionBrief, DecisionPage, Outcome, OutcomeRequest, StoredDecision
 from service.decision_store import Row, add_outcome, decisions_page, find_decision, lock_decision, outcomes_of
 from service.policy import Policy
 from service.problems import ProblemError
-from service.rows import Seen, source_of
+from service.rows import Seen
 from service.spool import Spool
 from service.store import Store
 
@@ -93,7 +94,7 @@ def reproduce(row: Row, policy: Policy) -> tuple[dict[str, float], dict[str, flo
         policy: of the version that decided.
     """
     inputs, answer = json.loads(row["inputs"]), json.loads(row["answer"])
-    orders = _ordered_again(row, inputs, policy)
+    orders = _ordered_again(row, inputs, policy, answer["source"])
     again = {
         "inventory_days": orders.inventory_days, "daily_rate": orders.daily_rate, "target_stock": orders.target_stock,
         "inventory_position": orders.inventory_position, "order_quantity_if_due": orders.order.order_quantity,
@@ -101,11 +102,11 @@ def reproduce(row: Row, policy: Policy) -> tuple[dict[str, float], dict[str, flo
     return {name: float(answer[name]) for name in COMPARED}, {name: float(again[name][0]) for name in COMPARED}
 
 
-def _ordered_again(row: Row, inputs: dict[str, Any], policy: Policy) -> Orders:
+def _ordered_again(row: Row, inputs: dict[str, Any], policy: Policy, by: str) -> Orders:
     blob, stock = zlib.decompress(row["observation"]), stock_then(inputs)
     seen = Seen([blob], policy.spec, state_of([stock], row["order_date"], policy.spec))
-    rules = rules_then([inputs])
-    asked = Asked(policy, row["order_date"], seen, policy.answer_to(seen), [source_of(blob)], [stock], rules, [0.0])
+    sight = Sight(row["order_date"], seen, [stock], rules_then([inputs]), [0.0])
+    asked = sight.instead_of(policy) if by == BASELINE else sight.ask(policy)
     return asked.order([override_then(inputs)], [span_then(inputs)])
 
 

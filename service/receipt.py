@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from service.decide import Decisions
+from service.decide import BASELINE, Decisions
 from service.schemas import ReceiptLine
 
 RULES = {
@@ -67,6 +67,7 @@ def reasons(
     sold_since: float,
     *,
     due: bool,
+    by: str,
 ) -> list[str]:
     """The same in sentences.
 
@@ -79,8 +80,11 @@ def reasons(
         following: the next order day, if one is known.
         sold_since: units expected to sell between the count and the order.
         due: whether an order is due.
+        by: who decided.
     """
     said = [f"The target is {days:g} days of stock at {rate:,.4g} units a day."]
+    if by == BASELINE:
+        said.append("The policy failed: a base stock for the demand of the last weeks decided in its place.")
     if source != "history":
         said.append(f"It has too little history of its own: the rate comes from {source.replace('_', ' ')}.")
     if sold_since:

@@ -21,7 +21,7 @@ from service.memory import Memory, Recording
 from service.policy import Policy
 from service.policy_store import CANARY
 from service.problems import Problem, ProblemError, RowError
-from service.rollout import Canary, Part, Remembered, Rollout
+from service.rollout import Canary, Part, Remembered, Rollout, forecast_of
 from service.rollout import ask as ask_all
 from service.rows import Seen
 from service.schemas import (
@@ -143,7 +143,7 @@ class Recommender:
         return Look(
             period_days=spec.period_days,
             history={name: seen.field(name)[0] for name in ("units_sold", "promotion", "holiday")},
-            forecast=policy.answer_to(seen).forecast[0],
+            forecast=forecast_of(policy, seen)[0],
             open_orders=self._view.orders(series),
             lead_periods=int(lead[0]),
             overrides=[one for one in covering if one.selling_to > day],

@@ -15,10 +15,12 @@ import numpy as np
 
 from service.asked import Asked, Sight
 from service.decide import Override, Span
-from service.policy import Policy, PolicyAnswer
+from service.fallback import base_stock, usable
+from service.policy import Policy
+from service.rows import Seen
 from service.schemas import Recommendation
 from service.series import Series
-from simulator.panel import Bools
+from simulator.panel import F32
 
 LOG = logging.getLogger(__name__)
 CHANCES = 2**64  # values of the hash
@@ -92,7 +94,7 @@ def members(version: str, share: float, series: Sequence[Series]) -> list[bool]:
 def ask(
     rollout: Rollout, series: Sequence[Series], sight: Sight, tried: Callable[[Canary, Policy, int, int], None]
 ) -> list[Part]:  # fmt: skip
-    """What the policies say, each of its series. Where the canary fails, the champion decides.
+    """What the policies say, each of its series. Where the canary fails, the champion decides; where that fails, a base stock.
 
     Args:
         rollout: who decides.
@@ -107,29 +109,48 @@ def ask(
         part = _by_canary(canary, champion, rows, sight)
         decided = 0 if part is None else len(part.rows)
         tried(canary, champion, len(rows), len(rows) - decided)
-    if part is None:
-        return [Part(list(range(len(series))), sight.ask(champion), champion, None)]
-    taken = set(part.rows)
+    taken = set() if part is None else set(part.rows)
     rest = [n for n in range(len(series)) if n not in taken]
-    return [part, Part(rest, sight.take(rest).ask(champion), champion, None)] if rest else [part]
+    found = [] if part is None else [part]
+    return found + (_by_champion(champion, rest, sight if not taken else sight.take(rest)) if rest else [])
+
+
+def _by_champion(champion: Policy, rows: list[int], sight: Sight) -> list[Part]:
+    """What the champion says of the rows that are seen, and a base stock of those that it has no usable answer to."""
+    asked, good = _said(champion, sight, "a base stock decides")
+    if asked is not None and len(good) == len(rows):
+        return [Part(rows, asked, champion, None)]
+    bad = sorted(set(range(len(rows))) - set(good))
+    found = [Part([rows[n] for n in bad], sight.take(bad).instead_of(champion), champion, None)]
+    return found if asked is None else [Part([rows[n] for n in good], asked, champion, None), *found]
 
 
 def _by_canary(canary: Canary, champion: Policy, rows: list[int], sight: Sight) -> Part | None:
     """Those rows that the canary has a usable answer to; None where there is none."""
+    asked, good = _said(canary.policy, sight.take(rows), "the champion decides")
+    return None if asked is None else Part([rows[n] for n in good], asked, champion, canary)
+
+
+def _said(policy: Policy, sight: Sight, instead: str) -> tuple[Asked | None, list[int]]:
+    """What a policy says of the series that it has a usable answer to, and their places; None where it has none."""
     try:
-        asked = sight.take(rows).ask(canary.policy)
-    except Exception as error:  # ONNX Runtime raises many; no request fails because of a policy on trial
-        LOG.error("the canary %s fails; the champion decides its series", canary.policy.version, exc_info=error)
-        return None
-    good = np.flatnonzero(_usable(asked.answer) | (np.array(asked.rate_sources) == "none")).tolist()
-    if len(good) < len(rows):
-        LOG.error("the canary %s has no usable answer for %d series", canary.policy.version, len(rows) - len(good))
-        asked = asked.take(good)
-    return Part([rows[n] for n in good], asked, champion, canary) if good else None
+        asked = sight.ask(policy)
+    except Exception as error:  # ONNX Runtime raises many; no request fails because of a policy
+        LOG.error("the policy %s fails; %s", policy.version, instead, exc_info=error)
+        return None, []
+    good = np.flatnonzero(usable(asked.answer) | (np.array(asked.rate_sources) == "none")).tolist()
+    if len(good) == len(asked.stock):
+        return asked, good
+    LOG.error(
+        "the policy %s has no usable answer for %d series; %s", policy.version, len(asked.stock) - len(good), instead
+    )
+    return (asked.take(good) if good else None), good
 
 
-def _usable(answer: PolicyAnswer) -> Bools:
-    """(B,) whether days, rate and forecast are numbers, and none of the first two negative."""
-    days, rate = answer.inventory_days, answer.daily_rate
-    good = np.isfinite(days) & np.isfinite(rate) & (days >= 0) & (rate >= 0)
-    return np.asarray(good & np.isfinite(answer.forecast).reshape(len(days), -1).all(axis=1))
+def forecast_of(policy: Policy, seen: Seen) -> F32:
+    """(B, H, Q) what is expected to sell, by a policy or where it fails by a base stock."""
+    try:
+        return policy.answer_to(seen).forecast
+    except Exception as error:  # as above
+        LOG.error("the policy %s fails; a base stock expects", policy.version, exc_info=error)
+        return base_stock(seen).forecast

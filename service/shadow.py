@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.canaries import Canaries, Comparison, Trial
 from service.database import Database
+from service.decide import POLICY
 from service.policy import READING, Policy
 from service.policy_store import Row, add_shadow_decisions
 from service.rollout import Canary, Remembered
@@ -109,7 +110,7 @@ class Shadow:
 
     def _decide(self, policy: Policy, remembered: Remembered) -> None:
         asked, answers, canary = remembered.asked, remembered.answers, remembered.canary
-        orders = replace(asked, policy=policy, answer=policy.answer_to(asked.seen)).order(
+        orders = replace(asked, policy=policy, answer=policy.answer_to(asked.seen), by=POLICY).order(
             remembered.overrides, remembered.spans
         )
         rows: dict[int, Row] = {}

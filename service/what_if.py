@@ -124,7 +124,7 @@ def _asked(recommender: Recommender, question: WhatIfRequest, day: date) -> tupl
         lead_time_days=(lead * panel.period_days).astype(np.float32),
         review_period_days=(review * panel.period_days).astype(np.float32),
     )
-    return replace(asked, seen=seen, answer=asked.policy.answer_to(seen)), panel
+    return replace(asked, seen=seen, answer=asked.say(seen)), panel
 
 
 def _advised_days(decisions: Decisions) -> float:

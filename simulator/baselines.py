@@ -8,10 +8,13 @@ Source of the rules: ORPR paper, section 4.2.1.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.stats import gamma, norm
 
+from simulator.observation import Observation, ObservationSpec
 from simulator.panel import F64, Panel
 from simulator.rates import Rates, evidence, group_codes
 from simulator.schedule import review_schedule
@@ -58,10 +61,14 @@ def _demand_windows(panel: Panel, periods: range, window: int) -> tuple[F64, F64
 
 def _moments(panel: Panel, periods: range, window: int) -> tuple[F64, F64]:
     """(N, T) mean and standard deviation of demand a period; 0 where nothing was seen."""
-    demand, seen = _demand_windows(panel, periods, window)
-    count = seen.sum(axis=2)
-    mean = (demand * seen).sum(axis=2) / np.maximum(count, 1)
-    spread = ((demand - mean[:, :, None]) ** 2 * seen).sum(axis=2) / np.maximum(count - 1, 1)
+    return _moments_of(*_demand_windows(panel, periods, window))
+
+
+def _moments_of(demand: F64, seen: F64) -> tuple[F64, F64]:
+    """Mean and standard deviation over the last axis, of what was seen."""
+    count = seen.sum(axis=-1)
+    mean = (demand * seen).sum(axis=-1) / np.maximum(count, 1)
+    spread = ((demand - mean[..., None]) ** 2 * seen).sum(axis=-1) / np.maximum(count - 1, 1)
     return mean, np.sqrt(spread)
 
 
@@ -82,11 +89,47 @@ def pto_gamma(panel: Panel, periods: range, window: int, ratio: F64 | None = Non
     mean, deviation = _moments(panel, periods, window)
     protection = review_schedule(panel, periods).protection.astype(np.float64)
     level = np.broadcast_to((critical_ratio(panel) if ratio is None else ratio)[:, None], mean.shape)
+    return gamma_quantile(mean, deviation, protection, level)
+
+
+def gamma_quantile(mean: F64, deviation: F64, protection: F64, level: F64 | float) -> F64:
+    """The quantile of a gamma demand over so many periods; the mean where it does not vary."""
     certain = mean * protection
     varied = (mean > 0) & (deviation > 1e-9 * np.maximum(mean, 1e-12))
     safe_mean, safe_deviation = np.where(varied, mean, 1.0), np.where(varied, deviation, 1.0)
     shape, scale = (safe_mean / safe_deviation) ** 2, safe_deviation**2 / safe_mean
     return np.where(varied, gamma.ppf(level, protection * shape, scale=scale), certain)
+
+
+class Expected(NamedTuple):
+    """Demand of B series by what a policy sees of them."""
+
+    mean: F64  # (B,) units a period
+    deviation: F64  # (B,) units a period
+    base_stock: F64  # (B,) units; `pto_gamma` for where there is no panel
+
+
+def expected_by(seen: Observation, spec: ObservationSpec) -> Expected:
+    """Base stocks of series that a policy sees; without history they rest on `prior_daily_rate`, spread as far as it is large.
+
+    Args:
+        seen: fields of B decisions.
+        spec: their lengths.
+    """
+    part = slice(spec.history - baseline_windows(spec.period_days)[1], spec.history)
+    sold, in_stock, promotion, opened = (
+        seen[name][:, part] for name in ("units_sold", "in_stock", "promotion", "open")
+    )
+    found = evidence(sold, in_stock, promotion * 0, opened)
+    told = (found.seen > 0).any(axis=1)
+    mean, deviation = _moments_of(found.demand.astype(np.float64), (found.seen > 0).astype(np.float64))
+    prior = np.nan_to_num(seen["prior_daily_rate"].astype(np.float64)) * spec.period_days
+    mean, deviation = np.where(told, mean, prior), np.where(told, deviation, prior)
+    lost, review = (seen[name].astype(np.float64) for name in ("lost_sale_cost", "review_period_days"))
+    ratio = lost / np.maximum(lost + seen["holding_cost_per_day"] * review, 1e-12)
+    protection = (seen["lead_time_days"] + review) / spec.period_days - 1
+    level = np.clip(ratio, LEAST_RATIO, 1 - LEAST_RATIO)
+    return Expected(mean, deviation, gamma_quantile(mean, deviation, protection, level))
 
 
 def demand_quantile(panel: Panel, periods: range, quantile: float, window: int) -> F64:

@@ -14,7 +14,7 @@ from simulator.observation import FIELDS, HASH_SEED, ObservationSpec, field_shap
 from simulator.ordering import ORDER_UP_TO, inventory_days_grid
 
 CONTRACT_VERSION = 3
-QUANTILE_COUNT = 5
+FORECAST_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 # The name of a tensor (batch, some width) inside of a graph that may be run in two halves: everything before it depends on
 # HISTORY_FIELDS alone, and whatever needs more of them than stock and costs lies before it. No graph has to have one.
 CONTEXT = "context"
@@ -24,7 +24,7 @@ OUTPUTS = (
     ("inventory_days_p90", (), "days", "90 % point of the distribution over days"),
     ("daily_rate", (), "units/day", "what a day is worth in units"),
     ("logits", ("days",), "1", "raw logits over the grid"),
-    ("forecast", ("horizon", QUANTILE_COUNT), "units/period", "demand quantiles 0.1, 0.25, 0.5, 0.75, 0.9"),
+    ("forecast", ("horizon", len(FORECAST_QUANTILES)), "units/period", "demand quantiles 0.1, 0.25, 0.5, 0.75, 0.9"),
 )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from service.bundle import BUNDLES, FILES, GOLDEN, GRAPH, MANIFEST
 from simulator.contract import OUTPUTS
@@ -37,6 +37,30 @@ def make_bundle(folder: Path, version: str, days: float = 20.0, shipped: str = "
     (bundle / MANIFEST).write_text(json.dumps(manifest))
     rehash(bundle)
     return bundle
+
+
+def make_failing(bundle: Path, above: float, how: str) -> None:
+    """Let a bundle fail for series that have more than so many units on hand: the whole run ("raise"), or their days ("nan")."""
+    model = onnx.load(bundle / GRAPH)
+    graph = model.graph
+    for node in graph.node:
+        node.output[:] = ["days" if name == "inventory_days" else name for name in node.output]
+        node.input[:] = ["days" if name == "inventory_days" else name for name in node.input]
+    told = {"limit": np.float32(above), "none": np.float32(np.nan), "only": np.zeros(1, np.float32)}
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), f"failing.{name}") for name, value in told.items()
+    )
+    graph.node.append(helper.make_node("Greater", ["on_hand", "failing.limit"], ["failing.over"]))
+    if how == "nan":
+        graph.node.append(helper.make_node("Where", ["failing.over", "failing.none", "days"], ["inventory_days"]))
+    else:
+        graph.node.append(helper.make_node("Cast", ["failing.over"], ["failing.at"], to=onnx.TensorProto.INT64))
+        graph.node.append(
+            helper.make_node("Gather", ["failing.only", "failing.at"], ["failing.zero"])
+        )  # 1 lies outside
+        graph.node.append(helper.make_node("Add", ["days", "failing.zero"], ["inventory_days"]))
+    (bundle / GRAPH).write_bytes(model.SerializeToString())
+    rehash(bundle)
 
 
 def rehash(bundle: Path) -> None:
