@@ -20,7 +20,7 @@ from structlog.typing import EventDict, Processor
 
 LOG = logging.getLogger(__name__)
 FIELDS = ("method", "route", "status", "duration_ms", "key")  # what our own lines may add
-FRAMES = 30
+SERVICE = Path(__file__).parent
 # Below these, libraries write URLs, what goes over the planner page's channel, and what nobody needs.
 _LEAST = {"httpx": "WARNING", "httpcore": "WARNING", "alembic": "WARNING", "nicegui": "ERROR", "engineio": "ERROR",
           "socketio": "ERROR"}  # fmt: skip
@@ -74,7 +74,7 @@ def without_texts(_logger: Any, _name: str, event: EventDict) -> EventDict:
     raised = event.pop("exc_info", None)
     if isinstance(raised, tuple) and raised[1] is not None:
         chain = _chain(raised[1])
-        event["exception"] = [{"type": _kind(error), "stack": _stack(error)} for error in chain]
+        event["exception"] = [{"type": _kind(error), **_place(error)} for error in chain]
         for error in chain:
             for text in filter(None, (repr(error), str(error))):
                 event["event"] = str(event["event"]).replace(text, type(error).__name__)
@@ -105,13 +105,15 @@ def _kind(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _stack(error: BaseException) -> list[str]:
-    """File, line and function of each call, the innermost last."""
-    frames = [
-        f"{_short(frame.f_code.co_filename)}:{line} {frame.f_code.co_name}"
-        for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    return frames[-FRAMES:]
+def _place(error: BaseException) -> dict[str, str]:
+    """File, line and function where it was raised, and of our own code the innermost call that led there."""
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [place for place in frames if Path(place[0].co_filename).is_relative_to(SERVICE)]
+    told = {"raised_at": frames[-1:], "called_from": ours[-1:]}
+    named = {
+        key: f"{_short(code.co_filename)}:{line} {code.co_name}" for key, found in told.items() for code, line in found
+    }
+    return named if len(set(named.values())) == len(named) else {"raised_at": named["raised_at"]}
 
 
 def _short(file: str) -> str:
@@ -120,7 +122,7 @@ def _short(file: str) -> str:
 
 def _as_text(_logger: Any, _name: str, event: EventDict) -> EventDict:
     if "exception" in event:
-        event["exception"] = "\n".join(f"{one['type']}\n  " + "\n  ".join(one["stack"]) for one in event["exception"])
+        event["exception"] = "\n".join("  ".join(one.values()) for one in event["exception"])
     return event
 
 

@@ -15,7 +15,9 @@ import pytest
 import sqlalchemy as sa
 
 from service.auth import COOKIE
+from service.graph import load
 from service.logs import without_texts
+from service.said import Said
 from service.tracing import trace_of
 from tests.databases import Postgres
 from tests.serving import Service, running_service
@@ -152,11 +154,39 @@ def test_lines_on_the_way_carry_the_numbers_of_the_request(run: Run) -> None:
 
 def test_a_bug_is_logged_once_with_its_kind_and_place(run: Run) -> None:
     line, request = run.of("broken")
+    assert "Traceback" not in run.log
     assert (line["event"], line["level"]) == ("unhandled error", "error")
     assert [one["type"] for one in line["exception"]] == ["RuntimeError"]
-    assert re.fullmatch(r"<string>:\d+ broken", line["exception"][0]["stack"][-1])
+    assert re.fullmatch(r"<string>:\d+ broken", line["exception"][0]["raised_at"])
     assert request["status"] == 500
     assert [one["type"] for one in run.of("chained")[0]["exception"]] == ["ValueError", "RuntimeError"]
+    for one in (error for line in run.lines for error in line.get("exception", [])):
+        assert one.keys() <= {"type", "raised_at", "called_from"}  # two places, no stack
+
+
+def test_a_line_names_where_an_error_was_raised_and_our_own_code_that_led_there() -> None:
+    try:
+        Said([], 1).keep([b""], None)  # type: ignore[arg-type]
+    except TypeError as error:
+        record = logging.LogRecord(
+            "service", logging.ERROR, "", 0, "failed", (), (TypeError, error, error.__traceback__)
+        )
+        said = without_texts(None, "error", {"event": "failed", "_record": record, "exc_info": record.exc_info})
+    (one,) = said["exception"]
+    assert re.fullmatch(r"service/said.py:\d+ keep", one.get("called_from", one["raised_at"]))
+
+
+def test_where_libraries_raise_both_places_are_named() -> None:
+    try:
+        load(b"no graph")
+    except Exception as error:
+        record = logging.LogRecord(
+            "service", logging.ERROR, "", 0, "failed", (), (type(error), error, error.__traceback__)
+        )
+        said = without_texts(None, "error", {"event": "failed", "_record": record, "exc_info": record.exc_info})
+    (one,) = said["exception"]
+    assert re.fullmatch(r"service/graph.py:\d+ _session", one["called_from"])
+    assert "onnxruntime_inference_collection.py" in one["raised_at"]
 
 
 def test_an_error_that_is_itself_the_message_is_named_by_its_kind() -> None:
