@@ -72,7 +72,7 @@ def run_finetuning(
     found: list[Sifted] = []
 
     def choose(decisions: TrainingSet) -> Sifted:
-        sifted = sift(labels, decisions, recipe.experts)
+        sifted = sift(labels, decisions, recipe.experts, recipe.align.moves)
         found.append(sifted._replace(findings=[*gone, *sifted.findings]))
         return found[0]
 

@@ -20,13 +20,13 @@ from simulator.observation import FIELDS
 from simulator.panel import F64, I64
 from solver.labels import best_days
 from training.backprop import choosing_parameters
-from training.config import AlignConfig
-from training.dataset import Copy, TrainingSet
+from training.config import PROMOTED, AlignConfig
+from training.dataset import Copy, TrainingSet, promoted_orders
 from training.experts import Sifted
 from training.known import supplied
 from training.loop import Batches, Run, Trace, run_stage
 from training.model import Context, PolicyNetwork
-from training.rewards import AT_ONCE, Advice, Prices, Traces, portfolio_prices, rewards, rule_reward
+from training.rewards import AT_ONCE, Actions, Advice, Prices, Traces, portfolio_prices, rewards, rule_reward
 
 TRACES = (
     "reward",
@@ -52,11 +52,16 @@ def traces_of(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rn
         last = np.minimum(copy.period + 1 + config.horizon, copy.source.end)
         able = (copy.period + config.horizon < copy.source.end) & (cycle <= config.horizon)
         able &= supplied(copy.source, copy.series, copy.period + 1, last)  # an empty shelf's sales reward holding less
+        if config.moves == PROMOTED:
+            able &= promoted_orders(panel, copy.series, copy.period)
         chosen = np.sort(rng.permutation(np.flatnonzero(able))[: config.samples // len(data.copies)])
         if len(chosen):
             made.append(_traces(network, data, copy, chosen))
     if not made:
-        raise ValueError(f"align.horizon: no decision has its cycle within {config.horizon} known periods in stock")
+        promoted = " and a promotion" if config.moves == PROMOTED else ""
+        raise ValueError(
+            f"align.horizon: no decision has its cycle within {config.horizon} known periods in stock{promoted}"
+        )
     return made
 
 
@@ -129,7 +134,7 @@ def align(
     """Algorithm 1 from the network as it stands, which is also the reference that the KL part holds it to.
 
     Args:
-        network: trained in place; only its small half learns.
+        network: trained in place; only its small half learns, or of it the head for promoted orders.
         data: decisions of the past.
         config: the recipe.
         run: its seed draws the decisions, their order and the samples; it logs `TRACES`.
@@ -168,7 +173,8 @@ def align(
     def stop(trace: Trace) -> str:
         return f"KL {trace['kl']:.3f} above {config.kl_limit}" if trace["kl"] > config.kl_limit else ""
 
-    parameters = choosing_parameters(network)
+    alone = network.promotion_head if config.moves == PROMOTED else None
+    parameters = choosing_parameters(network) if alone is None else list(alone.parameters())
     return run_stage(network, "align", parameters, config, Batches(sum(parts), order), step_of, run, stop)
 
 
@@ -215,7 +221,8 @@ def _step(
     if isinstance(traces, Advice):
         total, trace = _advised(traces, rows, days, config)
     else:
-        total, trace = _guided(traces, rows, days, config)
+        mean = (policy.detach().exp() * network.grid).sum(dim=-1).double().numpy()
+        total, trace = _guided(traces, rows, Actions(days, mean), config)
     reward = torch.from_numpy(total.astype(np.float32)) - config.beta * ratio
     weight = torch.from_numpy(traces.weight_of(rows))
     trace |= {
@@ -226,9 +233,9 @@ def _step(
     return rloo_loss(chosen, reward, weight), trace
 
 
-def _guided(traces: Traces, rows: I64, days: F64, config: AlignConfig) -> tuple[F64, Trace]:
+def _guided(traces: Traces, rows: I64, actions: Actions, config: AlignConfig) -> tuple[F64, Trace]:
     """(B, k) rewards by the label and the simulator, and what to log of them."""
-    parts = rewards(traces, rows, days, config)
+    parts = rewards(traces, rows, actions, config)
     simulation = config.pareto * parts.pareto + config.saving * parts.saving
     simulation += config.portfolio * parts.portfolio + config.curve * parts.curve
     means = {name: float(column.mean()) for name, column in parts._asdict().items()}

@@ -178,7 +178,8 @@ def choosing_parameters(network: PolicyNetwork) -> list[nn.Parameter]:
         network.service_embed, network.share_embed, network.signal_again, network.stock_embed, network.objective_encoder,
         network.weigh, network.fuse, network.decision_head, network.to_logits,
     )  # fmt: skip
-    return [parameter for part in parts for parameter in part.parameters()]
+    whole = [*parts] if network.promotion_head is None else [*parts, network.promotion_head]
+    return [parameter for part in whole for parameter in part.parameters()]
 
 
 def backprop(network: PolicyNetwork, data: Sequence[Episodes], config: RolloutConfig, run: Run) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 RECOVERED, IN_STOCK, AT_LEAST = "recovered", "in_stock", "at_least"
+ALL, PROMOTED = "all", "promoted"
 PRICED_ON = (RECOVERED, "sales", IN_STOCK)
 FORECAST_ON = (IN_STOCK, AT_LEAST, RECOVERED)
 STREAMS = ("sales", "attributes", "objectives")
@@ -32,6 +33,9 @@ class ModelConfig:
         0.3  # chance that an item's codes and name are hidden in training, so that the policy transfers
     )
     dropout: float = 0.1
+    promotion_head: bool = (
+        False  # a correction for orders that promotions fall into; an alignment that moves those alone adds it
+    )
     left_out: str = ""  # a stream that the decision does not hear, for ablations: "sales", "attributes" or "objectives"
 
     def __post_init__(self) -> None:
@@ -153,9 +157,14 @@ class AlignConfig(StageConfig):
     portfolio: float = 0.0  # of stock and stock-outs saved over all series together; the paper has none
     service: float = 0.5  # of stock-outs in it; at 1 scaling every action gains nothing, below it less stock gains
     curve: float = 0.0  # of the order's own cost curve, known for every action; the paper has none
+    # Where on the curve a sample is priced: 1 where it falls; below, that share of the way from the mean to it. It is the mean
+    # that is deployed, and as curves are steeper below their bottom than above it, samples far around pull it up.
+    near: float = 1.0
     kl_limit: float = 0.5  # nats; above it alignment stops
     expert_share: float = 0.3  # of the batches that are experts' decisions, where there are any
     expert: float = 1.0  # of the reward by experts' days
+    # Which orders learn: "all", or "promoted" ones by a head of their own, so that routine orders stay exactly as they were.
+    moves: str = ALL
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -168,6 +177,10 @@ class AlignConfig(StageConfig):
             raise ValueError(f"alpha must be above 1, got {self.alpha}")
         if self.compare_with not in ("label", "policy"):
             raise ValueError(f'compare_with must be "label" or "policy", got {self.compare_with!r}')
+        if self.moves not in (ALL, PROMOTED):
+            raise ValueError(f'moves must be "{ALL}" or "{PROMOTED}", got {self.moves!r}')
+        if not 0 < self.near <= 1:
+            raise ValueError(f"near must be above 0 and at most 1, got {self.near:g}")
         if not 0 <= self.expert_share < 1:
             raise ValueError(f"expert_share must be at least 0 and below 1, got {self.expert_share}")
         for name in ("gamma", "beta", "pareto", "saving", "portfolio", "curve", "service", "expert"):

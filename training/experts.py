@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.observation import Observation
+from simulator.observation import Observation, ObservationSpec
 from simulator.panel import F32, F64, I64, Bools, Strings
-from training.config import ExpertConfig
+from training.config import ALL, PROMOTED, ExpertConfig
 from training.dataset import TrainingSet
 
 REJECTED = "rejected"  # an order that the buyer did not place
@@ -49,7 +49,7 @@ class Finding(NamedTuple):
     """Why a label is left out."""
 
     row: int  # of the labels as they came
-    reason: str  # contradictory, stale, absurd, rejected
+    reason: str  # contradictory, stale, absurd, rejected, routine
     detail: str
 
 
@@ -61,19 +61,21 @@ class Sifted(NamedTuple):
     findings: list[Finding]
 
 
-def sift(labels: Labels, data: TrainingSet, config: ExpertConfig) -> Sifted:
+def sift(labels: Labels, data: TrainingSet, config: ExpertConfig, moves: str = ALL) -> Sifted:
     """Leave out what would teach wrongly, and weigh the rest.
 
     Args:
         labels: as they came.
         data: the same dataset's own decisions, whose cost curves tell what is absurd.
         config: bounds and half-lives.
+        moves: which orders will learn, see `AlignConfig`.
 
     Raises:
         ValueError: where none is left; the first reasons are named.
     """
     found: dict[int, Finding] = {}
-    for look in (_rejected, _stale, _contradictory, _absurd(data)):
+    looks = (_rejected, _stale, _contradictory, _absurd(data), *([_routine(data.spec)] if moves == PROMOTED else []))
+    for look in looks:
         for row, reason, detail in look(labels, config):
             found.setdefault(row, Finding(row, reason, detail))
     kept = np.setdiff1d(np.arange(labels.size), np.array(sorted(found), dtype=np.int64))
@@ -136,6 +138,21 @@ def _absurd(data: TrainingSet) -> Look:
                 detail = f"{asked:g} days where the policy says {policy:g} cost {cost / max(least, LEAST_COST):.1f} times as much"
                 found.append(Finding(n, "absurd", f"{_name(labels, n)}: {detail} on the series' usual curve"))
         return found
+
+    return look
+
+
+def _routine(spec: ObservationSpec) -> Look:
+    """Labels of orders before which the policy knew of no promotion: it will not know the next time either."""
+
+    def look(labels: Labels, _config: ExpertConfig) -> list[Finding]:
+        seen, ahead = labels.observation, np.arange(1, spec.horizon + 1)[None, :]
+        lead, review = (seen[name][:, None] / spec.period_days for name in ("lead_time_days", "review_period_days"))
+        runs = (np.nan_to_num(seen["promotion"][:, spec.history :]) > 0) & (ahead >= lead) & (ahead < lead + review)
+        return [
+            Finding(n, "routine", f"{_name(labels, n)}: no promotion was known for the days that it covers")
+            for n in np.flatnonzero(~runs.any(axis=1)).tolist()
+        ]
 
     return look
 

@@ -60,10 +60,11 @@ class _Answers(nn.Module):
         x = named(fields)
         read = [part.flatten(1) if part.dim() > 1 else part[:, None] for part in self.network.read(x)]
         table = torch.cat(read, dim=1)
-        rate, sales, attributes, signals, forecast = torch.split(table, [part.shape[1] for part in read], dim=1)
-        context = Context(
-            rate[:, 0], sales, attributes, signals, forecast.reshape(-1, self.network.spec.horizon, len(QUANTILES))
+        rate, sales, attributes, signals, forecast, promoted = torch.split(
+            table, [part.shape[1] for part in read], dim=1
         )
+        forecast = forecast.reshape(-1, self.network.spec.horizon, len(QUANTILES))
+        context = Context(rate[:, 0], sales, attributes, signals, forecast, promoted[:, 0])
         return *self.network.answer(context, self.network.choose(x, context)), table
 
 

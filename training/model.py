@@ -12,6 +12,7 @@ over and over. One file, as the halves share every mask and scale. It does not k
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -50,6 +51,7 @@ class Context(NamedTuple):
     attributes: Tensor  # (B, width)
     signals: Tensor  # (B, SIGNALS) what simple sums say of history and plans
     scaled_forecast: Tensor  # (B, H, Q) periods of the daily rate
+    promoted: Tensor  # (B,) share of the periods that the order is responsible for in which a promotion runs
 
 
 class Latent(NamedTuple):
@@ -124,6 +126,25 @@ class PolicyNetwork(nn.Module):
         self.decision_head = _mlp(inside, 2 * width, 2 * config.latent, config.dropout)
         self.to_logits = nn.Linear(config.latent, len(grid))
         self._start_from_the_forecast()
+        self.promotion_head: nn.Sequential | None = None
+        if config.promotion_head:
+            self.promotion_head = self._new_promotion_head()
+
+    def add_promotion_head(self) -> None:
+        """Give it a correction for promoted orders, where it has none. It changes nothing until it is trained."""
+        if self.promotion_head is None:
+            self.config = replace(self.config, promotion_head=True)
+            self.promotion_head = self._new_promotion_head()
+
+    def _new_promotion_head(self) -> nn.Sequential:
+        heard = self.decision_head[0]
+        assert isinstance(heard, nn.Linear)
+        made = _mlp(heard.in_features + 1, self.config.width, self.config.latent, self.config.dropout)
+        last = made[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        return made
 
     def _start_from_the_forecast(self) -> None:
         """Give W and b a first guess that makes sense: a bell over days around the forecast of the interval.
@@ -193,7 +214,12 @@ class PolicyNetwork(nn.Module):
         attributes = self.attribute_encoder(self._attribute_tokens(x, scale)).mean(dim=1)
         pooled = (sales * torch.softmax(self.pool(sales), dim=1)).sum(dim=1) + self.signal_embed(signals)
         scaled = self._forecast(sales, torch.cat([pooled, attributes], dim=-1), profile)
-        return Context(rate, pooled, attributes, signals, scaled)
+        return Context(rate, pooled, attributes, signals, scaled, self._promoted(x))
+
+    def _promoted(self, x: dict[str, Tensor]) -> Tensor:
+        _, _, responsible = self._intervals(x)
+        runs = (_finite(x["promotion"])[:, self.spec.history :] > 0).to(torch.float32)
+        return (runs * responsible).sum(dim=1) / responsible.sum(dim=1).clamp(min=1.0)
 
     def _scale(self, rate: Tensor) -> Tensor:
         """(B,) units a period."""
@@ -330,6 +356,9 @@ class PolicyNetwork(nn.Module):
         mean, log_variance = self.decision_head(heard).chunk(2, dim=-1)
         anchor = torch.log1p(start) / torch.log1p(self.grid[-1]) - START_CENTRE
         mean = torch.cat([mean[:, :1] + START_SCALE * anchor[:, None], mean[:, 1:]], dim=-1)
+        if self.promotion_head is not None:
+            share = context.promoted[:, None]
+            mean = mean + (share > 0).to(torch.float32) * self.promotion_head(torch.cat([heard, share], dim=-1))
         log_variance = log_variance.clamp(-8.0, 2.0)
         z = mean
         if self.training:

@@ -76,6 +76,13 @@ class Advice(NamedTuple):
         return self.weight[rows]
 
 
+class Actions(NamedTuple):
+    """What a policy does in B decisions."""
+
+    days: F64  # (B, k) sampled, values of the grid
+    mean: F64  # (B,) of its distribution, which is what is deployed
+
+
 class Rewards(NamedTuple):
     """(B, k) each."""
 
@@ -162,8 +169,9 @@ def simulated(traces: Traces, rows: I64, days: F64, horizon: int) -> Outcome:
     return Outcome(*(column.reshape(days.shape) for column in columns))
 
 
-def rewards(traces: Traces, rows: I64, days: F64, config: AlignConfig) -> Rewards:
+def rewards(traces: Traces, rows: I64, actions: Actions, config: AlignConfig) -> Rewards:
     """All parts of the reward of sampled days (B, k)."""
+    days = actions.days
     reference = traces.reference[rows]
     panel = traces.copy.source.panel
     series = traces.copy.series[traces.chosen[rows]]
@@ -175,13 +183,18 @@ def rewards(traces: Traces, rows: I64, days: F64, config: AlignConfig) -> Reward
         pareto_reward(found.stock[:, :-1], found.lost[:, :-1], found.stock[:, -1], found.lost[:, -1]),
         saved.cost,
         saved.stock * traces.prices.stock + saved.stockouts * traces.prices.stockout,
-        -_on_curves(traces.copy.curves[traces.chosen[rows]], traces.grid, days),
+        -_on_curves(traces.copy.curves[traces.chosen[rows]], traces.grid, actions, config.near),
     )
 
 
-def _on_curves(curves: F32, grid: F64, days: F64) -> F64:
-    """(B, k) the cost of sampled days, which are values of the grid."""
-    return np.take_along_axis(curves, np.searchsorted(grid, days - 1e-6), axis=1).astype(np.float64)
+def _on_curves(curves: F32, grid: F64, actions: Actions, near: float) -> F64:
+    """(B, k) what sampled days cost, or by the slope between what a part of the way from the mean to them costs."""
+    mean = actions.mean[:, None]
+    at = np.clip(mean + near * (actions.days - mean), grid[0], grid[-1])
+    above = np.clip(np.searchsorted(grid, at), 1, len(grid) - 1)
+    share = (at - grid[above - 1]) / (grid[above] - grid[above - 1])
+    low, high = (np.take_along_axis(curves, index, axis=1).astype(np.float64) for index in (above - 1, above))
+    return ((1 - share) * low + share * high) / near
 
 
 def portfolio_prices(traces: Traces, config: AlignConfig) -> Prices:

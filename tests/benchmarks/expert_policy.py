@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--test-days", type=int, required=True)
     parser.add_argument("--from", dest="start_from", required=True, help="a bundle that has not seen the test window")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--config", default="finetune", help="a shipped recipe or a TOML file")
+    parser.add_argument("--config", default="finetune-all", help="a shipped recipe or a TOML file")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     panel = read_panel(given.data)

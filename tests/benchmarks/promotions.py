@@ -156,7 +156,7 @@ def experts_of(dl: PolicyNetwork, panel: Panel, since: int, end: int, finetune: 
     hindsight = replace(finetune.labels, samples_per_variant=ALL_LABELS, demand=RECOVERED)
     theirs = TrainingSet([Past(panel.take(known), end)], hindsight, finetune.seed, finetune.loss.money_power)
     told = stand_ins(dl, theirs, since, LABELS, np.random.default_rng(finetune.seed))
-    return sift(told, theirs, finetune.experts)
+    return sift(told, theirs, finetune.experts, finetune.align.moves)
 
 
 def _networks(

@@ -23,41 +23,46 @@ from tests.conftest import CHAMPION
 from tests.expert_files import write_labels
 from training.ablations import decides
 from training.config import TrainConfig, load_config
+from training.dataset import promoted_orders
 from training.experts import Labels
 from training.run import named_config, network_of
 
 BUNDLE = Path(__file__).parents[2] / "service" / "bundles" / CHAMPION
 
 
-@pytest.fixture(scope="module")
-def recipe() -> TrainConfig:
-    """The shipped recipe, cut down to seconds."""
-    whole = load_config(named_config("finetune"), threads=1)
+def cut_down(name: str) -> TrainConfig:
+    """A shipped recipe, cut down to seconds."""
+    whole = load_config(named_config(name), threads=1)
     return replace(
         whole, labels=replace(whole.labels, samples_per_variant=800),
         align=replace(whole.align, samples=400, batch_size=64, epochs=1.0, learning_rate=1e-3),
-        gate=replace(whole.gate, held_out=0.25, days=14),
+        gate=replace(whole.gate, held_out=0.25, days=60),
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
+def recipe() -> TrainConfig:
+    return cut_down("finetune")
+
+
+@pytest.fixture(scope="module")
 def overrides(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every series held half as much again as the champion would, on some days."""
+    """Every series held half as much again as the champion would, before three of its promotions."""
     panel = read_panel(small_dataset)
     policy, spec = Policy(BUNDLE), ObservationSpec(1)
     observer = Observer(panel, spec)
     parts = []
-    for period in (1100, 1130, 1160):
-        rows = np.arange(panel.series_count)
-        seen = observer.observe(
-            rows, np.full(len(rows), period), State(np.full(len(rows), 5.0), np.zeros((len(rows), 2)))
-        )
+    rows, late = np.arange(panel.series_count), np.arange(800, 1200)
+    promoted = [late[promoted_orders(panel, np.full(len(late), n), late)] for n in rows]
+    for turn in range(3):
+        periods = np.array([one[(1 + turn) * len(one) // 4] for one in promoted])
+        seen = observer.observe(rows, periods, State(np.full(len(rows), 5.0), np.zeros((len(rows), 2))))
         days = policy.answer(seen).inventory_days.astype(np.float64)
         text = np.full(len(rows), "", dtype=object)
         parts.append(
             Labels(
                 panel.items.item_id, panel.items.location_id, np.full(len(rows), "ann", dtype=object), text,
-                np.full(len(rows), np.datetime64(panel.date_of(period), "D").astype(int)), days * 1.5, days,
+                np.array([np.datetime64(panel.date_of(int(t)), "D").astype(int) for t in periods]), days * 1.5, days,
                 np.full(len(rows), np.nan), seen,
             )
         )  # fmt: skip
@@ -117,9 +122,8 @@ def test_a_version_that_no_service_would_register_is_refused_first(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_challenger_beyond_the_bounds_is_refused(
-    small_dataset: Path, overrides: Path, recipe: TrainConfig, tmp_path: Path
-) -> None:
+def test_a_challenger_beyond_the_bounds_is_refused(small_dataset: Path, overrides: Path, tmp_path: Path) -> None:
+    recipe = cut_down("finetune-all")
     reckless = replace(
         recipe, gate=replace(recipe.gate, kl_limit=1e-6, margin=0.0),
         align=replace(recipe.align, learning_rate=1e-3, beta=0.0, kl_limit=50.0, epochs=2.0, expert=20.0),

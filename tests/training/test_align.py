@@ -18,7 +18,7 @@ from training.config import AlignConfig
 from training.dataset import TrainingSet
 from training.loop import Run
 from training.model import PolicyNetwork
-from training.rewards import Prices, pareto_reward, portfolio_prices, rewards, rule_reward, simulated
+from training.rewards import Actions, Prices, pareto_reward, portfolio_prices, rewards, rule_reward, simulated
 
 SHORT = AlignConfig(epochs=1.0, samples=2000, batch_size=64, learning_rate=2e-3, horizon=21)
 
@@ -117,7 +117,8 @@ def test_at_the_portfolio_s_prices_scaling_every_action_gains_nothing(
     fair = replace(SHORT, portfolio=1.0, service=1.0)
     traces = traces._replace(prices=portfolio_prices(traces, fair))
     every = np.arange(traces.size)
-    scaled = rewards(traces, every, traces.rival[:, None] * np.array([0.95, 1.0, 1.05]), fair).portfolio.sum(axis=0)
+    days = traces.rival[:, None] * np.array([0.95, 1.0, 1.05])
+    scaled = rewards(traces, every, Actions(days, traces.rival), fair).portfolio.sum(axis=0)
     assert scaled[1] == 0.0
     assert scaled[0] == pytest.approx(scaled[2], abs=1e-9)
     usual = simulated(traces, every, traces.rival[:, None], SHORT.horizon)

@@ -16,7 +16,7 @@ from training.dataset import TrainingSet, promoted_orders
 from training.known import Past
 from training.methods import replay_of
 from training.promotion_windows import PROMOTION, ROUTINE, as_rows, promotion_windows, replay_windows
-from training.rewards import rewards
+from training.rewards import Actions, rewards
 from training.run import Result
 from training.surges import surging
 
@@ -95,4 +95,10 @@ def test_the_curve_s_reward_is_minus_the_cost_of_the_order_s_own_periods(
     rows, grid = np.array([3, 40]), training_set.grid
     days = np.stack([grid[[0, 7, len(grid) - 1]]] * 2)
     expected = -traces.copy.curves[traces.chosen[rows]][:, [0, 7, len(grid) - 1]]
-    np.testing.assert_allclose(rewards(traces, rows, days, config).curve, expected)
+    mean = grid[[3, 5]]
+    np.testing.assert_allclose(rewards(traces, rows, Actions(days, mean), config).curve, expected)
+    half = replace(config, near=0.5)  # the grid is even here, so half-way to two steps further is one step further
+    two_on = Actions(np.stack([grid[[3, 5]], grid[[5, 7]]]), mean)
+    found = rewards(traces, rows, two_on, half).curve
+    curves = traces.copy.curves[traces.chosen[rows]]
+    np.testing.assert_allclose(found, -2 * np.stack([curves[0, [3, 4]], curves[1, [5, 6]]]), rtol=1e-6)
