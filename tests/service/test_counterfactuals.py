@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from service.app import create_app
+from service.loading import load_panel
+from service.settings import Settings
+from service.store import Store
 from simulator.panel import Panel
+from simulator.weeks import by_week
+from tests.service.conftest import client_of
 
 PATH = "/v1/recommendations"
 DAY = date(2019, 4, 9)  # of all series promotions are known ahead
@@ -109,3 +117,32 @@ async def test_an_announced_promotion_changes_the_target_by_what_its_absence_was
     assert all(units is not None and units < -1 for units in said[:4])
     for one, other in zip(untold, without, strict=True):  # nobody has said anything of these days: next to the same
         assert abs(one["target_stock"] - other["target_stock"]) <= STEP_DAYS * one["daily_rate"]
+
+
+@pytest.fixture
+async def weekly(chain: Panel, tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Panel]]:
+    """A service of the same series by week, and its dataset."""
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/weeks.db", spool=tmp_path / "spool.db")
+    store, weeks = Store(settings.database_url), by_week(chain)
+    load_panel(store, weeks, "weeks", draw_stock=False)
+    store.close()
+    app = create_app(settings)
+    async with client_of(app, "weeks") as client:
+        yield client, weeks
+    app.state.features_cache.close()
+    app.state.store.close()
+
+
+async def test_in_weekly_data_a_week_more_lead_time_changes_the_target_as_was_told(
+    weekly: tuple[httpx.AsyncClient, Panel],
+) -> None:
+    """Lead times are whole weeks there: two days more would be none or a week."""
+    client, weeks = weekly
+    day = weeks.date_of(weeks.last_recorded)
+    now = await ask(client, weeks, day, others=True)
+    said = told(now, "7 days more lead time")
+    await lengthen(client, 7)
+    then = await ask(client, weeks, day)
+    assert [one["lead_time_days"] for one in then] == [one["lead_time_days"] + 7 for one in now]
+    assert said == differences(then, now)
+    assert sum(units is not None and units > 1 for units in said) > 6
