@@ -118,7 +118,7 @@ def _stored(row: Row, told: list[Row]) -> StoredDecision:
     return StoredDecision(
         **_brief(row).model_dump(),
         inputs=json.loads(row["inputs"]),
-        answer=json.loads(row["answer"]),
+        answer=json.loads(row["answer"]) | {"decision_id": row["id"]},  # it had none yet when its number was made of it
         outcomes=outcomes,
     )
 
