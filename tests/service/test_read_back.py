@@ -1,4 +1,4 @@
-"""A remembered answer can be read back as it was given, whatever has changed since."""
+"""A remembered answer can be read back as it was given, whatever has changed since, and made again figure by figure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from service.decision_store import find_decision
+from service.decisions import reproduce
 from simulator.panel import Panel
 
 PATH, DECISIONS = "/v1/recommendations", "/v1/decisions"
@@ -75,3 +78,17 @@ async def test_it_stays_so_when_all_that_it_rested_on_has_changed(
     assert told.raise_for_status().json()["answer"] == asked[0]["result"]
     for one in asked:
         assert (await read(client, one))["answer"] == one["result"]
+
+
+async def test_every_figure_comes_out_again(app: FastAPI, asked: Asked) -> None:
+    for one in asked:
+        result = one["result"]
+        with app.state.store.database.reading() as connection:
+            row = find_decision(connection, result["decision_id"])
+        assert row is not None
+        then, again = reproduce(row, app.state.policies.current())
+        assert again == pytest.approx(then)
+        assert then["constraints_applied"] == ", ".join(result["constraints_applied"])
+        assert {name: result[name] for name in then if name != "constraints_applied"} == {
+            name: value for name, value in then.items() if name != "constraints_applied"
+        }
