@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from service.decision_store import find_decision
 from service.decisions import reproduce
+from service.schemas import Recommendation
+from service.tables import decisions
 from simulator.panel import Panel
 
 PATH, DECISIONS = "/v1/recommendations", "/v1/decisions"
 DAY = date(2019, 4, 26)
 RULES = {"min_order_qty": 2000, "order_multiple": 24, "max_order_qty": None}
 DATES = {"selling_from": "2019-04-20", "selling_to": "2019-06-20", "reason": "festival", "author": "ann"}
+SINCE = ("lead_time_source", "review_period_source", "order_rules_source")  # not in earlier answers
 Asked = list[dict[str, Any]]
 
 
@@ -92,3 +97,27 @@ async def test_every_figure_comes_out_again(app: FastAPI, asked: Asked) -> None:
         assert {name: result[name] for name in then if name != "constraints_applied"} == {
             name: value for name, value in then.items() if name != "constraints_applied"
         }
+
+
+async def test_rules_are_said_to_be_the_items_or_whole_units_where_it_names_no_multiple(asked: Asked) -> None:
+    said = [one["result"]["order_rules_source"] for one in asked]
+    assert said == ["store"] + ["store (whole units)"] * (len(asked) - 1)
+    assert asked[0]["result"]["order_rules"]["order_multiple"] == RULES["order_multiple"]
+
+
+async def test_an_answer_from_before_it_told_its_sources_can_be_read_and_made_again(
+    client: httpx.AsyncClient, app: FastAPI, asked: Asked
+) -> None:
+    result = asked[0]["result"]
+    number = result["decision_id"]
+    old = {name: value for name, value in result.items() if name not in SINCE}
+    with app.state.store.database.writing() as connection:
+        mine = decisions.c.id == number
+        connection.execute(sa.update(decisions).where(mine).values(answer=json.dumps(old | {"decision_id": None})))
+        row = find_decision(connection, number)
+    assert row is not None
+    found = (await read(client, asked[0]))["answer"]
+    assert found == old
+    assert Recommendation.model_validate(found).model_dump(mode="json") == result | dict.fromkeys(SINCE)
+    then, again = reproduce(row, app.state.policies.current())
+    assert again == pytest.approx(then)
