@@ -48,11 +48,21 @@ def replay_decision(settings: Settings, decision_id: str) -> None:
     for heading in ("", "answered", "again"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, value in then.items():
-        table.add_row(name, f"{value:,.4f}", f"{again[name]:,.4f}")
+        table.add_row(name, _written(value), _written(again[name]))
     SCREEN.print(table)
-    apart = [name for name, value in then.items() if abs(value - again[name]) > CLOSE * (1 + abs(value))]
+    apart = [name for name, value in then.items() if not _same(value, again[name])]
     if apart:
         raise RuntimeError(f"the answer differs now in {', '.join(apart)}")
+
+
+def _written(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,.4f}"
+
+
+def _same(value: float | str, other: float | str) -> bool:
+    if isinstance(value, str) or isinstance(other, str):
+        return value == other
+    return abs(value - other) <= CLOSE * (1 + abs(value))
 
 
 def _bundle(settings: Settings, version: str, period_days: int) -> Path:

@@ -20,7 +20,7 @@ from simulator.step import State
 from simulator.stock import arrival_slots
 
 Arrivals = list[tuple[date, float]]
-MORE_LEAD_DAYS = 2
+MORE_LEAD_DAYS = 2  # in weekly data a week, for lead times are whole periods
 
 
 class Counterfactual(NamedTuple):
@@ -161,9 +161,9 @@ class Asked:
 
     def counterfactuals(self) -> list[list[Counterfactual]]:
         """For each series by how much the policy's target would differ under other circumstances."""
-        days = self.seen.field("lead_time_days")
-        change = self._change(self.seen.but(lead_time_days=(days + MORE_LEAD_DAYS).astype(days.dtype)))
-        found = [[Counterfactual(f"{MORE_LEAD_DAYS} days more lead time", float(units))] for units in change]
+        days, more = self.seen.field("lead_time_days"), max(MORE_LEAD_DAYS, self.policy.period_days)
+        change = self._change(self.seen.but(lead_time_days=(days + more).astype(days.dtype)))
+        found = [[Counterfactual(f"{more} days more lead time", float(units))] for units in change]
         promoted = self.promoted
         if promoted.any():
             change = self._change(_unpromoted(self.seen, self.policy.spec.history))

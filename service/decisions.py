@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from service.asked import Sight, state_of
 from service.cursors import cursor_of, place_of, unknown_cursor
-from service.decide import BASELINE
+from service.decide import BASELINE, constraints_applied
 from service.decide import Decisions as Orders
 from service.decided import override_then, rules_then, span_then, stock_then
 from service.decision_schemas import DecisionBrief, DecisionPage, Outcome, OutcomeRequest, StoredDecision
@@ -23,7 +23,7 @@ from service.rows import Seen
 from service.spool import Spool
 from service.store import Store
 
-COMPARED = ("inventory_days", "daily_rate", "target_stock", "inventory_position", "order_quantity_if_due")
+Figures = dict[str, float | str]  # by name as in the answer
 
 
 class Decisions:
@@ -86,8 +86,8 @@ def _waiting(decision_id: str) -> ProblemError:
     return ProblemError(503, "store-unavailable", "The decision is not stored yet", detail)
 
 
-def reproduce(row: Row, policy: Policy) -> tuple[dict[str, float], dict[str, float]]:
-    """What was answered, and what the policy answers to the stored observation now, by name; see `COMPARED`.
+def reproduce(row: Row, policy: Policy) -> tuple[Figures, Figures]:
+    """What was answered, and what the policy answers to the stored observation now: every figure that it decides.
 
     Args:
         row: a decision as it is stored.
@@ -95,11 +95,19 @@ def reproduce(row: Row, policy: Policy) -> tuple[dict[str, float], dict[str, flo
     """
     inputs, answer = json.loads(row["inputs"]), json.loads(row["answer"])
     orders = _ordered_again(row, inputs, policy, answer["source"])
-    again = {
-        "inventory_days": orders.inventory_days, "daily_rate": orders.daily_rate, "target_stock": orders.target_stock,
-        "inventory_position": orders.inventory_position, "order_quantity_if_due": orders.order.order_quantity,
+    order = orders.order
+    columns = {
+        "inventory_days": orders.inventory_days, "inventory_days_p10": orders.p10, "inventory_days_p90": orders.p90,
+        "policy_days": orders.policy_days, "daily_rate": orders.daily_rate, "target_stock": orders.target_stock,
+        "inventory_position": orders.inventory_position, "raw_order_quantity": order.raw_order_quantity,
+        "order_quantity_if_due": order.order_quantity,
     }  # fmt: skip
-    return {name: float(answer[name]) for name in COMPARED}, {name: float(again[name][0]) for name in COMPARED}
+    again: Figures = {name: float(column[0]) for name, column in columns.items()}
+    again["order_quantity"] = again["order_quantity_if_due"] if answer["review_due"] else 0.0
+    then: Figures = {name: float(answer[name]) for name in again}
+    then["constraints_applied"] = ", ".join(answer["constraints_applied"])
+    again["constraints_applied"] = ", ".join(constraints_applied(order)[0])
+    return then, again
 
 
 def _ordered_again(row: Row, inputs: dict[str, Any], policy: Policy, by: str) -> Orders:
@@ -119,7 +127,7 @@ def _stored(row: Row, told: list[Row]) -> StoredDecision:
     return StoredDecision(
         **_brief(row).model_dump(),
         inputs=json.loads(row["inputs"]),
-        answer=json.loads(row["answer"]),
+        answer=json.loads(row["answer"]) | {"decision_id": row["id"]},  # it had none yet when its number was made of it
         outcomes=outcomes,
     )
 

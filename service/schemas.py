@@ -13,6 +13,8 @@ from service.problems import Problem
 
 PRINTED = r"^[^\x00-\x1f\x7f]*$"  # no control characters, which databases refuse and logs should not hold
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+UNTOLD = "Null in answers from before this was told."
+BY_CALENDAR = f"the stored item, calendar where order or delivery days make another of it. {UNTOLD}"
 
 
 class Body(BaseModel):
@@ -139,8 +141,20 @@ class Recommendation(BaseModel):
         description="Where on_order comes from.", examples=["store"]
     )
     lead_time_days: int = Field(description="From order_date to expected_receipt_date, days.", examples=[2])
+    lead_time_source: Literal["store", "store (calendar)"] | None = Field(
+        None, description=f"Where lead_time_days comes from: {BY_CALENDAR}", examples=["store"]
+    )
     review_period_days: int = Field(description="Selling days that the order is responsible for.", examples=[1])
+    review_period_source: Literal["store", "store (calendar)"] | None = Field(
+        None, description=f"Where review_period_days comes from: {BY_CALENDAR}", examples=["store (calendar)"]
+    )
     order_rules: UsedRules = Field(description="The stored item's rules that the order obeys.")
+    order_rules_source: Literal["store", "store (whole units)"] | None = Field(
+        None,
+        description="Where order_rules come from: the stored item, whole units where it names no multiple and the dataset "
+        f"counts in whole units. {UNTOLD}",
+        examples=["store"],
+    )
     reserved: float = Field(
         description="Units advised on earlier days that have neither an outcome nor shown up on order.", examples=[0]
     )

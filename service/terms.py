@@ -41,6 +41,9 @@ class Terms(NamedTuple):
     following: list[date | None]  # the first order day after it; None beyond the horizon
     spans: list[Span]  # the selling dates that the order decides
     far: list[bool]  # the order arrives later than the policy looks ahead
+    lead_moved: list[bool]  # whether order or delivery days make the lead time another than the item's
+    review_moved: list[bool]  # the same of the review period
+    own_multiple: list[bool]  # whether the item says which multiple is ordered, or the dataset counts in no whole units
 
     def take(self, rows: Sequence[int]) -> Terms:
         """The same for some of them, in the order of `rows`."""
@@ -51,7 +54,7 @@ class Terms(NamedTuple):
 
 
 _none = np.zeros(0)
-NOTHING = Terms([], [], [], [], OrderRules(_none, _none, _none, _none, _none, _none, _none), [], [], [], [])
+NOTHING = Terms([], [], [], [], OrderRules(_none, _none, _none, _none, _none, _none, _none), [], [], [], [], [], [], [])
 
 
 class Place(NamedTuple):
@@ -159,12 +162,17 @@ def _terms(panel: Panel, day: date) -> tuple[Terms, dict[str, int]]:
     ahead = due[:, 1:]
     later = np.any(ahead, axis=1).tolist()
     days = [panel.date_of(t + 1 + int(n)) for n in ahead.argmax(axis=1)]
+    spans, length = responsible_dates(panel, np.arange(count), day), panel.period_days
+    lead, review = panel.lead_periods * length, panel.review_periods * length
     terms = Terms(
         series=list(zip(items.item_id, items.location_id, strict=True)), category=list(items.category),
         unit_cost=items.unit_cost.tolist(), uom=list(items.uom), rules=rules,
         due=[bool(one) for one in due[:, 0]],
         following=[one if any_ else None for one, any_ in zip(days, later, strict=True)],
-        spans=responsible_dates(panel, np.arange(count), day), far=beyond_horizon(panel, spec).tolist(),
+        spans=spans, far=beyond_horizon(panel, spec).tolist(),
+        lead_moved=[(first - day).days != own for (first, _), own in zip(spans, lead.tolist(), strict=True)],
+        review_moved=[(last - first).days + 1 != own for (first, last), own in zip(spans, review.tolist(), strict=True)],
+        own_multiple=((items.order_multiple > 0) | (not panel.discrete)).tolist(),
     )  # fmt: skip
     return terms, {item: n for n, item in enumerate(items.item_id)}
 

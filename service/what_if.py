@@ -20,7 +20,14 @@ from service.demand_paths import PATHS, demand_paths
 from service.problems import Problem, ProblemError, RowError
 from service.projection import Curve, Supply, UnitCosts, arrivals, orders, price, project
 from service.recommender import Recommender
-from service.what_if_schemas import DemandChange, PricedDays, ProjectedPeriod, WhatIfRequest, WhatIfResponse
+from service.what_if_schemas import (
+    DemandChange,
+    LeadTimeSource,
+    PricedDays,
+    ProjectedPeriod,
+    WhatIfRequest,
+    WhatIfResponse,
+)
 from simulator.metrics import LEAST_LOST, waste_cost
 from simulator.ordering import rules_of
 from simulator.panel import F64, Panel
@@ -28,6 +35,10 @@ from simulator.schedule import lead_and_review, review_schedule
 
 ROW = np.array([0])  # of the series in a panel that holds no other
 BAND = (0.1, 0.5, 0.9)
+LEAD_TIME_SOURCES: dict[tuple[bool, bool], LeadTimeSource] = {  # by whether one is assumed, and whether calendars move it
+    (False, False): "store", (False, True): "store (calendar)",
+    (True, False): "request", (True, True): "request (calendar)",
+}  # fmt: skip
 
 
 class Situation(NamedTuple):
@@ -39,6 +50,7 @@ class Situation(NamedTuple):
     decisions: Decisions
     span: Span  # selling dates that the order is responsible for
     supply: Supply
+    lead_time_source: LeadTimeSource
     demand: F64  # (S, T) units along S paths, up to the end of the span
     review_due: bool
 
@@ -103,6 +115,7 @@ def _situation(recommender: Recommender, question: WhatIfRequest, day: date) -> 
         supply=Supply(
             stock.on_hand, arrivals(coming, day, panel.period_days, periods), lead, int(panel.shelf_life_periods[0])
         ),
+        lead_time_source=LEAD_TIME_SOURCES[assumed.lead_time_days is not None, lead != int(panel.lead_periods[0])],
         demand=demand_paths(forecast[:periods] * factors[:, None], whole=panel.discrete),
         review_due=bool(review_schedule(panel, range(t, t + 1)).due[0, 0]),
     )
@@ -154,6 +167,7 @@ def _told(found: Situation, as_of: date, days: F64, policy_days: float, chosen: 
         currency=panel.currency,
         review_due=found.review_due,
         lead_time_days=found.supply.lead_periods * panel.period_days,
+        lead_time_source=found.lead_time_source,
         expected_receipt_date=found.span[0],
         covers_until=found.span[1],
         daily_rate=decisions.daily_rate[0],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -11,6 +11,7 @@ from service.fields import AsOf, Currency, Day, GivenDay, PolicyVersion
 from service.schemas import Body, RecommendationItem
 
 MOST_DAYS = 365
+LeadTimeSource = Literal["request", "request (calendar)", "store", "store (calendar)"]
 Days = Annotated[float, Field(ge=0, le=MOST_DAYS)]
 
 
@@ -103,6 +104,12 @@ class WhatIfResponse(BaseModel):
         examples=[True],
     )
     lead_time_days: int = Field(description="Days until the order arrives, calendars included.", examples=[3])
+    lead_time_source: LeadTimeSource | None = Field(
+        None,
+        description="Where lead_time_days comes from: the request's assumptions or the stored item, calendar where order or "
+        "delivery days make another of it. Null in answers of services that do not tell.",
+        examples=["request"],
+    )
     expected_receipt_date: date = Field(
         description="First selling date that the order is responsible for.", examples=["2019-05-03"]
     )

@@ -67,6 +67,8 @@ def test_many_series_are_answered_in_their_order_in_batches(
         assert other.result is not None
         assert other.result.counterfactuals is not None
         assert one.result.inventory_days == other.result.inventory_days
+        assert (one.result.lead_time_source, one.result.review_period_source) == ("store", "store")
+        assert one.result.order_rules_source == "store (whole units)"
 
 
 def test_batches_that_a_canary_decides_in_part_are_one_answer(

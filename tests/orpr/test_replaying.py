@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -22,6 +23,11 @@ from simulator.canonical import read_panel
 from tests.bundles import make_bundle
 
 SAMPLE = Path(__file__).parents[2] / "simulator" / "sample"
+FIGURES: dict[str, float | list[str]] = {  # of an answer, and what none of them is
+    "inventory_days": 77.0, "inventory_days_p10": 77.0, "inventory_days_p90": 77.0, "policy_days": 77.0,
+    "daily_rate": 0.123, "target_stock": 1.5, "inventory_position": 1.5, "raw_order_quantity": 1.5,
+    "order_quantity_if_due": 1.0, "order_quantity": 1.0, "constraints_applied": ["max_stock"],
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -53,17 +59,52 @@ async def test_a_decision_is_made_again_and_printed(settings: Settings, capsys: 
     assert "target_stock" in said.out + said.err
 
 
-async def test_an_answer_that_is_another_now_is_an_error(settings: Settings) -> None:
-    decision = await decided(settings)
+def stored(settings: Settings, decision: str, column: str) -> str:
+    store = Store(settings.database_url)
+    with store.database.reading() as connection:
+        found = connection.scalar(sa.select(decisions.c[column]).where(decisions.c.id == decision))
+    store.close()
+    return str(found)
+
+
+def change(settings: Settings, decision: str, column: str, **fields: Any) -> None:
+    """Change some of what is stored of a decision."""
+    told = json.loads(stored(settings, decision, column))
+    assert set(fields) <= set(told)
     store = Store(settings.database_url)
     with store.database.writing() as connection:
-        mine = decisions.c.id == decision
-        answer = json.loads(connection.scalar(sa.select(decisions.c.answer).where(mine)) or "")
-        answer["target_stock"] += 1
-        connection.execute(sa.update(decisions).where(mine).values(answer=json.dumps(answer)))
+        changed = sa.update(decisions).where(decisions.c.id == decision)
+        connection.execute(changed.values({column: json.dumps(told | fields)}))
     store.close()
-    with pytest.raises(RuntimeError, match="target_stock"):
+
+
+@pytest.mark.parametrize("name", FIGURES)
+async def test_a_figure_that_is_another_now_is_named(settings: Settings, name: str) -> None:
+    decision = await decided(settings)
+    change(settings, decision, "answer", **{name: FIGURES[name]})
+    with pytest.raises(RuntimeError, match=f"differs now in {name}$"):
         replay_decision(settings, decision)
+
+
+async def test_every_figure_of_an_answer_is_compared_but_those_that_it_rests_on(settings: Settings) -> None:
+    """What is not compared is taken from what the decision saw."""
+    answer = json.loads(stored(settings, await decided(settings), "answer"))
+    numbers = {name for name, value in answer.items() if isinstance(value, float | int) and not isinstance(value, bool)}
+    seen = {"on_hand", "on_order", "reserved", "sold_since_count", "lead_time_days", "review_period_days"}
+    assert numbers - seen == {name for name, wrong in FIGURES.items() if isinstance(wrong, float)}
+
+
+async def test_stock_and_rules_that_are_others_now_are_noticed(settings: Settings) -> None:
+    decision = await decided(settings)
+    inputs = json.loads(stored(settings, decision, "inputs"))
+    change(settings, decision, "inputs", on_hand=inputs["on_hand"] + 1)
+    with pytest.raises(RuntimeError, match="in inventory_position, raw_order_quantity, order_quantity_if_due, order_q"):
+        replay_decision(settings, decision)
+    change(settings, decision, "inputs", **(inputs | {"rules": inputs["rules"] | {"min_order_qty": 5000.0}}))
+    with pytest.raises(RuntimeError, match=r"in order_quantity_if_due, order_quantity, constraints_applied$"):
+        replay_decision(settings, decision)
+    change(settings, decision, "inputs", **inputs)
+    replay_decision(settings, decision)
 
 
 @pytest.mark.parametrize("alias", ["champion", "canary"])

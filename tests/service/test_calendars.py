@@ -88,6 +88,30 @@ async def test_receipt_and_coverage_follow_the_calendars(http: httpx.AsyncClient
     assert other["expected_receipt_date"] == "2019-05-03"  # two days on, were they not closed
 
 
+async def test_an_answer_says_where_calendars_make_another_of_the_items_own_days(
+    http: httpx.AsyncClient, calendars: Panel
+) -> None:
+    """The first is ordered and received on some weekdays only; to the others nothing comes until 3 May, and then every day."""
+    found = await answers(http, calendars)
+    own = calendars.items
+    for n, answer in enumerate(found):
+        lead, review = answer["lead_time_days"], answer["review_period_days"]
+        moved = lead != own.lead_time_days[n], review != own.review_period_days[n]
+        assert moved == (True, n == 0)
+        assert answer["lead_time_source"] == "store (calendar)"
+        assert answer["review_period_source"] == ("store (calendar)" if moved[1] else "store")
+
+
+@pytest.mark.parametrize(("assumed", "said"), [(None, "store (calendar)"), (2, "request (calendar)"), (10, "request")])
+async def test_what_if_says_where_its_lead_time_comes_from(
+    http: httpx.AsyncClient, calendars: Panel, assumed: int | None, said: str
+) -> None:
+    question = {"item_id": calendars.items.item_id[1], "location_id": calendars.items.location_id[1], "on_hand": 0,
+                "assumptions": {"lead_time_days": assumed}}  # fmt: skip
+    told = (await http.post("/v1/what-if", json=question)).raise_for_status().json()
+    assert (told["lead_time_source"], told["lead_time_days"]) == (said, assumed if said == "request" else 3)
+
+
 async def test_what_if_follows_the_same_calendars_and_rules(http: httpx.AsyncClient, calendars: Panel) -> None:
     for n, answer in enumerate(await answers(http, calendars)):
         question = {"item_id": calendars.items.item_id[n], "location_id": calendars.items.location_id[n], "on_hand": 0}

@@ -93,6 +93,8 @@ async def test_an_answer_says_where_its_inputs_come_from(client: httpx.AsyncClie
     assert result["lead_time_days"] == (date.fromisoformat(result["expected_receipt_date"]) - DAY).days
     assert result["order_rules"]["order_multiple"] == 1  # whole units, as the dataset says
     assert result["order_rules"]["max_order_qty"] is None
+    assert (result["lead_time_source"], result["review_period_source"]) == ("store", "store")
+    assert result["order_rules_source"] == "store (whole units)"
     plain = await asked(client, chain)
     assert plain["result"]["open_orders_source"] == "store"
 

@@ -84,7 +84,7 @@ async def test_such_a_decision_is_remembered_and_can_be_made_again(
     assert row is not None
     then, again = reproduce(row, app.state.policies.rollout().champion)
     assert again == pytest.approx(then)
-    assert then["target_stock"] == pytest.approx(target(chain)[3], rel=1e-4)
+    assert then["target_stock"] == pytest.approx(float(target(chain)[3]), rel=1e-4)
 
 
 async def test_it_is_counted_and_logged_once_a_request(

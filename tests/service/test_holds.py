@@ -192,6 +192,31 @@ async def test_a_stop_keeps_orders_of_a_location_or_category_back_until_it_ends(
     ]
 
 
+async def test_a_stop_of_a_category_keeps_its_orders_back_at_every_location_until_it_ends(
+    client: httpx.AsyncClient, app: FastAPI, chain: Panel
+) -> None:
+    known = (await client.get("/v1/items")).json()["items"]
+    cakes = {row["location_id"] for row in known[::3]}
+    changed = [row | {"category": "cake"} for row in known if row["location_id"] in cakes]
+    (await client.put("/v1/items", json=changed)).raise_for_status()
+    assert kinds(await ask(client, batch(chain, on_hand=5) | {"record": False})) == {"decided"}
+    made = (await client.post("/v1/stops", json={"category": "cake", "reason": "recalled"})).json()
+    assert (made["location_id"], made["category"]) == ("", "cake")
+    assert 1 < len(cakes) < len(known)
+    for record in (False, True):
+        found = await ask(client, batch(chain, on_hand=5) | {"record": record})
+        assert {one["location_id"] for one in found if one["problem"]} == cakes
+        assert kinds(found) == {"decided", "orders-stopped"}
+        assert all("recalled" in one["problem"]["detail"] for one in found if one["problem"])
+    assert await remembered(client) == len(known) - len(cakes)
+    for row in known[:2]:
+        one = await client.get(f"{PATH}/{row['location_id']}/{row['item_id']}", params={"on_hand": 5})
+        assert one.status_code == (409 if row["location_id"] in cakes else 200)
+    (await client.delete(f"/v1/stops/{made['id']}")).raise_for_status()
+    app.state.view.refresh()
+    assert kinds(await ask(client, batch(chain, on_hand=5))) == {"decided"}
+
+
 async def test_stopping_and_releasing_take_the_scope_ops(app: FastAPI) -> None:
     async with client_of(app, "erp", [ERP]) as client:
         assert (await client.post("/v1/stops", json={"reason": "r"})).status_code == 403

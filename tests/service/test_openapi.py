@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import httpx
 import pytest
 
+import service.routes
 from service.app import create_app
+from service.planner.page import page_router
 from service.problems import MEDIA_TYPE
 from service.settings import Settings
 
@@ -21,6 +25,12 @@ UNIT = re.compile(
     r"%|\b(units?|days|seconds|currency|share|per cent|number|rows|series|paths|volume|1 yes, 0 no|0 to 1)\b",
     re.IGNORECASE,
 )
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+WITHOUT_KEY = {  # writes that take no Idempotency-Key, and why they need none
+    "POST /v1/recommendations": "the same question has the same answer and the same decision, by its content",
+    "POST /v1/what-if": "nothing is stored",
+    "POST /v1/overrides/preview": "nothing is stored",
+}
 ANY = {400, 401, 403, 429, 500, 503}  # of every route that takes a key: names, keys, scopes, quotas, bugs, overload
 
 
@@ -140,6 +150,31 @@ def test_every_operation_lists_the_errors_that_follow_from_what_it_takes(spec: S
         if (found := expected(name, operation) - {int(status) for status in operation["responses"]})
     }
     assert missing == {}
+
+
+def test_every_write_takes_an_idempotency_key_but_those_that_need_none(spec: Spec) -> None:
+    """A caller may leave it out, and whoever sends it is told where it was used for another request."""
+    writes = {name: operation for name, operation in operations(spec) if name.split()[0] in WRITES}
+    keys = {
+        name: [one for one in operation.get("parameters", []) if one["name"] == "Idempotency-Key"]
+        for name, operation in writes.items()
+    }
+    assert {name for name, found in keys.items() if not found} == set(WITHOUT_KEY)
+    assert len(keys) > len(WITHOUT_KEY) + 15
+    for name, found in keys.items():
+        assert all(one["in"] == "header" and not one["required"] for one in found), name
+        assert not found or {"409", "422"} <= set(writes[name]["responses"]), name
+
+
+def test_no_route_that_writes_is_left_out_but_those_of_the_login(spec: Spec) -> None:
+    """A login makes a cookie and a logout drops it; neither stores anything."""
+    documented = {name for name, _ in operations(spec)}
+    modules = [import_module(f"service.routes.{found.name}") for found in iter_modules(service.routes.__path__)]
+    routers = [module.router for module in modules if hasattr(module, "router")] + [page_router()]
+    routes = [route for router in routers for route in router.routes]
+    writing = {f"{method} {r.path_format}" for r in routes for method in r.methods if method in WRITES}
+    assert len(writing & documented) > 20
+    assert writing - documented == {"POST /login", "POST /logout"}
 
 
 def test_every_operation_says_what_it_does(spec: Spec) -> None:

@@ -147,7 +147,8 @@ async def test_another_lead_time_is_answered_as_if_it_stood_in_the_items(
     stored = (await client.get("/v1/items", params=item(chain))).json()["items"][0]
     changed = {name: value for name, value in stored.items() if value is not None and name != "recorded_at"}
     (await client.put("/v1/items", json=[changed | {"lead_time_days": 8}])).raise_for_status()
-    assert await what_if(client, one) == assumed
+    assert (assumed["lead_time_source"], known["lead_time_source"]) == ("request", "store")
+    assert await what_if(client, one) == assumed | {"lead_time_source": "store"}
 
 
 async def test_demand_that_differs_costs_stock_outs_and_leaves_the_policy_alone(
