@@ -19,8 +19,9 @@ from service.store import Store
 from simulator.panel import Panel
 from tests.bundles import make_bundle
 from tests.databases import Postgres
-from tests.faults.conftest import Behind, served, socket_of, through
+from tests.faults.conftest import Behind, back, gone, served, socket_of, through
 from tests.faults.proxy import Mode, running_proxy
+from tests.faults.servers import until
 
 PATH = "/v1/recommendations"
 DAY = date(2019, 4, 30)  # the last recorded one
@@ -39,24 +40,6 @@ def asked(behind: Behind, *items: dict[str, Any], **fields: Any) -> list[dict[st
     answer = behind.http.post(PATH, json={"items": list(items)} | fields)
     found: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
     return found
-
-
-def until(behind: Behind, true: Callable[[], bool]) -> None:
-    """Wait for the service to notice."""
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def gone(behind: Behind, mode: Mode) -> None:
-    behind.proxy.set(mode)
-    until(behind, lambda: behind.app.state.store.database.down)
-
-
-def back(behind: Behind) -> None:
-    behind.proxy.set(Mode.OPEN)
-    until(behind, lambda: not behind.app.state.store.database.down and not behind.app.state.spool.waiting)
 
 
 @pytest.mark.parametrize("mode", [Mode.CLOSED, Mode.FROZEN])
@@ -144,7 +127,7 @@ def test_a_process_that_starts_without_the_database_is_not_ready_until_it_answer
             assert refused.status_code == 503
             assert "nothing is known yet" in refused.json()["store"]
             proxy.set(Mode.OPEN)
-            until(early, lambda: http.get("/readyz").status_code == 200)
+            until(lambda: http.get("/readyz").status_code == 200)
             assert asked(early, item(on_hand=3), record=False)[0]["result"] is not None
 
 
@@ -184,7 +167,7 @@ def test_a_canary_goes_on_and_what_its_guardrails_count_is_stored_later(
                 told = http.get(f"/v1/policies/{version}").json()["canary"]["guardrails"]
                 return next(one for one in told if one["guardrail"] == "failures")
 
-            until(behind, lambda: failures()["counted"] == 3 * share)
+            until(lambda: failures()["counted"] == 3 * share)
             assert failures()["value"] == 0
 
 
