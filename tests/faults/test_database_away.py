@@ -91,11 +91,30 @@ def test_of_two_answers_for_one_order_that_were_given_without_the_database_the_l
     assert [behind.http.get(f"/v1/decisions/{one['id']}").json()["inputs"]["on_hand"] for one in listed] == [0, 50]
 
 
+def test_the_outcome_of_a_decision_that_still_waits_on_disk_is_to_be_told_in_a_moment(
+    behind: Behind, item: Item
+) -> None:
+    asked(behind, item(on_hand=0), as_of=DAY.isoformat(), record=False)
+    gone(behind, Mode.CLOSED)
+    decision = asked(behind, item(on_hand=0), as_of=DAY.isoformat())[0]["result"]["decision_id"]
+    behind.app.state.following.repeating.stop()  # it would store what waits at once
+    behind.proxy.set(Mode.OPEN)
+    until(lambda: not behind.app.state.store.database.down)
+    path, body = f"/v1/decisions/{decision}/outcome", {"status": "ordered"}
+    refused = behind.http.post(path, json=body)
+    assert (refused.status_code, refused.json()["type"]) == (503, "store-unavailable")
+    assert refused.headers["retry-after"] == "2"
+    behind.app.state.following.repeating.start()
+    back(behind)
+    assert behind.http.post(path, json=body).raise_for_status().json()["status"] == "ordered"
+
+
 def test_a_key_that_nobody_knows_may_be_new_while_the_database_is_away(behind: Behind) -> None:
     unknown = {"X-API-Key": "orpr_made_a_moment_ago"}
     assert behind.http.get("/v1/stops", headers=unknown).status_code == 401
     gone(behind, Mode.CLOSED)
-    assert behind.http.get("/v1/stops", headers=unknown).json()["type"] == "store-unavailable"
+    refused = behind.http.get("/v1/stops", headers=unknown)
+    assert (refused.json()["type"], refused.headers["retry-after"]) == ("store-unavailable", "2")
     assert behind.http.get("/v1/stops", headers={"X-API-Key": ""}).status_code == 401
     back(behind)
     assert behind.http.get("/v1/stops", headers=unknown).status_code == 401
