@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from service import idempotency
 from service.idempotency import IdempotencyKey, Write
 from service.keys import ERP, OPS, PLANNER, Key, digest_of
-from service.problems import ProblemError
+from service.problems import ProblemError, store_unavailable
 from service.quotas import ADDRESS, KEY, Quotas, address_of
 from service.tokens import Tokens, is_token
 from service.view import View
@@ -88,16 +88,12 @@ async def find_key(request: Request, given: str | None) -> Key | None:
         found = view.key(digest_of(given))
     if found is None:
         if view.as_of is None:
-            raise ProblemError(
-                503, "store-unavailable", "The database does not answer",
-                "No key is known yet; send the request again in a moment.",
-            )  # fmt: skip
+            raise store_unavailable("No key is known yet; send the request again in a moment.")
         _count_failure(request)
         if given and request.app.state.store.database.down:  # it may have been made a moment ago
-            raise ProblemError(
-                503, "store-unavailable", "The database does not answer",
-                "The key is not known, and whether it is new cannot be found out; send the request again in a moment.",
-            )  # fmt: skip
+            raise store_unavailable(
+                "The key is not known, and whether it is new cannot be found out; send the request again in a moment."
+            )
         return None
     quotas.remember(found.digest)
     return found

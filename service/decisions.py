@@ -18,7 +18,7 @@ from service.decided import override_then, rules_then, span_then, stock_then
 from service.decision_schemas import DecisionBrief, DecisionPage, Outcome, OutcomeRequest, StoredDecision
 from service.decision_store import Row, add_outcome, decisions_page, find_decision, lock_decision, outcomes_of
 from service.policy import Policy
-from service.problems import ProblemError
+from service.problems import ProblemError, store_unavailable
 from service.rows import Seen
 from service.spool import Spool
 from service.store import Store
@@ -83,7 +83,7 @@ def _waiting(decision_id: str) -> ProblemError:
     detail = (
         f"decision_id: {decision_id} was answered while the database was away and is about to be stored; ask again soon"
     )
-    return ProblemError(503, "store-unavailable", "The decision is not stored yet", detail)
+    return store_unavailable(detail, "The decision is not stored yet")
 
 
 def reproduce(row: Row, policy: Policy) -> tuple[Figures, Figures]:

@@ -19,6 +19,7 @@ from service.database import UNANSWERED
 LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 100
+STORE_RETRY_S = 2
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
@@ -63,6 +64,11 @@ class ProblemError(Exception):
         if self.problem.status == HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = "Bearer"
         return _response(self.problem, headers)
+
+
+def store_unavailable(detail: str, title: str = "The database does not answer") -> ProblemError:
+    """A 503 that says when to come back."""
+    return ProblemError(503, "store-unavailable", title, detail, retry_after_s=STORE_RETRY_S)
 
 
 def _response(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -120,11 +126,8 @@ async def _on_unstorable(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_store_down(_request: Request, error: Exception) -> JSONResponse:
     LOG.error("the database does not answer (%s)", type(error).__name__)
-    problem = Problem(
-        type="store-unavailable", title="The database does not answer", status=503,
-        detail="Nothing was stored; send the request again in a moment, a write with the same Idempotency-Key.",
-    )  # fmt: skip
-    return _response(problem, {"Retry-After": "2"})
+    detail = "Nothing was stored; send the request again in a moment, a write with the same Idempotency-Key."
+    return store_unavailable(detail).response()
 
 
 def answer_to(error: Exception) -> JSONResponse:

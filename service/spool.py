@@ -21,7 +21,7 @@ from sqlalchemy.exc import StatementError
 
 from service.database import UNANSWERED, Database
 from service.decision_store import SUPERSEDED, add_decisions, mark_seen
-from service.problems import ProblemError
+from service.problems import store_unavailable
 from service.tables import decisions
 
 LOG = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             LOG.error("the spool takes no decisions (%s)", error)
             detail = "The answers cannot be remembered, so none is given; ask again in a moment."
-            raise ProblemError(503, "store-unavailable", "The database does not answer", detail) from None
+            raise store_unavailable(detail) from None
 
     def drain(self, database: Database) -> int:
         """Store what waits; how many decisions.

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.service.__main__ import main
-from tests.benchmarks.service.faults import Fault, read
+from tests.benchmarks.service.faults import Fault, environment, read
 from tests.benchmarks.service.load import Generator, Plan, run
 from tests.benchmarks.service.measure import AGAIN, ALONE, BARE, FRESH, GROUPS, NEW, Row, draw, rounded
 from tests.benchmarks.service.page import comparison, ratios
@@ -135,6 +135,14 @@ def test_the_slope_of_memory_is_found_and_its_interval_holds_it() -> None:
     assert found["low"] < 60 < found["high"]
     assert found["low"] > 0
     assert found["minutes"] == pytest.approx(20, abs=0.2)
+
+
+def test_the_fault_tests_run_at_full_size_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORPR_FAULT_OVERLOAD_S", raising=False)
+    told = environment(10_000)
+    assert (told["ORPR_FAULT_WRITES"], told["ORPR_FAULT_OVERLOAD_S"]) == ("10000", "30")
+    monkeypatch.setenv("ORPR_FAULT_OVERLOAD_S", "5")
+    assert environment(10_000)["ORPR_FAULT_OVERLOAD_S"] == "5"
 
 
 def test_counts_of_fault_tests_become_rows(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -20,7 +21,8 @@ from service.app import create_app
 from service.settings import Settings
 from simulator.panel import Panel
 from tests.databases import Postgres
-from tests.faults.proxy import Proxy, running_proxy
+from tests.faults.proxy import Mode, Proxy, running_proxy
+from tests.faults.servers import until
 from tests.service.conftest import chain, loaded_database, loaded_file, postgres, redis_url
 
 __all__ = ["chain", "loaded_database", "loaded_file", "postgres", "redis_url"]
@@ -59,6 +61,20 @@ def served(app: FastAPI) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def gone(behind: Behind, mode: Mode) -> None:
+    """Take the database away, and wait until the service has noticed."""
+    behind.proxy.set(mode)
+    until(lambda: behind.app.state.store.database.down)
+
+
+def back(behind: Behind) -> None:
+    """Bring it back, and wait until all that waited for it is stored."""
+    behind.proxy.set(Mode.OPEN)
+    state, opened = behind.app.state, datetime.now(UTC)
+    # It has been read since: a look that began before may still find that it does not answer.
+    until(lambda: state.view.as_of > opened and not state.store.database.down and not state.spool.waiting)
 
 
 @pytest.fixture

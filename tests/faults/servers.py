@@ -38,10 +38,9 @@ class Server:
         self._folder, self._program, self._port = folder, program, free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         url = variables.get("ORPR_DATABASE_URL", f"sqlite:///{folder}/orpr.db")
+        self._database_url = url
         load_dataset(Settings(database_url=url), data, draw_stock=True)
-        store = Store(url)
-        self.key = Keys(store.database).add("planner")
-        store.close()
+        self.key = self.add_key("planner")
         named = {"ORPR_DATABASE_URL": url, "ORPR_REQUESTS_PER_MINUTE": "1000000", "ORPR_PLANNER": "false"}
         self._environment = os.environ | named | variables
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,6 +56,14 @@ class Server:
     def log(self) -> str:
         """All that it has written so far."""
         return (self._folder / "log.txt").read_text(encoding="utf-8")
+
+    def add_key(self, name: str) -> str:
+        """For another caller."""
+        store = Store(self._database_url)
+        try:
+            return Keys(store.database).add(name)
+        finally:
+            store.close()
 
     def client(self) -> httpx.Client:
         """With its key."""

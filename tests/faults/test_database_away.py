@@ -19,8 +19,9 @@ from service.store import Store
 from simulator.panel import Panel
 from tests.bundles import make_bundle
 from tests.databases import Postgres
-from tests.faults.conftest import Behind, served, socket_of, through
+from tests.faults.conftest import Behind, back, gone, served, socket_of, through
 from tests.faults.proxy import Mode, running_proxy
+from tests.faults.servers import until
 
 PATH = "/v1/recommendations"
 DAY = date(2019, 4, 30)  # the last recorded one
@@ -39,24 +40,6 @@ def asked(behind: Behind, *items: dict[str, Any], **fields: Any) -> list[dict[st
     answer = behind.http.post(PATH, json={"items": list(items)} | fields)
     found: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
     return found
-
-
-def until(behind: Behind, true: Callable[[], bool]) -> None:
-    """Wait for the service to notice."""
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def gone(behind: Behind, mode: Mode) -> None:
-    behind.proxy.set(mode)
-    until(behind, lambda: behind.app.state.store.database.down)
-
-
-def back(behind: Behind) -> None:
-    behind.proxy.set(Mode.OPEN)
-    until(behind, lambda: not behind.app.state.store.database.down and not behind.app.state.spool.waiting)
 
 
 @pytest.mark.parametrize("mode", [Mode.CLOSED, Mode.FROZEN])
@@ -108,11 +91,30 @@ def test_of_two_answers_for_one_order_that_were_given_without_the_database_the_l
     assert [behind.http.get(f"/v1/decisions/{one['id']}").json()["inputs"]["on_hand"] for one in listed] == [0, 50]
 
 
+def test_the_outcome_of_a_decision_that_still_waits_on_disk_is_to_be_told_in_a_moment(
+    behind: Behind, item: Item
+) -> None:
+    asked(behind, item(on_hand=0), as_of=DAY.isoformat(), record=False)
+    gone(behind, Mode.CLOSED)
+    decision = asked(behind, item(on_hand=0), as_of=DAY.isoformat())[0]["result"]["decision_id"]
+    behind.app.state.following.repeating.stop()  # it would store what waits at once
+    behind.proxy.set(Mode.OPEN)
+    until(lambda: not behind.app.state.store.database.down)
+    path, body = f"/v1/decisions/{decision}/outcome", {"status": "ordered"}
+    refused = behind.http.post(path, json=body)
+    assert (refused.status_code, refused.json()["type"]) == (503, "store-unavailable")
+    assert refused.headers["retry-after"] == "2"
+    behind.app.state.following.repeating.start()
+    back(behind)
+    assert behind.http.post(path, json=body).raise_for_status().json()["status"] == "ordered"
+
+
 def test_a_key_that_nobody_knows_may_be_new_while_the_database_is_away(behind: Behind) -> None:
     unknown = {"X-API-Key": "orpr_made_a_moment_ago"}
     assert behind.http.get("/v1/stops", headers=unknown).status_code == 401
     gone(behind, Mode.CLOSED)
-    assert behind.http.get("/v1/stops", headers=unknown).json()["type"] == "store-unavailable"
+    refused = behind.http.get("/v1/stops", headers=unknown)
+    assert (refused.json()["type"], refused.headers["retry-after"]) == ("store-unavailable", "2")
     assert behind.http.get("/v1/stops", headers={"X-API-Key": ""}).status_code == 401
     back(behind)
     assert behind.http.get("/v1/stops", headers=unknown).status_code == 401
@@ -144,7 +146,7 @@ def test_a_process_that_starts_without_the_database_is_not_ready_until_it_answer
             assert refused.status_code == 503
             assert "nothing is known yet" in refused.json()["store"]
             proxy.set(Mode.OPEN)
-            until(early, lambda: http.get("/readyz").status_code == 200)
+            until(lambda: http.get("/readyz").status_code == 200)
             assert asked(early, item(on_hand=3), record=False)[0]["result"] is not None
 
 
@@ -184,7 +186,7 @@ def test_a_canary_goes_on_and_what_its_guardrails_count_is_stored_later(
                 told = http.get(f"/v1/policies/{version}").json()["canary"]["guardrails"]
                 return next(one for one in told if one["guardrail"] == "failures")
 
-            until(behind, lambda: failures()["counted"] == 3 * share)
+            until(lambda: failures()["counted"] == 3 * share)
             assert failures()["value"] == 0
 
 

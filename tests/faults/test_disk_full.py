@@ -97,7 +97,8 @@ class Tried:
 
     def _refuse(self, answer: httpx.Response) -> None:
         self.refused += 1
-        if (answer.status_code, answer.json()["type"]) != (503, "store-unavailable"):
+        said = answer.status_code, answer.json()["type"], answer.headers.get("retry-after")
+        if said != (503, "store-unavailable", "2"):
             self.wrong.append(answer.text)
 
     def read(self) -> dict[str, Any]:

