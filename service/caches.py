@@ -20,6 +20,7 @@ LOG = logging.getLogger(__name__)
 MOST_OF_SERIES = 3  # rows of one series in a process: other days, or as they were before a feed
 AT_ONCE = 200  # rows of one MGET: thousands of them would take longer than Redis is waited for
 BREAK_S = 2.0  # how long Redis is left alone after an error
+SPREAD = 0.1  # a row lives so much shorter or longer than is said, so that those of one night do not end together
 
 
 def series_of(key: str) -> str:
@@ -140,7 +141,8 @@ class RedisCache:
             for at in range(0, len(told), AT_ONCE):
                 with self._client.pipeline(transaction=False) as pipe:
                     for key, blob in told[at : at + AT_ONCE]:
-                        pipe.set(key, blob, ex=int(self._ttl * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads expiry
+                        lives_s = self._ttl * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311 - spreads expiry
+                        pipe.set(key, blob, px=max(1, round(1000 * lives_s)))
                     pipe.execute()
         except (redis.RedisError, OSError) as error:
             self._trip(error)
