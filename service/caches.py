@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -20,6 +21,8 @@ LOG = logging.getLogger(__name__)
 MOST_OF_SERIES = 3  # rows of one series in a process: other days, or as they were before a feed
 AT_ONCE = 200  # rows of one MGET: thousands of them would take longer than Redis is waited for
 BREAK_S = 2.0  # how long Redis is left alone after an error
+SPREAD = 0.1  # a row lives so much shorter or longer than is said, so that those of one night do not end together
+CHECK = 4  # bytes behind a row in Redis: its CRC
 
 
 def series_of(key: str) -> str:
@@ -122,7 +125,7 @@ class RedisCache:
         wanted = [keys[n] for n in missing]
         try:
             parts = (self._client.mget(wanted[at : at + AT_ONCE]) for at in range(0, len(wanted), AT_ONCE))
-            read = _only([blob if isinstance(blob, bytes) else None for part in parts for blob in part], fits)
+            read = _only([_whole(blob) for part in parts for blob in part], fits)
         except (redis.RedisError, OSError) as error:
             self._trip(error)
             return found
@@ -140,7 +143,8 @@ class RedisCache:
             for at in range(0, len(told), AT_ONCE):
                 with self._client.pipeline(transaction=False) as pipe:
                     for key, blob in told[at : at + AT_ONCE]:
-                        pipe.set(key, blob, ex=int(self._ttl * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads expiry
+                        lives_s = self._ttl * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311 - spreads expiry
+                        pipe.set(key, _checked(blob), px=max(1, round(1000 * lives_s)))
                     pipe.execute()
         except (redis.RedisError, OSError) as error:
             self._trip(error)
@@ -180,3 +184,16 @@ class RedisCache:
 
 def _only(found: list[bytes | None], fits: Fits) -> list[bytes | None]:
     return [blob if blob is not None and fits(blob) else None for blob in found]
+
+
+def _checked(blob: bytes) -> bytes:
+    """A row as it lies in Redis."""
+    return blob + zlib.crc32(blob).to_bytes(CHECK, "little")
+
+
+def _whole(found: object) -> bytes | None:
+    """The inverse; None where it is not what was put there."""
+    if not isinstance(found, bytes) or len(found) < CHECK:
+        return None
+    blob = found[:-CHECK]
+    return blob if zlib.crc32(blob) == int.from_bytes(found[-CHECK:], "little") else None

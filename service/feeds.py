@@ -196,7 +196,10 @@ def _checked(check: Callable[[], tuple[pl.DataFrame, list[Problem]]]) -> pl.Data
     except DataError as error:
         problems = error.problems
     if problems:
-        found = sorted(problems, key=lambda p: (p.row or 0, p.column))
+        cells = {
+            (p.row, p.column): p for p in reversed(problems)
+        }  # the first of each: what is no number is no quantity either
+        found = sorted(cells.values(), key=lambda p: (p.row or 0, p.column))
         errors = [
             RowError(row=None if p.row is None else p.row - 1, field=p.column, detail=_words(p)) for p in found
         ]  # fmt: skip

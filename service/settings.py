@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         None, description="Redis or Valkey for feature rows and counts; in-process where empty."
     )
     redis_timeout_s: float = Field(0.05, gt=0, description="Longest wait for Redis before answering without it.")
-    feature_ttl_s: int = Field(86_400, gt=0, description="How long a cached feature row may live.")
+    feature_ttl_s: int = Field(86_400, gt=0, description="How long a feature row lives in Redis, give or take a tenth.")
     policy: str = Field("champion", description="Bundle that serves: a path, a shipped version, or champion.")
     bundles: Path | None = Field(None, description="Folder of bundles that may be registered besides the shipped ones.")
     session_secret: SecretStr = Field(

@@ -55,8 +55,9 @@ def check_demand(file: str, table: pl.DataFrame, period_days: int) -> tuple[pl.D
     problems: list[Problem] = []
     table = with_keys(file, table, problems)
     table = cast(file, table, "date", pl.Date(), "a date, YYYY-MM-DD", problems)
-    for column in [c for c in ("units_sold", "in_stock", "price", "unit_cost") if c in table.columns]:
-        table = cast(file, table, column, pl.Float32(), "a number", problems)
+    numbers = [c for c in ("units_sold", "in_stock", "price", "unit_cost") if c in table.columns]
+    for column in numbers:
+        table = cast(file, table, column, pl.Float64(), "a number", problems)
     if "promotion" in table.columns:
         table = cast(file, table, "promotion", pl.Boolean(), "true or false", problems)
     stock = pl.col("in_stock")
@@ -65,7 +66,7 @@ def check_demand(file: str, table: pl.DataFrame, period_days: int) -> tuple[pl.D
     problems += offences(file, table, "in_stock", outside, "must lie between 0 and 1")
     for column in [c for c in ("price", "unit_cost") if c in table.columns]:
         problems += offences(file, table, column, not_a_quantity(column), QUANTITY)
-    table, more = _check_mask(file, table, period_days)
+    table, more = _check_mask(file, table.with_columns(pl.col(numbers).cast(pl.Float32)), period_days)
     return table, problems + more + _check_dates(file, table, period_days)
 
 

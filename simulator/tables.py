@@ -21,6 +21,7 @@ SHOWN_CHARACTERS = 80  # of a value in a message
 MOST_CHARACTERS = 200  # of a name
 FIRST_YEAR, LAST_YEAR = 1970, 2199  # a date outside is a typing error
 LAST_DAY = (date(LAST_YEAR, 12, 31) - date(1970, 1, 1)).days
+CALENDAR = tuple((day - date(1970, 1, 1)).days for day in (date.min, date.max))
 
 Series = tuple[str, str]  # item_id, location_id
 
@@ -129,13 +130,23 @@ def cast(
     lost = after.is_null() & before.is_not_null()
     if before.dtype == pl.String:
         lost &= before != ""
-    shown = table.with_columns(before.to_physical()) if before.dtype.is_temporal() else table
-    found = offences(file, shown, column, lost, f"must be {what}")
+    found = offences(file, table.with_columns(_readable(before)), column, lost, f"must be {what}")
     if found and problems is None:
         raise DataError(found)
     if problems is not None:
         problems += found
     return table.with_columns(after.alias(column))
+
+
+def _readable(values: pl.Series) -> pl.Series:
+    """Values for a message; dates as texts, and numbers of days where they are beyond all calendars."""
+    if not values.dtype.is_temporal():
+        return values
+    if values.dtype not in (pl.Date, pl.Datetime):
+        return values.to_physical()
+    number = values.cast(pl.Date).to_physical()
+    days = number.set(~number.is_between(CALENDAR[0], CALENDAR[1]), None).cast(pl.Date).dt.to_string("%Y-%m-%d")
+    return days.fill_null(number.cast(pl.String)).alias(values.name)
 
 
 def _plausible(days: pl.Series) -> pl.Series:

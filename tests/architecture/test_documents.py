@@ -6,6 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from service.decision_schemas import OutcomeRequest
+from service.feed_schemas import CalendarRow, HistoryRow, InventoryRow, ItemRow, OpenOrderRow
 from service.settings import Settings
 from service.telemetry import Telemetry
 from simulator.canonical import CALENDAR_COLUMNS
@@ -48,6 +50,20 @@ def test_every_column_stands_in_the_documents() -> None:
     page = text_of("docs/format.md")
     for column in {*ITEM_REQUIRED, *ITEM_TEXTS, *ITEM_FLOATS, *DEMAND_COLUMNS, *CALENDAR_COLUMNS}:
         assert f"`{column}`" in page, column
+
+
+def test_every_field_of_the_feeds_and_of_outcomes_is_mapped_to_other_systems() -> None:
+    rows = re.findall(r"^\| (`.*?)\|", text_of("docs/erp_fields.md"), re.MULTILINE)
+    mapped = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
+    for model in (ItemRow, HistoryRow, InventoryRow, OpenOrderRow, CalendarRow, OutcomeRequest):
+        assert set(model.model_fields) - mapped == set(), model.__name__
+
+
+def test_every_table_of_other_systems_has_a_cell_for_each() -> None:
+    tables = re.findall(r"^\| ours \|.*\n(?:\|.*\n)+", text_of("docs/erp_fields.md"), re.MULTILINE)
+    assert len(tables) >= 9
+    for table in tables:
+        assert {len(re.split(r"(?<!\\)\|", line)) for line in table.splitlines()} == {9}, table
 
 
 def test_the_readme_maps_every_module_and_names_none_that_is_gone() -> None:

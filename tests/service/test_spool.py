@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy.exc import OperationalError
 
+from service.database import Database
 from service.decision_store import Advised, decisions_page
 from service.keys import ERP
 from service.problems import ProblemError
@@ -157,6 +160,38 @@ def test_a_spooled_row_that_is_none_keeps_no_other_back_and_is_kept(store: Store
 def first_row(path: Path) -> str:
     with closing(sqlite3.connect(path)) as file:
         return str(file.execute("SELECT decision FROM spooled WHERE decision IS NOT NULL").fetchone()[0])
+
+
+def test_processes_that_drain_one_file_at_once_store_all_and_refuse_each_row_once(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    for turn in range(4):
+        Spool(path).put([row(f"{turn}-{n}", item_id=f"B{n}") for n in range(20)], [])
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute("INSERT INTO spooled (decision) VALUES ('no json')")
+        others = [Spool(path) for _ in range(4)]
+        assert {one.look() for one in others} == {22}
+        with ThreadPoolExecutor(len(others)) as pool:
+            list(pool.map(lambda one: one.drain(store.database), others))
+        assert others[0].look() == 0
+        assert others[0].refused == turn + 1
+    assert len(stored(store)) == 80
+    assert list(tmp_path.glob("spool.db.damaged-*")) == []
+
+
+def test_what_is_refused_is_refused_once_though_the_database_goes_away(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    spool, away = Spool(path), Database("postgresql://nobody@127.0.0.1:9/none")
+    with closing(sqlite3.connect(path)) as file:
+        spool.put([row("a")], [])
+        file.execute("INSERT INTO spooled (decision) VALUES ('no json')")
+        file.commit()
+    spool.look()
+    for _ in range(3):
+        with pytest.raises(OperationalError):
+            spool.drain(away)
+    spool.drain(store.database)
+    spool.look()
+    assert (spool.waiting, spool.refused, stored(store)) == (0, 1, {"a": "open"})
 
 
 def test_a_damaged_file_is_kept_aside_and_a_new_one_begun(store: Store, tmp_path: Path) -> None:
