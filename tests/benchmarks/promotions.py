@@ -43,6 +43,7 @@ from training.promotion_windows import Replayed, as_rows, promoted_periods, repl
 from training.run import manifest_of, named_config, network_of, train
 
 DL, GUIDED, EXPERT, AUTONOMOUS, INCUMBENT = "DL", "OR-guided RL", "OR+expert RL", "autonomous", "incumbent"
+EVERYWHERE = "OR+expert RL, all orders"
 LABELS = 1000
 SUPPLIED = 0.9  # share of the judged window in stock from which a series' sales are its demand
 MOST_JUDGED = 5000  # series of each table, drawn
@@ -64,6 +65,7 @@ class Recipes(NamedTuple):
 
     dl: TrainConfig | Path  # a recipe for each dataset alone, or a bundle
     finetune: TrainConfig
+    everywhere: TrainConfig  # the same, but routine orders learn too
     autonomous: TrainConfig
 
 
@@ -173,11 +175,14 @@ def _networks(
     def data(past: Past, recipe: TrainConfig) -> TrainingSet:
         return TrainingSet([past], recipe.labels, seed, recipe.loss.money_power)
 
-    finetune, autonomous = (replace(recipe, seed=seed) for recipe in (recipes.finetune, recipes.autonomous))
+    finetune, everywhere, autonomous = (
+        replace(recipe, seed=seed) for recipe in (recipes.finetune, recipes.everywhere, recipes.autonomous)
+    )
     experts = experts_of(dl, panel, dl_end, learn_end, finetune)
     recent = data(Past(panel, learn_end), finetune)
     made = {
         DL: dl, GUIDED: trained(GUIDED, recent, finetune), EXPERT: trained(EXPERT, recent, finetune, experts),
+        EVERYWHERE: trained(EVERYWHERE, data(Past(panel, learn_end), everywhere), everywhere, experts),
         AUTONOMOUS: trained(AUTONOMOUS, data(Past(panel, learn_end), autonomous), autonomous),
     }  # fmt: skip
     return made, experts.labels.size
@@ -237,10 +242,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="tiny recipes, to see that it runs")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    size = {"dl": "tiny", "finetune": "finetune", "autonomous": "autonomous"} if given.quick else {}
-    names = {"dl": "promotions", "finetune": "finetune", "autonomous": "autonomous"} | size
-    read = {part: load_config(named_config(name), threads=1) for part, name in names.items()}
-    recipes = Recipes(given.dl or read["dl"], read["finetune"], read["autonomous"])
+    names = ("tiny" if given.quick else "promotions", "finetune", "finetune-all", "autonomous")
+    dl, *others = (load_config(named_config(name), threads=1) for name in names)
+    recipes = Recipes(given.dl or dl, *others)
     asked = [case for case in CASES if not given.dataset or case.name in given.dataset]
     with progress_bars() as show:
         cases = [

@@ -15,6 +15,7 @@ from simulator.panel import Panel
 from tests.benchmarks.promotions import (
     AUTONOMOUS,
     DL,
+    EVERYWHERE,
     EXPERT,
     GUIDED,
     INCUMBENT,
@@ -39,7 +40,7 @@ def small(name: str) -> TrainConfig:
     return replace(
         whole, labels=replace(whole.labels, samples_per_variant=1000),
         joint=replace(whole.joint, epochs=min(whole.joint.epochs, 0.5)),
-        align=replace(whole.align, samples=300, batch_size=64, epochs=min(whole.align.epochs, 1.0)),
+        align=replace(whole.align, samples=300, batch_size=16, epochs=min(whole.align.epochs, 1.0)),
         rollout=replace(whole.rollout, epochs=0.0),
     )  # fmt: skip
 
@@ -47,7 +48,12 @@ def small(name: str) -> TrainConfig:
 @pytest.fixture(scope="module")
 def recipes() -> Recipes:
     tiny = small("tiny")
-    return Recipes(replace(tiny, align=replace(tiny.align, epochs=0.0)), small("finetune"), small("autonomous"))
+    return Recipes(
+        replace(tiny, align=replace(tiny.align, epochs=0.0)),
+        small("finetune"),
+        small("finetune-all"),
+        small("autonomous"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,7 @@ def test_every_policy_has_a_row_in_every_window_and_the_page_tells_them(
     case: dict[str, Any] = run_case(some, CASE, recipes, [0], silent)
     for table in case["tables"].values():
         found = {(row["window"], row["policy"]) for row in table["rows"]}
-        policies = (INCUMBENT, DL, GUIDED, EXPERT, AUTONOMOUS)
+        policies = (INCUMBENT, DL, GUIDED, EXPERT, EVERYWHERE, AUTONOMOUS)
         assert found == {(window, name) for window in ("promotion", "routine", "all") for name in policies}
         costs = {row["policy"]: row["total_cost"] for row in table["rows"] if row["window"] == "all"}
         assert len(set(costs.values())) == len(policies)
