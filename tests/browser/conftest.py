@@ -9,7 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.running import PATIENCE_MS, WINDOW, log_in, running_browser
+from tests.bundles import make_bundle
 from tests.serving import Service, running_service
+
+SHADOW = "held-9"  # a bundle that may be registered
 
 
 class Watch:
@@ -31,7 +34,9 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service")) as running:
+    folder = tmp_path_factory.mktemp("service")
+    make_bundle(folder / "bundles", SHADOW, days=9.0)
+    with running_service(folder, ORPR_BUNDLES=str(folder / "bundles")) as running:
         yield running
 
 

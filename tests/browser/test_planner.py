@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 from playwright.sync_api import Page, expect
 
+from orpr.client import Client
 from service.override_store import active_overrides
 from service.store import Store
-from tests.browser.conftest import Watch
+from tests.browser.conftest import SHADOW, Watch
 from tests.browser.running import PATIENCE_MS, log_in
 from tests.serving import Service
 
@@ -41,7 +44,19 @@ def stored_overrides(service: Service) -> int:
         store.close()
 
 
-def test_a_planner_looks_back_on_what_each_policy_would_have_done(planner: Page, service: Service) -> None:
+@pytest.fixture
+def shadow(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A third policy beside the incumbent and the champion."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Client(service.url, service.key, waits_s=()) as client:
+        client.register_policy(SHADOW)
+        client.shadow_policy(SHADOW, "to compare")
+        yield
+        client.end_shadow("compared")
+
+
+@pytest.mark.usefixtures("shadow")
+def test_a_planner_looks_back_on_what_each_of_three_policies_would_have_done(planner: Page, service: Service) -> None:
     choose(planner, "B101", "S17")
     planner.get_by_role("button", name="Look back eight weeks").click()
     expect(planner.get_by_label("Stock, demand and lost sales of the last eight weeks")).to_be_visible()
@@ -49,6 +64,7 @@ def test_a_planner_looks_back_on_what_each_policy_would_have_done(planner: Page,
         f"{service.url}/v1/look-back/S17/B101", headers={"X-API-Key": service.key}, trust_env=False, timeout=30
     ).json()
     said = planner.get_by_text("Replayed from the same stock")
+    assert [one["alias"] for one in told["policies"]] == ["incumbent", "champion", "shadow"]
     for one in told["policies"]:
         expect(said).to_contain_text(f"{one['alias']} {one['turnover_days']:.1f} days of stock")
     expect(planner.get_by_role("button", name="Look back eight weeks")).to_have_count(0)

@@ -15,12 +15,14 @@ import polars as pl
 import pytest
 
 from orpr.client import Client
+from service.feed_schemas import HistoryRow
 from service.override_schemas import OverrideRequest
 from service.schemas import ItemAnswer, RecommendationItem
 from tests.conftest import CHAMPION
 from tests.serving import PROGRAM, Service, running_service
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "promotions.sh"
+PROMOTED = [date(2019, 5, day) for day in range(1, 21)]
 DAYS = [date(2019, 4, 30), date(2019, 5, 1), date(2019, 5, 2)]
 WAIT_S = 20
 RECIPE = """
@@ -35,9 +37,15 @@ samples_per_variant = 400
 epochs = 0.0
 
 [align]
+moves = "promoted"
+near = 0.25
+omega = 0.0
+pareto = 0.0
+curve = 1.0
+learning_rate = 3e-3
 epochs = 1.0
 samples = 200
-batch_size = 64
+batch_size = 16
 
 [gate]
 days = 14
@@ -85,6 +93,7 @@ def test_an_override_becomes_a_policy_that_is_tried_promoted_and_rolled_back(loo
         for item, place in items.select("item_id", "location_id").iter_rows()
     ]
     with Client(loop.service.url, loop.service.key, waits_s=()) as client:
+        client.put_history(announced(asked))
         before = client.recommend(asked, as_of=DAYS[0], record=False).items
         override = client.create_override(
             OverrideRequest(
@@ -131,9 +140,20 @@ def test_an_override_becomes_a_policy_that_is_tried_promoted_and_rolled_back(loo
                 assert stored.answer["inventory_days"] == _result(answer).inventory_days
                 assert (stored.inputs["override"] is not None) == (answers is effective[0])
         assert {change.action for change in client.policy(version).changes} >= {"shadow", "canary", "promote"}
+        (champion,) = (alias for alias in client.policies().aliases if alias.alias == "champion")
+        assert champion.changed is not None
+        assert (champion.changed.action, champion.changed.reason) == ("rollback", "too much stock")
     for answers in (effective[0], canaried, promoted, back):
         again = loop.run(sys.executable, "-c", PROGRAM, "replay", _id(answers[-1]))
         assert again.returncode == 0, again.stdout + again.stderr
+
+
+def announced(asked: list[RecommendationItem]) -> list[HistoryRow]:
+    """The promotion in the feed: what is not known before an order teaches nothing."""
+    return [
+        HistoryRow(item_id=one.item_id, location_id=one.location_id, date=day, units_sold=None, in_stock=None, promotion=True)
+        for one in asked for day in PROMOTED
+    ]  # fmt: skip
 
 
 def _round(loop: Loop) -> str:
@@ -145,6 +165,31 @@ def _round(loop: Loop) -> str:
     (bundle,) = loop.bundles.iterdir()
     assert f"shadow: {bundle.name}" in done.stdout
     return bundle.name
+
+
+def test_what_the_gate_refuses_is_not_registered(loop: Loop) -> None:
+    (loop.folder / "recipe.toml").write_text(
+        RECIPE.replace("kl_limit = 100.0", "kl_limit = 1e-9").replace("days = 14", "days = 120")
+    )
+    items = pl.read_parquet(loop.data / "items.parquet").select("item_id", "location_id").rows()
+    asked = [RecommendationItem(item_id=item, location_id=place, on_hand=10.0, open_orders=[]) for item, place in items]
+    with Client(loop.service.url, loop.service.key, waits_s=()) as client:
+        client.put_history(announced(asked))
+        client.create_override(
+            OverrideRequest(
+                selling_from=PROMOTED[0],
+                selling_to=PROMOTED[-1],
+                mode="set",
+                value=9.0,
+                reason="May promotion",
+                author="ann",
+            )
+        )
+        client.recommend(asked, as_of=DAYS[0])
+        done = loop.run("sh", str(SCRIPT), ORPR_RECIPE=str(loop.folder / "recipe.toml"))
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "gate: refused; actions drift by" in done.stdout
+        assert not any(one.version.startswith("promotions-") and one.registered for one in client.policies().items)
 
 
 def test_a_round_without_labels_registers_nothing(loop: Loop) -> None:
