@@ -24,11 +24,7 @@ from service.problems import Problem, ProblemError, RowError
 from service.rollout import Canary, Part, Remembered, Rollout, forecast_of
 from service.rollout import ask as ask_all
 from service.rows import Seen
-from service.schemas import (
-    ItemAnswer,
-    RecommendationItem,
-    RecommendationResponse,
-)
+from service.schemas import ItemAnswer, RecommendationItem, RecommendationResponse
 from service.series import Series
 from service.settings import Settings
 from service.store import Store

@@ -280,11 +280,8 @@ def draw_ablation(result: dict[str, Any], path: Path) -> None:
 def draw_trajectories(example: dict[str, Any], path: Path) -> None:
     """Figure 6: stock, sales and demand of one series, a row a policy; promoted periods are shaded, lost sales filled."""
     policies = example["policies"]
-    told_of = list(policies.values())
-    most_asked = max(
-        sold + lost for told in told_of for sold, lost in zip(told["sales"], told["lost_sales"], strict=True)
-    )
-    top = max(most_asked, *(max(told["on_hand"]) for told in told_of))
+    each = [np.array([told["on_hand"], np.add(told["sales"], told["lost_sales"])]) for told in policies.values()]
+    top = max(float(one.max()) for one in each)
     with picture(path, len(policies), 1, (9, 2.1 * len(policies)), sharex=True) as axes:
         for axis, (name, told) in zip(axes[:, 0], policies.items(), strict=True):
             at = np.arange(len(told["on_hand"]))
