@@ -84,6 +84,11 @@ def label_rows(connection: sa.Connection, ids: Sequence[str], *, observed: bool)
     return [found[one] for one in ids]
 
 
+def ordered_otherwise(row: Row) -> bool:
+    """Whether another quantity was told than was advised: then that one is what the expert decided, whatever was followed before."""
+    return bool(row["status"] == CHANGED and row["ordered_quantity"] != row["order_quantity"])
+
+
 def _slim() -> sa.Select[Any]:
     query = sa.select(d.id, d.item_id, d.location_id, d.order_date, d.status, d.created_at)
     return query.where(d.status != SUPERSEDED, d.review_due)

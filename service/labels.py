@@ -1,7 +1,7 @@
 """Expert labels: what experts held in place of what the policy said, with what the policy saw. Rows in, a Parquet file out.
 
-One row for each decision in force that followed an override (`override`), or that was told to have been ordered with another
-quantity though no override applied (`executed`). A file is put together from parts on disk, so that what the decisions saw is
+One row for each decision in force that was told to have been ordered with another quantity than advised (`executed`), or that
+followed an override as it was (`override`). A file is put together from parts on disk, so that what the decisions saw is
 never in memory all at once.
 """
 
@@ -20,7 +20,7 @@ from service.asked import state_of
 from service.datasets import Dataset
 from service.decided import override_then, span_then, stock_then
 from service.decision_store import Row
-from service.label_store import Wanted, label_rows, labelled
+from service.label_store import Wanted, label_rows, labelled, ordered_otherwise
 from service.problems import ProblemError
 from service.rows import row_size
 from service.series import CHUNK
@@ -89,7 +89,10 @@ class Labels:
         size = row_size(spec)
         good = [label for label in labels if len(zlib.decompress(label["observation"])) == size]
         kept = {label["decision_id"] for label in good}
-        money = {line.decision_id: line.money for line in self._settlements.lines([r for r in rows if r["id"] in kept])}
+        money = {
+            line.decision_id: line.money
+            for line in self._settlements.lines([r for r in rows if r["id"] in kept], as_ordered=True)
+        }
         table = [label | {"settled_money": money[label["decision_id"]]} for label in good]
         pl.DataFrame(table, schema=SCHEMA, orient="row").write_parquet(part)
         return len(labels) - len(good)
@@ -120,7 +123,7 @@ def label_of(row: Row, spec: ObservationSpec) -> dict[str, Any] | None:
         "ordered_quantity": row["ordered_quantity"], "arriving": np.trim_zeros(coming, "b").tolist(),
         "observation": row["observation"],
     }  # fmt: skip
-    if override is not None:
+    if override is not None and not ordered_otherwise(row):
         return label | {
             "kind": "override", "author": override.author, "reason": override.reason, "mode": override.mode,
             "value": override.value, "selling_from": override.selling_from, "selling_to": override.selling_to,

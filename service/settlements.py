@@ -18,7 +18,7 @@ from service.asked import state_of
 from service.datasets import Dataset
 from service.decided import rules_then, span_then, stock_then
 from service.decision_store import Row
-from service.label_store import CHANGED, REJECTED, followed, label_rows
+from service.label_store import REJECTED, followed, label_rows, ordered_otherwise
 from service.override_store import find_override
 from service.problems import ProblemError
 from service.series import CHUNK, Series
@@ -81,8 +81,12 @@ class Settlements:
         last = dataset.last_recorded
         return _summed(override_id, lines, dataset, over=last is not None and override["selling_to"] <= last)
 
-    def lines(self, rows: Sequence[Row]) -> list[SettlementLine]:
+    def lines(self, rows: Sequence[Row], *, as_ordered: bool = False) -> list[SettlementLine]:
         """Settle decisions, in their order.
+
+        Args:
+            rows: as `label_store.label_rows` reads them.
+            as_ordered: whether one that was ordered otherwise is settled by that quantity, not by what was advised.
 
         Raises:
             ProblemError: 503 without a dataset.
@@ -94,7 +98,7 @@ class Settlements:
             if n in found:
                 continue
             inputs = json.loads(row["inputs"])
-            case = case_of(row, inputs, dataset.period_days)
+            case = case_of(row, inputs, dataset.period_days, as_ordered=as_ordered)
             if case is None:
                 found[n] = _line(row, "no_history", None)
             elif dataset.last_recorded is None or dataset.last_recorded < _end(case, dataset):
@@ -145,15 +149,14 @@ class Settlements:
         return panel, {(item, place): day for item, place, day in newest.iter_rows()}
 
 
-def case_of(row: Row, inputs: dict[str, Any], period_days: int) -> Case | None:
-    """A decision as it is settled; None where its periods have another length than the dataset's."""
+def case_of(row: Row, inputs: dict[str, Any], period_days: int, *, as_ordered: bool) -> Case | None:
+    """A decision as it is settled, see `Settlements.lines`; None where its periods have another length than the dataset's."""
     answer = json.loads(row["answer"])
     first, last = span_then(inputs)
     lead, rest = divmod((first - row["order_date"]).days, period_days)
     review, left = divmod((last - first).days + 1, period_days)
     if rest or left or lead < 1 or review < 1:
         return None
-    executed = row["override_id"] is None and row["status"] == CHANGED
     return Case(
         series=(row["item_id"], row["location_id"]),
         day=row["order_date"],
@@ -162,7 +165,7 @@ def case_of(row: Row, inputs: dict[str, Any], period_days: int) -> Case | None:
         daily_rate=answer["daily_rate"],
         target=answer["target_stock"],
         policy_target=answer["policy_days"] * answer["daily_rate"],
-        quantity=row["ordered_quantity"] if executed else None,
+        quantity=row["ordered_quantity"] if as_ordered and ordered_otherwise(row) else None,
     )
 
 

@@ -228,6 +228,25 @@ async def test_what_was_ordered_otherwise_without_an_override_is_a_label_too(
     assert (await exported(ann, promotion_id="FAIR")).height == 0
 
 
+async def test_a_followed_override_that_the_buyer_changed_again_teaches_what_was_ordered(
+    app: FastAPI, ann: httpx.AsyncClient
+) -> None:
+    """The override is still settled by its own number, as its author wants to know what that one earned."""
+    number = await override(ann)
+    result = await ask(ann)
+    assert result["override"]["id"] == number
+    before = (await settlement(ann, number))["money"]
+    async with client_of(app, "erp", ["erp"]) as erp:
+        await tell(erp, result, status="changed", quantity=result["order_quantity"] + 30, note="a full pallet")
+    (row,) = (await exported(ann)).iter_rows(named=True)
+    assert (row["kind"], row["author"], row["reason"], row["mode"]) == ("executed", "erp", "a full pallet", None)
+    assert (row["override_id"], row["promotion_id"]) == (number, "FAIR")
+    ordered = result["order_quantity"] + 30
+    assert row["expert_inventory_days"] == pytest.approx((10 + ordered) / result["daily_rate"])
+    assert (await settlement(ann, number))["money"] == before
+    assert row["settled_money"] != before
+
+
 async def test_only_the_decision_that_was_in_force_for_its_order_counts(ann: httpx.AsyncClient) -> None:
     number = await override(ann)
     before = await ask(ann, on_hand=12)  # gives way to the next answer for the same order
