@@ -11,7 +11,7 @@ import platform
 
 from service.repeating import Repeating
 
-EVERY_S = 30.0  # often enough that little gathers: then a time takes a few milliseconds
+EVERY_S = 10.0  # often enough that little gathers: then a time takes a few milliseconds
 
 
 def trim() -> None:

@@ -1,4 +1,4 @@
-"""The soak: `python -m tests.benchmarks.service.soak FOLDER --minutes 30` writes service-soak.json and .png, and the page anew.
+"""The soak: `python -m tests.benchmarks.service.soak FOLDER` writes service-soak.json and .png, and the page anew.
 
 The real service with a Valkey under `traffic`, looked at from outside every ten seconds.
 """
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Soak and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the results go")
-    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--minutes", type=float, default=45.0, help="a third of it warms up")
     parser.add_argument("--every", type=float, default=EVERY_S, help="seconds between two looks")
     parser.add_argument("--shops", type=int, default=SHOPS, help="how often the sample's shops are taken")
     asked = parser.parse_args(arguments)
