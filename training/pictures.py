@@ -282,18 +282,19 @@ def draw_trajectories(example: dict[str, Any], path: Path) -> None:
     policies = example["policies"]
     each = [np.array([told["on_hand"], np.add(told["sales"], told["lost_sales"])]) for told in policies.values()]
     top = max(float(one.max()) for one in each)
+    promoted, period = np.array(example["promoted"]), "day" if example["period_days"] == 1 else "week"
+    counted, where = (promoted, " in promotions") if promoted.any() else (~promoted, "")
+    stock = f"stock at the end of the {period}"
     with picture(path, len(policies), 1, (9, 2.1 * len(policies)), sharex=True) as axes:
         for axis, (name, told) in zip(axes[:, 0], policies.items(), strict=True):
             at = np.arange(len(told["on_hand"]))
-            sales = np.array(told["sales"])
-            demand = sales + np.array(told["lost_sales"])
-            promoted = np.array(example["promoted"])
+            sales, demand = np.array(told["sales"]), np.add(told["sales"], told["lost_sales"])
             axis.fill_between(at, 0, 1.05 * top, where=promoted, step="mid", color="#eeeeee", lw=0, label="promoted")
-            axis.step(at, told["on_hand"], where="mid", color=BASE_STOCK, lw=1.5, label="stock at the end of the day")
+            axis.step(at, told["on_hand"], where="mid", color=BASE_STOCK, lw=1.5, label=stock)
             axis.fill_between(at, sales, demand, color=LOST, alpha=0.6, step="mid", lw=0, label="lost sales")
             axis.step(at, demand, where="mid", color="#222222", lw=1.2, label="demand")
-            lost, asked = (demand - sales)[promoted].sum(), demand[promoted].sum()
-            axis.set_title(f"{name}: {lost:,.1f} of {asked:,.1f} units lost in promotions", fontsize=10, loc="left")
+            lost, asked = (demand - sales)[counted].sum(), demand[counted].sum()
+            axis.set_title(f"{name}: {lost:,.1f} of {asked:,.1f} units lost{where}", fontsize=10, loc="left")
             axis.set_ylim(0, 1.05 * top)
         axes[0, 0].legend(frameon=False, fontsize=8, ncols=4, loc="upper right", bbox_to_anchor=(1, 1.3))
-        axes[-1, 0].set_xlabel(f"days from {example['first']}, {example['series']}")
+        axes[-1, 0].set_xlabel(f"{period}s from {example['first']}, {example['series']}")

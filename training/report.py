@@ -21,6 +21,7 @@ from training.figures import (
     epoch_days,
     trade_off_by_category,
 )
+from training.one_series import of_backtest
 from training.sentences import headline, picked_in_words, segment_ratio, table_rows, titles, verdicts
 
 STYLE = """
@@ -91,13 +92,19 @@ def figures_of(result: dict[str, Any], replayed: Backtest) -> list[Figure]:
     ]  # fmt: skip
     if replayed.policy:
         trade_off = trade_off_by_category(replayed)
-        figures.append(
+        named = [
+            run["row"] for run in result["runs"].values() if "kind" in run
+        ]  # the others are base stocks on a policy's forecast
+        figures += [
             Figure("trade-off-by-category", "Figure 5: turnover and in-stock rate by category", trade_off,
                    pictures.draw_trade_off,
                    "Up and to the left is better on both. The OR label is hindsight at the turnover of the real stock or the "
                    f"incumbent. Shown are {len(trade_off['categories'])} of {trade_off['of']} categories, by what the best base stock "
-                   "costs in them.")
-        )  # fmt: skip
+                   "costs in them."),
+            Figure("one-series", "Figure 6: stock, sales and demand of one series", of_backtest(replayed, named), pictures.draw_trajectories,
+                   "Of the tenth of all series that lost most money under the first of these, the one whose last takes off the share of "
+                   "lost sales that it takes off all together; in promotions, where the window has any."),
+        ]  # fmt: skip
     learning = next((run["learning"] for run in result["runs"].values() if run.get("learning", {}).get("losses")), None)
     if learning is not None:
         figures.append(

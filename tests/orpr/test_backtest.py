@@ -188,6 +188,7 @@ def test_the_report_has_every_figure_as_png_with_its_values(told: Told) -> None:
         "around-promotions",
         "learning",
         "trade-off-by-category",
+        "one-series",
     }
     assert {path.stem for path in told.report.glob("*.png")} == names
     assert {path.stem for path in told.report.glob("*.json")} == (names - {"costs"}) | {"backtest"}

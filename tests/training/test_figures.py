@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from simulator.panel import F64
+from simulator.rollout import Trajectory
 from tests.panels import make_panel
 from training.backtest import Backtest
 from training.figures import (
@@ -19,6 +20,7 @@ from training.figures import (
     implied_days,
 )
 from training.methods import OR_LABEL, Replay, replay_of
+from training.one_series import DRAWN, of_backtest, one_series
 from training.segments import segments_of
 
 DAYS, START, PROMOTED = 400, 300, slice(340, 347)
@@ -126,3 +128,37 @@ def test_years_are_laid_over_each_other_and_the_policy_is_shown_in_the_window_on
     assert last["demand_index"][promoted_week] > 1.4 * last["demand_index"][0]
     assert before["demand_index"][0] is None
     assert before["days"][EPOCH_LABEL][-1] == pytest.approx(2.0, abs=0.1)
+
+
+def test_one_series_is_the_one_that_fares_as_all_together(promoted: Replay) -> None:
+    """Twelve series that lose in the promotion under DL; of those that lose most money, one keeps a tenth of it, one the half
+    that all keep together. Only what is lost in promotions counts."""
+    sold = np.repeat(promoted.panel.units_sold[:1], 12, axis=0)
+    items: dict[str, Any] = {"lead_time_days": 2, "review_period_days": 1, "unit_price": 1.0}
+    panel = make_panel(sold, promotion=np.repeat(promoted.panel.promotion[:1], 12, axis=0), items=items)
+    panel.items.lost_sale_cost[:2] *= 10
+    periods = range(START, DAYS)
+    inside = np.zeros((12, len(periods)), dtype=bool)
+    inside[:, PROMOTED.start - START : PROMOTED.stop - START] = True
+
+    def record(share: F64) -> Trajectory:
+        lost = np.where(inside, 10.0, 3.0) * np.where(inside, share[:, None], 1.0)
+        sales = panel.units_sold[:, START:].astype(float) - lost
+        return Trajectory(**{name: lost if name == "lost_sales" else sales for name in Trajectory._fields})
+
+    kept = np.full(12, 0.5)
+    kept[:2] = 0.1, 0.5
+    shown = one_series(panel, periods, {"DL": record(np.ones(12)), "expert": record(kept)}, inside)
+    assert shown["series"] == panel.names[1]
+    assert len(shown["promoted"]) == DRAWN
+    assert sum(shown["promoted"]) == 7
+    assert list(shown["policies"]) == ["DL", "expert"]
+    assert sum(shown["policies"]["expert"]["lost_sales"]) == pytest.approx(7 * 5.0 + (DRAWN - 7) * 3.0)
+
+
+def test_one_policy_alone_stands_beside_the_best_base_stock(promoted: Replay) -> None:
+    result = told(promoted, **{"DL": np.array([[30.0], [30.0]]), PTO: np.array([[10.0]])})
+    shown = of_backtest(result, ["DL", "DL"])
+    assert list(shown["policies"]) == [PTO, "DL"]
+    lost = {name: sum(model["lost_sales"]) for name, model in shown["policies"].items()}
+    assert lost[PTO] > lost["DL"]
