@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -109,3 +110,28 @@ def test_rules_do_what_they_say() -> None:
     for words in (["check", "rules", str(RULES)], ["test", "rules", str(RULES.with_name("rules_test.yml"))]):
         done = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_weekly_round_is_started_alike_by_cron_and_by_kubernetes() -> None:
+    """Both give the script what it cannot do without, at one time; the image has it where they look, and one try is all."""
+    script = (DEPLOY / "promotions.sh").read_text(encoding="utf-8")
+    needed = set(re.findall(r"\$\{(ORPR_\w+):\?\}", script))
+    (line,) = (found for found in script.splitlines() if re.match(r"#\s+(\S+ ){5}", found) and "PATH=" in found)
+    fields = line.removeprefix("#").split()
+    assert {word.split("=")[0] for word in fields if word.startswith("ORPR_")} == needed
+    job = yaml.safe_load((DEPLOY / "promotions.yaml").read_text(encoding="utf-8"))["spec"]
+    assert job["schedule"] == " ".join(fields[:5])
+    pod = job["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {one["name"] for one in container["env"]} == needed
+    assert container["command"] == fields[-1:]
+    dockerfile = (DEPLOY.parent / "Dockerfile").read_text(encoding="utf-8")
+    training = dockerfile[dockerfile.index("AS training") : dockerfile.rindex("FROM ")]
+    assert f"COPY deploy/promotions.sh {fields[-1]}" in training
+    assert (pod["restartPolicy"], job["jobTemplate"]["spec"]["backoffLimit"], job["concurrencyPolicy"]) == (
+        "Never",
+        0,
+        "Forbid",
+    )
+    assert {one["name"] for one in pod["volumes"]} == {one["name"] for one in container["volumeMounts"]}
+    assert os.access(DEPLOY / "promotions.sh", os.X_OK)
