@@ -18,7 +18,7 @@ TRAIN = $(BIN)/orpr train --threads 1
 RESULTS ?= docs/results
 PAGE ?= README.md
 
-.PHONY: run setup test check bench bench-service bench-faults bench-soak results promotions foundation ablations format clean
+.PHONY: run setup test check bench bench-service bench-faults bench-soak bench-finetune results promotions foundation ablations format clean
 
 run: $(VENV)/.base  ## answer on the bakery sample: http://127.0.0.1:8000
 	@$(BIN)/orpr demo
@@ -48,8 +48,8 @@ bench-service: $(VENV)/.bench  ## the service under load beside LitServe and Fas
 bench-faults: $(VENV)/.bench  ## the fault tests at full size; their counts into the same page
 	$(BIN)/python -m tests.benchmarks.service.faults $(RESULTS)
 
-bench-soak: $(VENV)/.bench  ## half an hour of mixed load; whether memory stays flat, into the same page
-	$(BIN)/python -m tests.benchmarks.service.soak $(RESULTS) --minutes 30
+bench-soak: $(VENV)/.bench  ## mixed load, half an hour of it after warming up; whether memory stays flat, into the same page
+	$(BIN)/python -m tests.benchmarks.service.soak $(RESULTS) --minutes 45
 
 results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; docs/results and the README's table
 	$(BIN)/orpr backtest $(FRESH) --min-in-stock 0.9 $(ROWS) $(foreach s,0 1 2 3 4,--policy adapted=$(RUN)-freshretail-seed$(s)) \
@@ -65,6 +65,9 @@ results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; d
 promotions: $(VENV)/.dev  ## experts' decisions in promotions, the paper's Table 2; docs/results/promotions.md (some two hours on one core)
 	$(TRAIN) --data $(DATA)/freshretail --test-days 42 --data $(DATA)/bakery --test-days 360 $(ONLINE) --config foundation --also-dl --out runs/early
 	$(BIN)/python -m tests.benchmarks.promotions $(RESULTS) --data $(DATA) --dl runs/early-dl
+
+bench-finetune: $(VENV)/.dev  ## how long a round of learning from a thousand decisions takes: docs/results/finetuning.md
+	$(BIN)/python -m tests.benchmarks.finetuning $(RESULTS) --data $(DATA)/freshretail --data $(DATA)/bakery
 
 foundation: $(VENV)/.dev  ## rebuild the shipped policies from the datasets in $(DATA), and those beside them (four hours on one core)
 	$(TRAIN) $(FRESH) $(BAKERY) $(ONLINE) --config foundation --also-dl --out $(RUN)
