@@ -20,7 +20,7 @@ from simulator.observation import FIELDS
 from simulator.panel import F64, I64
 from solver.labels import best_days
 from training.backprop import choosing_parameters
-from training.config import PROMOTED, AlignConfig
+from training.config import ALL, BOTH, PROMOTED, AlignConfig
 from training.dataset import Copy, TrainingSet, promoted_orders
 from training.experts import Sifted
 from training.known import supplied
@@ -52,13 +52,14 @@ def traces_of(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rn
         last = np.minimum(copy.period + 1 + config.horizon, copy.source.end)
         able = (copy.period + config.horizon < copy.source.end) & (cycle <= config.horizon)
         able &= supplied(copy.source, copy.series, copy.period + 1, last)  # an empty shelf's sales reward holding less
-        if config.moves == PROMOTED:
-            able &= promoted_orders(panel, copy.series, copy.period)
+        if config.moves != ALL:
+            routine = config.moves == BOTH and copy.source.recovered
+            able &= promoted_orders(panel, copy.series, copy.period) != routine
         chosen = np.sort(rng.permutation(np.flatnonzero(able))[: config.samples // len(data.copies)])
         if len(chosen):
             made.append(_traces(network, data, copy, chosen))
     if not made:
-        promoted = " and a promotion" if config.moves == PROMOTED else ""
+        promoted = " and a promotion" if config.moves != ALL else ""
         raise ValueError(
             f"align.horizon: no decision has its cycle within {config.horizon} known periods in stock{promoted}"
         )
@@ -134,7 +135,7 @@ def align(
     """Algorithm 1 from the network as it stands, which is also the reference that the KL part holds it to.
 
     Args:
-        network: trained in place; only its small half learns, or of it the head for promoted orders.
+        network: trained in place; only its small half learns, or of it the head for promoted orders (`config.moves`).
         data: decisions of the past.
         config: the recipe.
         run: its seed draws the decisions, their order and the samples; it logs `TRACES`.
@@ -173,9 +174,10 @@ def align(
     def stop(trace: Trace) -> str:
         return f"KL {trace['kl']:.3f} above {config.kl_limit}" if trace["kl"] > config.kl_limit else ""
 
-    alone = network.promotion_head if config.moves == PROMOTED else None
-    parameters = choosing_parameters(network) if alone is None else list(alone.parameters())
-    return run_stage(network, "align", parameters, config, Batches(sum(parts), order), step_of, run, stop)
+    head = [] if config.moves == ALL or network.promotion_head is None else list(network.promotion_head.parameters())
+    parameters = head if config.moves == PROMOTED else choosing_parameters(network)
+    rates = dict.fromkeys(head, config.promotion_rate)
+    return run_stage(network, "align", parameters, config, Batches(sum(parts), order), step_of, run, stop, rates)
 
 
 def _anchored(network: PolicyNetwork, told: Sequence[Traces | Advice], run: Run) -> list[tuple[Tensor, F64]]:
@@ -209,11 +211,33 @@ def _logits(network: PolicyNetwork, traces: Traces | Advice, rows: I64) -> Tenso
     return network.choose({name: column[index] for name, column in traces.x.items()}, context).logits
 
 
+def _logits_apart(network: PolicyNetwork, traces: Traces | Advice, rows: I64) -> Tensor:
+    """The same, but what promoted orders teach stays in the head for these, and what the others teach never gets there.
+
+    Otherwise the two pull at each other: where experts raise promoted orders, the solver takes them down again by the small half, and
+    routine orders with them.
+    """
+    assert network.promotion_head is not None
+    head = {*network.promotion_head.parameters()}
+    small = [parameter for parameter in choosing_parameters(network) if parameter not in head]
+    promoted = traces.context.promoted[torch.from_numpy(rows)] > 0
+    logits = torch.empty(len(rows), len(network.grid))
+    for part, learns in ((promoted, False), (~promoted, True)):
+        if part.any():
+            for parameter in small:
+                parameter.requires_grad = learns
+            logits[part] = _logits(network, traces, rows[part.numpy()])
+    for parameter in small:
+        parameter.requires_grad = True
+    return logits
+
+
 def _step(
     network: PolicyNetwork, traces: Traces | Advice, rows: I64, before: Tensor, config: AlignConfig
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one batch, and what there is to watch."""
-    policy = torch.log_softmax(_logits(network, traces, rows), dim=-1)
+    logits = _logits_apart if config.moves == BOTH else _logits
+    policy = torch.log_softmax(logits(network, traces, rows), dim=-1)
     sampled = torch.multinomial(policy.detach().exp(), config.samples_per_state, replacement=True)
     chosen = policy.gather(1, sampled)
     ratio = (chosen - before.gather(1, sampled)).detach()

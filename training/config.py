@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 RECOVERED, IN_STOCK, AT_LEAST = "recovered", "in_stock", "at_least"
-ALL, PROMOTED = "all", "promoted"
+ALL, PROMOTED, BOTH = "all", "promoted", "both"
 PRICED_ON = (RECOVERED, "sales", IN_STOCK)
 FORECAST_ON = (IN_STOCK, AT_LEAST, RECOVERED)
 STREAMS = ("sales", "attributes", "objectives")
@@ -163,12 +163,15 @@ class AlignConfig(StageConfig):
     kl_limit: float = 0.5  # nats; above it alignment stops
     expert_share: float = 0.3  # of the batches that are experts' decisions, where there are any
     expert: float = 1.0  # of the reward by experts' days
-    # Which orders learn: "all", or "promoted" ones by a head of their own, so that routine orders stay exactly as they were.
+    # Which orders learn: "all"; "promoted" ones alone by a head of their own, so that routine orders stay exactly as they were;
+    # or "both": sales of promoted ones teach that head, and recovered demand of the others the rest of the small half: of their sales
+    # the policy has learnt before, and what an empty shelf would have sold in a promotion is known least.
     moves: str = ALL
+    promotion_rate: float = 3e-3  # learning rate of the head for promoted orders, which begins at nothing
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive(self, "samples", "horizon", "kl_limit")
+        _positive(self, "samples", "horizon", "kl_limit", "promotion_rate")
         if self.samples_per_state < 2:
             raise ValueError(f"samples_per_state must be at least 2, got {self.samples_per_state}")
         if not 0 <= self.omega <= 1:
@@ -177,8 +180,8 @@ class AlignConfig(StageConfig):
             raise ValueError(f"alpha must be above 1, got {self.alpha}")
         if self.compare_with not in ("label", "policy"):
             raise ValueError(f'compare_with must be "label" or "policy", got {self.compare_with!r}')
-        if self.moves not in (ALL, PROMOTED):
-            raise ValueError(f'moves must be "{ALL}" or "{PROMOTED}", got {self.moves!r}')
+        if self.moves not in (ALL, PROMOTED, BOTH):
+            raise ValueError(f'moves must be "{ALL}", "{PROMOTED}" or "{BOTH}", got {self.moves!r}')
         if not 0 < self.near <= 1:
             raise ValueError(f"near must be above 0 and at most 1, got {self.near:g}")
         if not 0 <= self.expert_share < 1:

@@ -14,7 +14,7 @@ import numpy as np
 
 from simulator.observation import Observation, ObservationSpec
 from simulator.panel import F32, F64, I64, Bools, Strings
-from training.config import ALL, PROMOTED, ExpertConfig
+from training.config import ALL, ExpertConfig
 from training.dataset import TrainingSet
 
 REJECTED = "rejected"  # an order that the buyer did not place
@@ -74,7 +74,7 @@ def sift(labels: Labels, data: TrainingSet, config: ExpertConfig, moves: str = A
         ValueError: where none is left; the first reasons are named.
     """
     found: dict[int, Finding] = {}
-    looks = (_rejected, _stale, _contradictory, _absurd(data), *([_routine(data.spec)] if moves == PROMOTED else []))
+    looks = (_rejected, _stale, _contradictory, _absurd(data), *([_routine(data.spec)] if moves != ALL else []))
     for look in looks:
         for row, reason, detail in look(labels, config):
             found.setdefault(row, Finding(row, reason, detail))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,6 +54,7 @@ class Run:
 def run_stage(
     network: nn.Module, stage: str, parameters: Sequence[nn.Parameter], config: StageConfig, batches: Batches,
     step_of: Callable[[Any], tuple[Tensor, Trace]], run: Run, stop: Callable[[Trace], str] | None = None,
+    rates: Mapping[nn.Parameter, float] | None = None,
 ) -> str:  # fmt: skip
     """AdamW with warm-up and cosine over `config.epochs` passes; parameters not named stay as they are.
 
@@ -66,6 +67,7 @@ def run_stage(
         step_of: loss and log of one batch.
         run: where losses go and checkpoints come from.
         stop: says why to stop at a step, "" to go on; the step is then not taken.
+        rates: learning rates of parameters that have their own.
 
     Returns:
         Why the stage ended before its last step; "" where it did not.
@@ -75,7 +77,12 @@ def run_stage(
     for parameter in parameters:
         parameter.requires_grad = True
     steps = max(1, math.ceil(config.epochs * batches.per_pass)) if config.epochs else 0
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    peaks = [(rates or {}).get(parameter, config.learning_rate) for parameter in parameters]
+    groups = [
+        {"params": [parameter for parameter, own in zip(parameters, peaks, strict=True) if own == peak], "peak": peak}
+        for peak in dict.fromkeys(peaks)
+    ]
+    optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
     losses = run.losses.setdefault(stage, [])
     if losses and run.checkpoint is not None:
         _restore_optimiser(optimiser, parameters, run.checkpoint)
@@ -87,7 +94,7 @@ def run_stage(
             order = list(batches.order(run.rng(stage, pass_number)))
         torch.manual_seed(np.random.SeedSequence([run.seed, STAGES.index(stage), step]).generate_state(1)[0])
         for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * schedule(step, steps)
+            group["lr"] = group["peak"] * schedule(step, steps)
         loss, trace = step_of(order[step % batches.per_pass])
         trace = {"loss": float(loss.detach())} | trace
         reason = stop(trace) if stop is not None else ""

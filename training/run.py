@@ -18,7 +18,7 @@ from simulator.panel import Panel
 from training.align import advice_of, align
 from training.backprop import backprop, episodes_of
 from training.checkpoint import load_weights, save_weights
-from training.config import PROMOTED, ModelConfig, TrainConfig
+from training.config import ALL, ModelConfig, TrainConfig
 from training.dataset import TrainingSet
 from training.experts import Sifted
 from training.export import Case, ParityError, check_destination, export_bundle
@@ -171,7 +171,7 @@ def train(
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     network = PolicyNetwork(config.model, data.spec, data.grid.tolist()) if start is None else start
-    if config.align.moves == PROMOTED and config.align.epochs:
+    if config.align.moves != ALL and config.align.epochs:
         network.add_promotion_head()
     resume(network, run)
     (pretrain if start is None else adapt)(network, data, config, run)

@@ -2,8 +2,8 @@
 
 Writes promotions.json, promotions.md and the pictures. A supervised policy (DL) is trained up to some weeks before the judged
 window. What happened since is learnt from in three ways, each starting from it: Algorithm 1 with the solver alone, the same
-with experts' decisions, and by itself with promotions weighed up and surges drawn. Stores are split by a hash: experts are
-stood in for by hindsight on one half, before the judged window; the other half is judged. Nothing reads the judged window.
+with experts' decisions, and by itself with surges drawn. Stores are split by a hash: experts are stood in for by
+hindsight on one half, before the judged window; the other half is judged. Nothing reads the judged window.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from orpr.progress import Report, progress_bars
 from orpr.provenance import code_commit
 from simulator.baselines import incumbent
 from simulator.canonical import read_panel
-from simulator.metrics import LEAST_LOST, SeriesTotals
+from simulator.metrics import SeriesTotals
 from simulator.observation import ObservationSpec
 from simulator.panel import F64, I64, Panel
 from tests.benchmarks.promotions_page import page
@@ -36,8 +36,9 @@ from training.dataset import TrainingSet
 from training.experts import Sifted, sift
 from training.known import Past
 from training.loop import Run
-from training.methods import Replay, replay_of
+from training.methods import Replay, only_judged, replay_of
 from training.model import PolicyNetwork
+from training.one_series import one_series
 from training.pictures import draw_trajectories
 from training.promotion_windows import Replayed, as_rows, promoted_periods, replay_windows
 from training.run import manifest_of, named_config, network_of, train
@@ -48,7 +49,6 @@ LABELS = 1000
 SUPPLIED = 0.9  # share of the judged window in stock from which a series' sales are its demand
 MOST_JUDGED = 5000  # series of each table, drawn
 DISCOUNT = 0.05  # a price so much below list makes a day one of promotion, whether it is flagged or not
-DRAWN = 56  # periods in the picture
 ALL_LABELS = 10_000_000  # more decisions than any dataset has: hindsight looks at all of them
 
 
@@ -202,31 +202,10 @@ def _mean(found: Sequence[dict[str, SeriesTotals]]) -> dict[str, SeriesTotals]:
 
 
 def _example(replay: Replay, done: dict[str, Replayed]) -> dict[str, Any]:
-    """Figure 6: one series under three policies in the weeks in which DL lost most in promotions. Of the tenth that lost most money in promotions
-    under DL, the one whose experts take off what they take off all series together."""
-    panel, judged, periods = replay.panel, replay.judged, replay.periods
-    assert judged is not None
-    promoted = promoted_periods(panel.take(judged), DISCOUNT)[:, periods.start : periods.stop]
-    lost = {name: (done[name].record.lost_sales * promoted).sum(axis=1) for name in (DL, GUIDED, EXPERT)}
-    money = lost[DL] * panel.items.lost_sale_cost[judged] * ~promoted.all(axis=1)
-    losing = np.flatnonzero(money > 0) if (money > 0).any() else np.arange(len(money))
-    most = losing[money[losing] >= np.quantile(money[losing], 0.9)]
-    before = np.maximum(lost[DL], LEAST_LOST)
-    row = int(most[np.abs(lost[EXPERT][most] / before[most] - lost[EXPERT].sum() / before.sum()).argmin()])
-    width = min(DRAWN, len(periods))
-    in_promotions = done[DL].record.lost_sales[row] * promoted[row]
-    begin = int(np.convolve(in_promotions, np.ones(width), mode="valid").argmax())
-    shown = slice(begin, begin + width)
-    drawn = {
-        name: {
-            part: getattr(done[name].record, part)[row, shown].tolist() for part in ("on_hand", "sales", "lost_sales")
-        }
-        for name in lost
-    }
-    return {
-        "series": panel.names[int(judged[row])], "first": panel.date_of(periods.start + begin).isoformat(),
-        "promoted": promoted[row, shown].tolist(), "policies": drawn,
-    }  # fmt: skip
+    """Figure 6."""
+    panel = only_judged(replay).panel
+    promoted = promoted_periods(panel, DISCOUNT)[:, replay.window]
+    return one_series(panel, replay.periods, {name: done[name].record for name in (DL, GUIDED, EXPERT)}, promoted)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import AlignConfig, TrainConfig
+from training.config import AlignConfig, StageConfig, TrainConfig
 from training.dataset import TrainingSet
-from training.loop import Run, Trace, twentieths
+from training.loop import Batches, Run, Trace, run_stage, twentieths
 from training.run import Result, train
 
 
@@ -75,3 +75,17 @@ def test_a_log_in_twentieths_keeps_its_mean() -> None:
     assert np.mean(twentieths(values)) == np.mean(values)
     assert twentieths([3.0]) == [3.0]
     assert twentieths([]) == []
+
+
+def test_a_parameter_may_learn_at_a_rate_of_its_own() -> None:
+    """Adam's first step is as long as its rate, whatever the gradient."""
+    slow, fast = (torch.nn.Parameter(torch.zeros(3)) for _ in range(2))
+    network = torch.nn.ParameterList([slow, fast])
+    config = StageConfig(epochs=1.0, learning_rate=1e-3, weight_decay=0.0)
+    batches = Batches(1, lambda _rng: [None])
+    run_stage(
+        network, "align", [slow, fast], config, batches, lambda _: ((slow + fast).sum(), {}), Run(0, lambda *_: None),
+        rates={fast: 1e-1},
+    )  # fmt: skip
+    torch.testing.assert_close(slow.detach(), torch.full((3,), -1e-3))
+    torch.testing.assert_close(fast.detach(), torch.full((3,), -1e-1))

@@ -14,7 +14,8 @@ from service.policy import Policy
 from simulator.observation import FIELDS, Observer
 from simulator.panel import Panel
 from tests.training.test_experts import CONFIG, labels_of
-from training.config import PROMOTED, AlignConfig, TrainConfig
+from training.align import _logits, _logits_apart, traces_of
+from training.config import ALL, BOTH, PROMOTED, RECOVERED, AlignConfig, TrainConfig
 from training.dataset import TrainingSet, promoted_orders
 from training.experts import Sifted, sift
 from training.export import Case, export_bundle
@@ -25,7 +26,7 @@ from training.run import network_of, train
 
 END = 1035
 ALIGN = AlignConfig(
-    epochs=1.0, samples=400, batch_size=64, learning_rate=5e-3, horizon=21, kl_limit=100.0, omega=0.0, pareto=0.0, curve=1.0,
+    epochs=1.0, samples=400, batch_size=64, promotion_rate=5e-3, horizon=21, kl_limit=100.0, omega=0.0, pareto=0.0, curve=1.0,
     near=0.25, moves=PROMOTED, expert_share=0.5, expert=4.0,
 )  # fmt: skip
 
@@ -73,9 +74,12 @@ def test_a_new_head_changes_no_answer(training_set: TrainingSet, network: Policy
     assert other.promotion_head is before
 
 
+@pytest.mark.parametrize("moves", [PROMOTED, BOTH])
 def test_promoted_orders_learn_and_routine_ones_stay_to_the_last_bit(
-    training_set: TrainingSet, network: PolicyNetwork, recipe: TrainConfig
+    training_set: TrainingSet, network: PolicyNetwork, recipe: TrainConfig, moves: str
 ) -> None:
+    """Also where both may learn: of routine orders the sales tell nothing new."""
+    recipe = replace(recipe, align=replace(ALIGN, moves=moves))
     tuned = train(
         training_set, recipe, Run(0, lambda *_: None), copy.deepcopy(network), None, experts_of(training_set)
     ).network
@@ -86,10 +90,54 @@ def test_promoted_orders_learn_and_routine_ones_stay_to_the_last_bit(
     assert all(torch.equal(value, state[name]) for name, value in tuned.state_dict().items() if name in state)
 
 
+@pytest.fixture
+def recovered(few: Panel, tiny: TrainConfig) -> TrainingSet:
+    """Decisions on recovered demand."""
+    return TrainingSet([Past(few, END)], replace(tiny.labels, demand=RECOVERED), tiny.seed, tiny.loss.money_power)
+
+
+def test_where_both_learn_each_kind_of_order_teaches_its_own_part(
+    training_set: TrainingSet, network: PolicyNetwork
+) -> None:
+    """The first step from the same weights: gradients of promoted orders in the head alone, of the others beside it."""
+    tuned = copy.deepcopy(network)
+    tuned.add_promotion_head()
+    (part, *_) = traces_of(tuned, training_set, replace(ALIGN, moves=ALL), np.random.default_rng(0))
+    promoted = (part.context.promoted > 0).numpy()
+    assert 0 < promoted.mean() < 1
+    for rows, in_head in ((np.flatnonzero(promoted), True), (np.flatnonzero(~promoted), False)):
+        tuned.zero_grad()
+        _logits_apart(tuned, part, rows).square().sum().backward()
+        moved = [name for name, value in tuned.named_parameters() if value.grad is not None and value.grad.any()]
+        assert {name.startswith("promotion_head") for name in moved} == {in_head}
+    together = np.arange(part.size)
+    torch.testing.assert_close(_logits_apart(tuned, part, together), _logits(tuned, part, together))
+
+
+def test_where_both_learn_sales_tell_of_promoted_orders_and_recovered_demand_of_the_others(
+    training_set: TrainingSet, recovered: TrainingSet, network: PolicyNetwork, recipe: TrainConfig
+) -> None:
+    for data, of_promotions in ((training_set, True), (recovered, False)):
+        for part in traces_of(network, data, replace(ALIGN, moves=BOTH), np.random.default_rng(0)):
+            copied, rows = part.copy, part.chosen
+            told = promoted_orders(copied.source.panel, copied.series[rows], copied.period[rows])
+            assert (told == of_promotions).all()
+    recipe = replace(recipe, align=replace(ALIGN, moves=BOTH, learning_rate=1e-3))
+    tuned = train(
+        recovered, recipe, Run(0, lambda *_: None), copy.deepcopy(network), None, experts_of(recovered)
+    ).network
+    for promoted in (True, False):
+        assert not torch.equal(
+            logits(network, recovered, promoted=promoted), logits(tuned, recovered, promoted=promoted)
+        )
+
+
+@pytest.mark.parametrize("moves", [PROMOTED, BOTH])
 def test_a_run_that_was_broken_off_goes_on_to_the_same_weights(
-    training_set: TrainingSet, network: PolicyNetwork, recipe: TrainConfig, tmp_path: Path
+    training_set: TrainingSet, network: PolicyNetwork, recipe: TrainConfig, tmp_path: Path, moves: str
 ) -> None:
     experts = experts_of(training_set)
+    recipe = replace(recipe, align=replace(ALIGN, moves=moves))
 
     def tuned(run: Run) -> dict[str, torch.Tensor]:
         return train(training_set, recipe, run, copy.deepcopy(network), None, experts).network.state_dict()
