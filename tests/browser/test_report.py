@@ -16,7 +16,7 @@ def test_the_report_opens_alone_with_all_its_pictures(visitor: Page, watch: Watc
     visitor.goto((tmp_path / "alone.html").as_uri())
     expect(visitor).to_have_title("Backtest: bakery")
     images = visitor.locator("figure img")
-    expect(images).to_have_count(6)
+    expect(images).to_have_count(7)
     sizes = images.evaluate_all("images => images.map(i => i.complete ? i.naturalWidth : 0)")
     assert all(size >= 800 for size in sizes)
     expect(visitor.get_by_role("heading", level=2).nth(0)).to_contain_text("Where DL loses to PTO")
