@@ -77,12 +77,7 @@ def run_stage(
     for parameter in parameters:
         parameter.requires_grad = True
     steps = max(1, math.ceil(config.epochs * batches.per_pass)) if config.epochs else 0
-    peaks = [(rates or {}).get(parameter, config.learning_rate) for parameter in parameters]
-    groups = [
-        {"params": [parameter for parameter, own in zip(parameters, peaks, strict=True) if own == peak], "peak": peak}
-        for peak in dict.fromkeys(peaks)
-    ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    optimiser = _optimiser(parameters, config, rates or {})
     losses = run.losses.setdefault(stage, [])
     if losses and run.checkpoint is not None:
         _restore_optimiser(optimiser, parameters, run.checkpoint)
@@ -112,6 +107,18 @@ def run_stage(
             save(network, parameters, optimiser, run)
             saved = time.monotonic()
     return ""
+
+
+def _optimiser(
+    parameters: Sequence[nn.Parameter], config: StageConfig, rates: Mapping[nn.Parameter, float]
+) -> torch.optim.Optimizer:  # fmt: skip
+    """AdamW with a group of parameters for each learning rate; its `peak` is what the schedule takes a share of."""
+    peaks = [rates.get(parameter, config.learning_rate) for parameter in parameters]
+    groups = [
+        {"params": [parameter for parameter, own in zip(parameters, peaks, strict=True) if own == peak], "peak": peak}
+        for peak in dict.fromkeys(peaks)
+    ]
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
 
 
 def schedule(step: int, steps: int) -> float:

@@ -38,9 +38,8 @@ def one_series(panel: Panel, periods: range, records: dict[str, Trajectory], pro
     first, last = next(iter(records)), next(reversed(records))
     counted = promoted if promoted.any() else np.ones_like(promoted)
     lost = {name: (records[name].lost_sales * counted).sum(axis=1) for name in (first, last)}
-    money = (
-        lost[first] * panel.items.lost_sale_cost * ~promoted.all(axis=1)
-    )  # of one promoted throughout nothing is seen
+    # Of a series that is promoted throughout one sees no difference.
+    money = lost[first] * panel.items.lost_sale_cost * ~promoted.all(axis=1)
     row = _typical(money, lost[first], lost[last])
     width = min(DRAWN, len(periods))
     begin = int(np.convolve(records[first].lost_sales[row] * counted[row], np.ones(width), mode="valid").argmax())

@@ -92,16 +92,13 @@ def figures_of(result: dict[str, Any], replayed: Backtest) -> list[Figure]:
     ]  # fmt: skip
     if replayed.policy:
         trade_off = trade_off_by_category(replayed)
-        named = [
-            run["row"] for run in result["runs"].values() if "kind" in run
-        ]  # the others are base stocks on a policy's forecast
         figures += [
             Figure("trade-off-by-category", "Figure 5: turnover and in-stock rate by category", trade_off,
                    pictures.draw_trade_off,
                    "Up and to the left is better on both. The OR label is hindsight at the turnover of the real stock or the "
                    f"incumbent. Shown are {len(trade_off['categories'])} of {trade_off['of']} categories, by what the best base stock "
                    "costs in them."),
-            Figure("one-series", "Figure 6: stock, sales and demand of one series", of_backtest(replayed, named), pictures.draw_trajectories,
+            Figure("one-series", "Figure 6: stock, sales and demand of one series", of_backtest(replayed, _policy_rows(result)), pictures.draw_trajectories,
                    "Of the tenth of all series that lost most money under the first of these, the one whose last takes off the share of "
                    "lost sales that it takes off all together; in promotions, where the window has any."),
         ]  # fmt: skip
@@ -123,6 +120,11 @@ def figures_of(result: dict[str, Any], replayed: Backtest) -> list[Figure]:
                    "most of them run. Bottom left: each promotion counts the same; light is a high target.")
         )  # fmt: skip
     return figures
+
+
+def _policy_rows(result: dict[str, Any]) -> list[str]:
+    """The row of each policy; the other runs are base stocks on a policy's forecast."""
+    return [run["row"] for run in result["runs"].values() if "kind" in run]
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
