@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from simulator.observation import FIELDS
-from simulator.panel import F64, I64
+from simulator.panel import F64, I64, Bools
 from solver.labels import best_days
 from training.backprop import choosing_parameters
 from training.config import ALL, BOTH, PROMOTED, AlignConfig
@@ -44,26 +44,35 @@ TRACES = (
 
 
 def traces_of(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rng: np.random.Generator) -> list[Traces]:
-    """Decisions whose whole horizon is known and supplied, an equal number from each copy."""
+    """Decisions whose outcome is known as far as the reward asks for it, an equal number from each copy."""
     made = []
     for copy in data.copies:
-        panel = copy.source.panel
-        cycle = (panel.lead_periods + panel.review_periods)[copy.series]
-        last = np.minimum(copy.period + 1 + config.horizon, copy.source.end)
-        able = (copy.period + config.horizon < copy.source.end) & (cycle <= config.horizon)
-        able &= supplied(copy.source, copy.series, copy.period + 1, last)  # an empty shelf's sales reward holding less
-        if config.moves != ALL:
-            routine = config.moves == BOTH and copy.source.recovered
-            able &= promoted_orders(panel, copy.series, copy.period) != routine
+        able = _known_throughout(copy, config.horizon) if config.simulates else np.ones(len(copy.series), dtype=bool)
+        promoted = promoted_orders(copy.source.panel, copy.series, copy.period)
+        if config.moves == PROMOTED:
+            able &= promoted
+        elif config.moves == BOTH and copy.source.recovered:
+            able &= ~promoted
         chosen = np.sort(rng.permutation(np.flatnonzero(able))[: config.samples // len(data.copies)])
         if len(chosen):
             made.append(_traces(network, data, copy, chosen))
     if not made:
-        promoted = " and a promotion" if config.moves != ALL else ""
-        raise ValueError(
-            f"align.horizon: no decision has its cycle within {config.horizon} known periods in stock{promoted}"
-        )
+        wanted = f"has its cycle within {config.horizon} known periods in stock" if config.simulates else "is left"
+        kind = "promoted decision" if config.moves == PROMOTED else "decision"
+        raise ValueError(f"{'align.horizon' if config.simulates else 'align.moves'}: no {kind} {wanted}")
     return made
+
+
+def _known_throughout(copy: Copy, horizon: int) -> Bools:
+    """(E,) whether what the simulator replays after a decision is known, and covers its cycle.
+
+    An empty shelf's sales would reward holding less.
+    """
+    source, panel = copy.source, copy.source.panel
+    cycle = (panel.lead_periods + panel.review_periods)[copy.series]
+    last = np.minimum(copy.period + 1 + horizon, source.end)
+    inside = (copy.period + horizon < source.end) & (cycle <= horizon)
+    return np.asarray(inside & supplied(source, copy.series, copy.period + 1, last))
 
 
 def _traces(network: PolicyNetwork, data: TrainingSet, copy: Copy, chosen: I64) -> Traces:

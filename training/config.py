@@ -164,8 +164,8 @@ class AlignConfig(StageConfig):
     expert_share: float = 0.3  # of the batches that are experts' decisions, where there are any
     expert: float = 1.0  # of the reward by experts' days
     # Which orders learn: "all"; "promoted" ones alone by a head of their own, so that routine orders stay exactly as they were;
-    # or "both": sales of promoted ones teach that head, and recovered demand of the others the rest of the small half: of their sales
-    # the policy has learnt before, and what an empty shelf would have sold in a promotion is known least.
+    # or "both", apart: promoted ones teach that head, by their sales alone, as what an empty shelf would have sold in a
+    # promotion is known least; the others teach the rest of the small half.
     moves: str = ALL
     promotion_rate: float = 3e-3  # learning rate of the head for promoted orders, which begins at nothing
 
@@ -189,6 +189,11 @@ class AlignConfig(StageConfig):
         for name in ("gamma", "beta", "pareto", "saving", "portfolio", "curve", "service", "expert"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+
+    @property
+    def simulates(self) -> bool:
+        """Whether a part of the reward is what follows an order in the simulator."""
+        return self.omega < 1 and (self.pareto > 0 or self.saving > 0 or self.portfolio > 0)
 
 
 @dataclass(frozen=True)

@@ -176,15 +176,18 @@ def rewards(traces: Traces, rows: I64, actions: Actions, config: AlignConfig) ->
     panel = traces.copy.source.panel
     series = traces.copy.series[traces.chosen[rows]]
     interval = ((panel.lead_periods + panel.review_periods - 1)[series] * panel.period_days).astype(np.float64)
-    found = simulated(traces, rows, np.column_stack([days, traces.rival[rows]]), config.horizon)
-    saved = Outcome(*(column[:, -1:] - column[:, :-1] for column in found))
+    pareto = saving = portfolio = np.zeros(days.shape)
+    if config.simulates:
+        found = simulated(traces, rows, np.column_stack([days, traces.rival[rows]]), config.horizon)
+        saved = Outcome(*(column[:, -1:] - column[:, :-1] for column in found))
+        pareto = pareto_reward(found.stock[:, :-1], found.lost[:, :-1], found.stock[:, -1], found.lost[:, -1])
+        saving = saved.cost
+        portfolio = saved.stock * traces.prices.stock + saved.stockouts * traces.prices.stockout
     return Rewards(
         rule_reward(days, reference, traces.incumbent[rows], interval, config.alpha, config.gamma),
-        pareto_reward(found.stock[:, :-1], found.lost[:, :-1], found.stock[:, -1], found.lost[:, -1]),
-        saved.cost,
-        saved.stock * traces.prices.stock + saved.stockouts * traces.prices.stockout,
+        pareto, saving, portfolio,
         -_on_curves(traces.copy.curves[traces.chosen[rows]], traces.grid, actions, config.near),
-    )
+    )  # fmt: skip
 
 
 def _on_curves(curves: F32, grid: F64, actions: Actions, near: float) -> F64:

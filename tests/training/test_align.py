@@ -151,6 +151,29 @@ def test_only_supplied_horizons_are_replayed(training_set: TrainingSet, network:
     assert (period >= 640).any() and (period < 600).any()  # noqa: PT018 - both sides of the gap
 
 
+def test_where_nothing_is_simulated_the_last_decisions_are_told_too(
+    training_set: TrainingSet, network: PolicyNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order's own curve is known once its cycle is, a horizon's length before what follows in the simulator."""
+    first = replace(training_set.copies[0])
+    alone = copy(training_set)
+    alone.copies = [first]
+    cycle = (first.source.panel.lead_periods + first.source.panel.review_periods)[first.series]
+    every = replace(SHORT, samples=10 * len(first.series))
+    (whole,) = traces_of(network, alone, every, np.random.default_rng(0))
+    assert first.period[whole.chosen].max() < first.source.end - SHORT.horizon
+    plain = replace(every, omega=0.0, pareto=0.0, curve=1.0)
+    (traces,) = traces_of(network, alone, plain, np.random.default_rng(0))
+    assert len(traces.chosen) == len(first.period)
+    assert (first.period + cycle).max() == first.source.end
+    monkeypatch.setattr("training.rewards.simulated", None)  # would fail if it were called
+    rows = np.arange(3)
+    actions = Actions(np.full((3, 2), 4.0), np.full(3, 4.0))
+    found = rewards(traces._replace(rival=traces.incumbent), rows, actions, plain)
+    assert found.curve.all()
+    assert not np.concatenate([found.pareto, found.saving, found.portfolio]).any()
+
+
 @pytest.mark.parametrize("reward", [{"saving": 1.0}, {"pareto": 0.0, "portfolio": 1.0, "compare_with": "policy"}])
 def test_alignment_raises_what_it_rewards(
     training_set: TrainingSet, network: PolicyNetwork, reward: dict[str, Any]
