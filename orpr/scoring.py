@@ -12,12 +12,13 @@ import polars as pl
 
 from orpr.files import write_whole
 from service.bundle import resolve_bundle
-from service.decide import Answer, answer_of, baseline_answer, decide
+from service.decide import Answer, answer_of, decide
 from service.policy import Policy, PolicyAnswer
+from simulator.baselines import expected_by
 from simulator.canonical import DataError, Problem, read_history, with_stock
-from simulator.observation import Observer, beyond_horizon
+from simulator.observation import Observation, ObservationSpec, Observer, beyond_horizon
 from simulator.ordering import rules_of
-from simulator.panel import I64, Panel
+from simulator.panel import Bools, Panel
 from simulator.rates import rate_sources
 from simulator.schedule import review_schedule
 from simulator.step import State
@@ -62,14 +63,15 @@ def score(
     policy = _policy(policy_name, panel.period_days)
     observer = Observer(panel, policy.spec)
     rows = np.arange(panel.series_count)
+    far = beyond_horizon(panel, policy.spec)
     parts: list[PolicyAnswer] = []
     for at in range(0, len(rows), CHUNK):
         chunk = rows[at : at + CHUNK]
         stock = State(panel.on_hand[chunk], panel.open_orders[chunk])
-        parts.append(policy.answer(observer.observe(chunk, np.full(len(chunk), t), stock)))
+        seen = observer.observe(chunk, np.full(len(chunk), t), stock)
+        parts.append(_with_base_stock(policy.answer(seen), seen, policy.spec, far[chunk]))
         progress("score", min(at + CHUNK, len(rows)), len(rows))
     answer = answer_of(PolicyAnswer(*(np.concatenate(column) for column in zip(*parts, strict=True))))
-    answer = _with_baseline_beyond_horizon(answer, observer, rows, t)
     table = _table(panel, observer, answer, t, policy.ordering_mode, policy.version)
     files = {out: table}
     if quarantine is not None:
@@ -95,17 +97,14 @@ def period_at(panel: Panel, as_of: date | None) -> int:
     return t
 
 
-def _with_baseline_beyond_horizon(answer: Answer, observer: Observer, rows: I64, t: int) -> Answer:
-    """The gamma base stock where an order has to last longer than the policy looks ahead."""
-    far = beyond_horizon(observer.panel, observer.spec)
+def _with_base_stock(answer: PolicyAnswer, seen: Observation, spec: ObservationSpec, far: Bools) -> PolicyAnswer:
+    """The answer with a gamma base stock for the orders `far`, which have to last longer than the policy looks ahead."""
     if not far.any():
         return answer
-    base = baseline_answer(observer, rows, t)
-    columns = {
-        name: np.where(far, getattr(base, name), getattr(answer, name))
-        for name in ("inventory_days", "p10", "p90", "daily_rate")
-    }
-    return Answer(**columns, source=answer.source)
+    target, rate = expected_by(seen, spec).base_stock, answer.daily_rate
+    days = np.divide(target, rate, out=np.zeros_like(target), where=rate > 0).astype(np.float32)
+    named = ("inventory_days", "inventory_days_p10", "inventory_days_p90")
+    return answer._replace(**{name: np.where(far, days, getattr(answer, name)) for name in named})
 
 
 def _policy(name: str, period_days: int) -> Policy:

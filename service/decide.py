@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from service.policy import PolicyAnswer
-from simulator.baselines import pto_gamma
-from simulator.observation import Observer
 from simulator.ordering import CONSTRAINTS, Order, OrderRules, constrain, raw_order_quantity
 from simulator.panel import F64, I64, Panel
 from simulator.schedule import lead_and_review
@@ -78,15 +76,6 @@ def answer_of(answer: PolicyAnswer, by: str = POLICY) -> Answer:
         daily_rate=answer.daily_rate.astype(np.float64),
         source=by,
     )
-
-
-def baseline_answer(observer: Observer, rows: I64, period: int) -> Answer:
-    """The gamma base stock in days, for orders that have to last longer than a policy looks ahead."""
-    panel = observer.panel
-    target = pto_gamma(panel, range(period, period + 1), 28 if panel.period_days == 1 else 13)[rows, 0]
-    rate = observer.rates.daily_rate[rows, min(period, panel.period_count - 1)]
-    days = np.divide(target, rate, out=np.zeros_like(target), where=rate > 0)
-    return Answer(days, days, days, rate, BASELINE)
 
 
 def responsible_dates(panel: Panel, rows: I64, as_of: date) -> list[Span]:

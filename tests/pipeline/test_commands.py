@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from simulator.baselines import pto_gamma
+from simulator.canonical import read_panel
 from tests.conftest import WEEKLY_CHAMPION
 from tests.pipeline.conftest import Orpr
 
@@ -43,6 +45,23 @@ def test_score_at_an_earlier_day_reads_nothing_after_it(orpr: Orpr, data: Path, 
     ).write_parquet(data / "demand.parquet")
     assert orpr(*words, "--out", tmp_path / "b.parquet").returncode == 0
     assert pl.read_parquet(tmp_path / "a.parquet").equals(pl.read_parquet(tmp_path / "b.parquet"))
+
+
+def test_an_order_that_has_to_last_longer_than_the_policy_looks_ahead_gets_a_base_stock(
+    orpr: Orpr, data: Path, tmp_path: Path
+) -> None:
+    assert orpr("score", "--data", data, "--policy", "champion", "--out", tmp_path / "a.parquet").returncode == 0
+    items = pl.read_parquet(data / "items.parquet")
+    far = pl.int_range(pl.len()) == 1
+    lead = pl.when(far).then(100).otherwise("lead_time_days").cast(items["lead_time_days"].dtype)
+    items.with_columns(lead.alias("lead_time_days")).write_parquet(data / "items.parquet")
+    done = orpr("score", "--data", data, "--policy", "champion", "--out", tmp_path / "b.parquet")
+    assert done.returncode == 0, done.stderr
+    usual, found = (pl.read_parquet(tmp_path / name).to_dicts() for name in ("a.parquet", "b.parquet"))
+    panel = read_panel(data)
+    expected = pto_gamma(panel, range(panel.last_recorded, panel.last_recorded + 1), 28)[1, 0]
+    assert found[1]["target_stock"] == pytest.approx(expected, rel=1e-3)
+    assert [found[n] for n in (0, 2, 3)] == [usual[n] for n in (0, 2, 3)]
 
 
 def test_given_stock_and_open_orders_replace_the_dataset_s(orpr: Orpr, data: Path, tmp_path: Path) -> None:
