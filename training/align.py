@@ -48,11 +48,8 @@ def traces_of(network: PolicyNetwork, data: TrainingSet, config: AlignConfig, rn
     made = []
     for copy in data.copies:
         able = _known_throughout(copy, config.horizon) if config.simulates else np.ones(len(copy.series), dtype=bool)
-        promoted = promoted_orders(copy.source.panel, copy.series, copy.period)
         if config.moves == PROMOTED:
-            able &= promoted
-        elif config.moves == BOTH and copy.source.recovered:
-            able &= ~promoted
+            able &= promoted_orders(copy.source.panel, copy.series, copy.period)
         chosen = np.sort(rng.permutation(np.flatnonzero(able))[: config.samples // len(data.copies)])
         if len(chosen):
             made.append(_traces(network, data, copy, chosen))

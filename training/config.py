@@ -164,8 +164,7 @@ class AlignConfig(StageConfig):
     expert_share: float = 0.3  # of the batches that are experts' decisions, where there are any
     expert: float = 1.0  # of the reward by experts' days
     # Which orders learn: "all"; "promoted" ones alone by a head of their own, so that routine orders stay exactly as they were;
-    # or "both", apart: promoted ones teach that head, by their sales alone, as what an empty shelf would have sold in a
-    # promotion is known least; the others teach the rest of the small half.
+    # or "both", apart: promoted ones teach that head, the others the rest of the small half.
     moves: str = ALL
     promotion_rate: float = 3e-3  # learning rate of the head for promoted orders, which begins at nothing
 

@@ -40,7 +40,6 @@ class Known:
     censored: Bools  # (N, T) where that is a lower bound
     supply: F64 | None  # (N, T + 1) time in stock summed up to each period, where only supplied intervals are taken
     supply_periods: int  # that supply is judged over at least
-    recovered: bool  # whether what empty shelves did not sell is part of the demand
 
     def take(self, rows: I64) -> Known:
         """Some series only."""
@@ -54,7 +53,6 @@ class Known:
             self.censored[rows],
             None if self.supply is None else self.supply[rows],
             self.supply_periods,
-            self.recovered,
         )
 
 
@@ -72,7 +70,7 @@ def known_of(past: Past, config: LabelConfig) -> Known:
     supply = np.pad(np.cumsum(stock, axis=1), ((0, 0), (1, 0))) if config.demand == IN_STOCK else None
     return Known(
         panel, end, panel_rates(panel), demand, known, future, censored, supply,
-        -(-config.supply_days // panel.period_days), config.demand == RECOVERED,
+        -(-config.supply_days // panel.period_days),
     )  # fmt: skip
 
 

@@ -15,8 +15,7 @@ def page(cases: Sequence[dict[str, Any]]) -> str:
         "The paper's Table 2 on real promotions; numbers in [promotions.json](promotions.json).", "",
         "DL is a supervised policy that has seen nothing from the date given on. The others go on from it with what happened until the judged "
         "window: Algorithm 1 with the solver alone, the same with experts' decisions, and by itself, with surges drawn into promotions. "
-        "All three teach promoted orders by a head of their own; others learn apart from them what full shelves would have sold, where a dataset has "
-        "stock-outs. `all orders` is the recipe `finetune-all`, by which experts teach routine orders too. **The experts are stand-ins**: for each item and week the multiple of DL's days that would have been cheapest in "
+        "All three teach promoted orders by a head of their own, and the others apart from them. `all orders` is the recipe `finetune-all`, by which experts teach routine orders too. **The experts are stand-ins**: for each item and week the multiple of DL's days that would have been cheapest in "
         "hindsight for its promoted orders on *other* stores than those judged, before the judged window, priced on what full shelves would "
         "have sold. Costs and lead times are drawn "
         "(see [the data](../format.md)).", "",

@@ -15,7 +15,7 @@ from simulator.observation import FIELDS, Observer
 from simulator.panel import Panel
 from tests.training.test_experts import CONFIG, labels_of
 from training.align import _logits, _logits_apart, traces_of
-from training.config import ALL, BOTH, PROMOTED, RECOVERED, AlignConfig, TrainConfig
+from training.config import ALL, BOTH, PROMOTED, AlignConfig, TrainConfig
 from training.dataset import TrainingSet, promoted_orders
 from training.experts import Sifted, sift
 from training.export import Case, export_bundle
@@ -87,12 +87,6 @@ def test_promoted_orders_learn_and_routine_ones_stay_to_the_last_bit(
     assert all(torch.equal(value, state[name]) for name, value in tuned.state_dict().items() if name in state)
 
 
-@pytest.fixture
-def recovered(few: Panel, tiny: TrainConfig) -> TrainingSet:
-    """Decisions on recovered demand."""
-    return TrainingSet([Past(few, END)], replace(tiny.labels, demand=RECOVERED), tiny.seed, tiny.loss.money_power)
-
-
 def test_where_both_learn_each_kind_of_order_teaches_its_own_part(
     training_set: TrainingSet, network: PolicyNetwork
 ) -> None:
@@ -111,15 +105,7 @@ def test_where_both_learn_each_kind_of_order_teaches_its_own_part(
     torch.testing.assert_close(_logits_apart(tuned, part, together), _logits(tuned, part, together))
 
 
-def test_where_both_learn_recovered_demand_tells_of_routine_orders_alone(
-    training_set: TrainingSet, recovered: TrainingSet, network: PolicyNetwork, recipe: TrainConfig
-) -> None:
-    for data, of_promotions in ((training_set, {True, False}), (recovered, {False})):
-        told: set[bool] = set()
-        for part in traces_of(network, data, replace(ALIGN, moves=BOTH), np.random.default_rng(0)):
-            copied, rows = part.copy, part.chosen
-            told |= set(promoted_orders(copied.source.panel, copied.series[rows], copied.period[rows]).tolist())
-        assert told == of_promotions
+def test_where_both_learn_both_move(training_set: TrainingSet, network: PolicyNetwork, recipe: TrainConfig) -> None:
     recipe = replace(recipe, align=replace(ALIGN, moves=BOTH, learning_rate=1e-3))
     tuned = train(
         training_set, recipe, Run(0, lambda *_: None), copy.deepcopy(network), None, experts_of(training_set)
