@@ -159,7 +159,7 @@ def align(
         part._replace(rival=part.reference if config.compare_with == "label" else days)
         for part, (_, days) in zip(traces, found, strict=False)
     ]
-    if config.portfolio:
+    if config.simulates and config.portfolio:
         traces = [part._replace(prices=portfolio_prices(part, config)) for part in traces]
     parts = [max(1, part.size // config.batch_size) for part in traces]
     told: list[Traces | Advice] = [*traces, *advised]

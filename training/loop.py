@@ -50,6 +50,12 @@ class Run:
         """The generator of one pass of a stage, or of its preparation (number -1)."""
         return np.random.default_rng([self.seed, STAGES.index(stage), number + 1])
 
+    def log(self, stage: str, trace: Trace) -> None:
+        """Keep what a step logged."""
+        self.losses.setdefault(stage, []).append(trace["loss"])
+        for name, value in trace.items():
+            self.traces.setdefault(stage, {}).setdefault(name, []).append(value)
+
 
 def run_stage(
     network: nn.Module, stage: str, parameters: Sequence[nn.Parameter], config: StageConfig, batches: Batches,
@@ -72,10 +78,7 @@ def run_stage(
     Returns:
         Why the stage ended before its last step; "" where it did not.
     """
-    for parameter in network.parameters():
-        parameter.requires_grad = False
-    for parameter in parameters:
-        parameter.requires_grad = True
+    _let_learn(network, parameters)
     steps = max(1, math.ceil(config.epochs * batches.per_pass)) if config.epochs else 0
     optimiser = _optimiser(parameters, config, rates or {})
     losses = run.losses.setdefault(stage, [])
@@ -99,14 +102,20 @@ def run_stage(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, CLIP)
         optimiser.step()
-        losses.append(trace["loss"])
-        for name, value in trace.items():
-            run.traces.setdefault(stage, {}).setdefault(name, []).append(value)
+        run.log(stage, trace)
         run.report(stage, len(losses), steps, trace)
         if run.checkpoint is not None and (time.monotonic() - saved > run.every_s or len(losses) == steps):
             save(network, parameters, optimiser, run)
             saved = time.monotonic()
     return ""
+
+
+def _let_learn(network: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+    """These alone."""
+    for parameter in network.parameters():
+        parameter.requires_grad = False
+    for parameter in parameters:
+        parameter.requires_grad = True
 
 
 def _optimiser(

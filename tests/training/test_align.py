@@ -172,6 +172,8 @@ def test_where_nothing_is_simulated_the_last_decisions_are_told_too(
     found = rewards(traces._replace(rival=traces.incumbent), rows, actions, plain)
     assert found.curve.all()
     assert not np.concatenate([found.pareto, found.saving, found.portfolio]).any()
+    by_rule = replace(SHORT, omega=1.0, portfolio=1.0, kl_limit=100.0)  # a weight of nothing simulates nothing either
+    assert align(network, alone, by_rule, run_of()) == ""
 
 
 @pytest.mark.parametrize("reward", [{"saving": 1.0}, {"pareto": 0.0, "portfolio": 1.0, "compare_with": "policy"}])
