@@ -49,8 +49,8 @@ bench-service: $(VENV)/.bench  ## the service under load beside LitServe and Fas
 bench-faults: $(VENV)/.bench  ## the fault tests at full size; their counts into the same page
 	$(BIN)/python -m tests.benchmarks.service.faults $(RESULTS)
 
-bench-soak: $(VENV)/.bench  ## mixed load, half an hour of it after warming up; whether memory stays flat, into the same page
-	$(BIN)/python -m tests.benchmarks.service.soak $(RESULTS) --minutes 45
+bench-soak: $(VENV)/.bench  ## mixed load, more than half an hour of it after warming up as long; whether memory stays flat, into the same page
+	$(BIN)/python -m tests.benchmarks.service.soak $(RESULTS)
 
 results: $(VENV)/.dev  ## backtest the shipped policies and those beside them; docs/results and the README's table
 	$(BIN)/orpr backtest $(FRESH) --min-in-stock 0.9 $(ROWS) $(foreach s,0 1 2 3 4,--policy adapted=$(RUN)-freshretail-seed$(s)) \

