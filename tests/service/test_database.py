@@ -145,6 +145,30 @@ def test_a_store_that_is_older_still_is_refused_and_says_what_to_do(empty: Datab
         empty.migrate()
 
 
+def test_processes_that_make_a_new_file_together_wait_for_each_other(tmp_path: Path) -> None:
+    failed: list[BaseException] = []
+
+    def connect(path: Path, ready: threading.Barrier) -> None:
+        database = Database(f"sqlite:///{path}")
+        ready.wait()
+        try:
+            with database.engine.connect():
+                pass
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            database.close()
+
+    for number in range(100):  # one in ten failed
+        ready = threading.Barrier(6)
+        threads = [threading.Thread(target=connect, args=(tmp_path / f"{number}.db", ready)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+
+
 def test_processes_that_start_together_migrate_once(empty: Database) -> None:
     failed: list[BaseException] = []
 
