@@ -24,8 +24,8 @@ FRAPPE: dict[str, list[str]] = {
                             "conversion_factor"],
     "Material Request": ["material_request_type", "transaction_date", "schedule_date", "company", "set_warehouse",
                          "status"],
-    "Material Request Item": ["parent", "item_code", "warehouse", "schedule_date", "qty", "stock_qty", "uom",
-                              "conversion_factor"],
+    "Material Request Item": ["parent", "item_code", "warehouse", "schedule_date", "qty", "stock_qty", "ordered_qty",
+                              "uom", "conversion_factor"],
 }  # fmt: skip
 STANDARD = ["name", "docstatus", "creation"]
 

@@ -60,8 +60,8 @@ class ErpNext:
         alive: list[Filter] = [["material_request_type", "=", "Purchase"], ["docstatus", "<", 2], ["status", "!=", "Stopped"],
                  ["creation", ">=", f"{first} 00:00:00"]]  # fmt: skip
         names = [row["name"] for row in self._all("Material Request", ["name"], alive)]
-        lines = self._lines("Material Request", names, ["item_code", "stock_qty", FIELD], [[FIELD, "like", "d-%"]])
-        return [Draft([row[FIELD]], {row["item_code"]: float(row["stock_qty"])}) for row in lines]
+        fields = ["item_code", "stock_qty", "ordered_qty", FIELD]
+        return [_draft(row) for row in self._lines("Material Request", names, fields, [[FIELD, "like", "d-%"]])]
 
     def propose(self, orders: Sequence[Order], day: date) -> Iterator[tuple[str, list[Order]]]:
         """Write one Material Request for each warehouse."""
@@ -170,6 +170,11 @@ class ErpNext:
         if response.is_success and isinstance(told, dict) and "data" in told:
             return told["data"]
         raise ErpError(one_line(f"{call}: {response.status_code} {_words(response, told)}"))
+
+
+def _draft(line: Row) -> Draft:
+    item, units = line["item_code"], float(line["stock_qty"])
+    return Draft([line[FIELD]], {item: units}, {item: units - float(line["ordered_qty"] or 0)})
 
 
 def erpnext_at(url: str, key: str, secret: str) -> Sender:

@@ -68,14 +68,16 @@ class Odoo:
     def drafts(self, first: date) -> list[Draft]:
         """RFQs of ours since `first` that nobody has cancelled, and the orders that they became."""
         ours = [["origin", "like", f"{MARK} d-"], ["state", "!=", "cancel"], ["create_date", ">=", f"{first} 00:00:00"]]
-        held = {row["id"]: DECISION.findall(row["origin"]) for row in self._all("purchase.order", ours, ["origin"])}
+        orders = {row["id"]: row for row in self._all("purchase.order", ours, ["origin", "state"])}
+        held = {number: DECISION.findall(row["origin"]) for number, row in orders.items()}
         units: dict[int, dict[str, float]] = {number: {} for number in held}
         for line in self._lines(list(held)):
             item = self._codes.get(line["product_id"][0])
             if item is not None:
                 mine = units[line["order_id"][0]]
                 mine[item] = mine.get(item, 0.0) + line["product_uom_qty"]
-        return [Draft(held[number], units[number]) for number in held]
+        confirmed = {number for number, row in orders.items() if row["state"] in CONFIRMED}
+        return [Draft(held[number], units[number], {} if number in confirmed else units[number]) for number in held]
 
     def propose(self, orders: Sequence[Order], day: date) -> Iterator[tuple[str, list[Order]]]:  # noqa: ARG002 - Odoo dates RFQs
         """Write one RFQ for each vendor and warehouse."""

@@ -80,6 +80,7 @@ class Draft(NamedTuple):
 
     decisions: list[str]  # numbers that it carries, oldest first
     units: dict[str, float]  # by item_id, as they stand there now
+    unconfirmed: dict[str, float]  # the part of them that no confirmed order holds
 
 
 class Erp(Protocol):

@@ -2,7 +2,8 @@
 
 1. The ERP is read. Where that fails nothing was written anywhere.
 2. Drafts of earlier runs are compared with what the service believes of them: ordered, changed, or gone.
-3. Items, sales, stock and open orders go into the service.
+3. Items, sales, stock and open orders go into the service. The service expects an order until its receipt date; a draft that
+   nobody has confirmed by then goes among the open orders, else it would be bought again every night.
 4. All series are asked for; what is due is written into the ERP as drafts, and told as ordered document by document.
 
 A run that broke off is made good by the next: step 2 finds its drafts by the decision numbers that they carry. Two runs that
@@ -21,7 +22,7 @@ from typing import NamedTuple
 import polars as pl
 
 from orpr.client import Client
-from orpr.erp.records import COMING, KEY, Draft, Erp, ErpItem, Order, Series, Snapshot, understood
+from orpr.erp.records import COMING, KEY, Draft, Erp, ErpItem, Order, Series, Snapshot, added_up, understood
 from service.decision_schemas import DecisionBrief, OutcomeRequest
 from service.feed_schemas import ItemRow
 from service.schemas import RecommendationItem
@@ -29,6 +30,7 @@ from service.schemas import RecommendationItem
 LOOK_BACK_DAYS = 14  # for how long a draft is followed
 SLACK_DAYS = 2  # between an order date and the ERP's time stamp, in whatever zone
 PLACED = ("ordered", "changed")
+Coming = tuple[str, str, date, float]  # a row of COMING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,8 @@ def synchronise(erp: Erp, client: Client, day: date, days: int, assumed: Assumed
     with understood(erp.name):
         snapshot = erp.read(first, day)
     reference = f"sync {erp.name}"
-    told, refused = _settle(erp, client, reference, day)
+    told, refused, unconfirmed = _settle(erp, client, reference, day)
+    snapshot = snapshot._replace(coming=added_up([*snapshot.coming.rows(), *unconfirmed], COMING))
     series, unpriced = _feed(client, snapshot, first, day, assumed)
     unanswered = Counter(snapshot.left_out)
     if unpriced:
@@ -109,8 +112,9 @@ def _proposed(erp: Erp, wanted: Sequence[Order], day: date) -> Iterator[tuple[st
 # ------------------------------------------------------------------------------------------------------ earlier drafts
 
 
-def _settle(erp: Erp, client: Client, reference: str, day: date) -> tuple[int, set[Series]]:
-    """Tell the service what became of its advice; how often, and the series whose drafts of `day` somebody took out."""
+def _settle(erp: Erp, client: Client, reference: str, day: date) -> tuple[int, set[Series], list[Coming]]:
+    """Tell the service what became of its advice; how often, the series whose drafts of `day` somebody took out, and the
+    drafts that nobody has confirmed until their receipt, as rows of COMING."""
     first = day - timedelta(days=LOOK_BACK_DAYS)
     with understood(erp.name):
         drafts = erp.drafts(first - timedelta(days=SLACK_DAYS))
@@ -126,7 +130,16 @@ def _settle(erp: Erp, client: Client, reference: str, day: date) -> tuple[int, s
         status = brief.status if outcome is None else outcome.status
         if status == "rejected" and brief.order_date == day:
             refused.add((brief.item_id, brief.location_id))
-    return told, refused
+    return told, refused, list(unconfirmed_rows(drafts, briefs, day))
+
+
+def unconfirmed_rows(drafts: Sequence[Draft], briefs: Sequence[DecisionBrief], day: date) -> Iterator[Coming]:
+    """What stands in drafts that the service does not expect any more on `day`, as rows of COMING."""
+    left = drafted_units([draft._replace(units=draft.unconfirmed) for draft in drafts], briefs)
+    for brief in briefs:
+        units = left.get(brief.id, 0.0)
+        if units > 0 and brief.expected_receipt_date <= day:
+            yield brief.item_id, brief.location_id, brief.expected_receipt_date, units
 
 
 def drafted_units(drafts: Sequence[Draft], briefs: Sequence[DecisionBrief]) -> dict[str, float]:

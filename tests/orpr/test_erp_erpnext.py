@@ -135,6 +135,27 @@ def test_what_buyers_change_or_stop_is_told(site: FrappeSite, client: Client, da
     assert told[mine[cancelled["name"]]["orpr_decision_id"]][0] == "rejected"
 
 
+def test_a_request_that_nobody_orders_is_not_bought_again_after_its_receipt(
+    site: FrappeSite, client: Client, day: date, days: Iterator[date]
+) -> None:
+    item, place = SERIES[0]
+
+    def mine() -> list[dict[str, Any]]:
+        return [line for line in lines(site) if (line["item_code"], line["warehouse"]) == (item, place)]
+
+    for night in (day, *(next(days) for _ in range(4))):
+        before = sum(line["stock_qty"] for line in mine())
+        sync(site, client, night)
+        (brief,) = client.decisions(item_id=item, location_id=place, order_date=night)
+        answer = client.decision(brief.id).answer
+        assert answer["on_order"] + answer["reserved"] == before
+    mine()[0]["ordered_qty"] = mine()[0]["stock_qty"]  # a purchase order has taken it, and ERPNext tells of that one
+    sync(site, client, night + timedelta(days=1))
+    left = sum(line["stock_qty"] for line in mine() if line["schedule_date"] <= str(night + timedelta(days=1)))
+    coming = [one.quantity for one in client.open_orders(item_id=item, location_id=place)]
+    assert sum(coming) == left - mine()[0]["stock_qty"]
+
+
 def test_stock_sales_and_partly_received_orders_arrive_in_stock_units(
     site: FrappeSite, client: Client, day: date
 ) -> None:

@@ -191,6 +191,30 @@ def test_a_confirmed_order_counts_as_open_and_not_besides(
     assert (answer["on_order"], answer["reserved"]) == (units, 0)
 
 
+def test_a_draft_that_nobody_confirms_is_not_bought_again_after_its_receipt(
+    chain: Chain, client: Client, day: date, days: Iterator[date]
+) -> None:
+    item, place = SERIES[0]
+    for night in (day, *(next(days) for _ in range(4))):
+        stood = [line for line in chain.lines if line["product_id"] == chain.products[item]]
+        mine = [row for row in stood if _place(chain, row) == place]
+        before = sum(row["product_uom_qty"] for row in mine)
+        sync(chain, client, night)
+        (brief,) = client.decisions(item_id=item, location_id=place, order_date=night)
+        answer = client.decision(brief.id).answer
+        assert answer["on_order"] + answer["reserved"] == before  # all that stands in drafts, each once
+    overdue = list(client.open_orders(item_id=item, location_id=place))
+    assert sum(one.quantity for one in overdue) > 0
+    assert all(one.arrival_date <= night for one in overdue)
+
+
+def _place(chain: Chain, line: dict[str, Any]) -> str:
+    """The warehouse of a line's order."""
+    tables = chain.site.tables
+    receipts = tables["stock.picking.type"][tables["purchase.order"][line["order_id"]]["picking_type_id"]]
+    return str(tables["stock.warehouse"][receipts["warehouse_id"]]["code"])
+
+
 def test_stock_sales_rules_and_partly_received_orders_arrive_in_stock_units(
     chain: Chain, client: Client, day: date
 ) -> None:

@@ -54,9 +54,9 @@ def test_what_a_draft_s_fate_says_to_the_service(
 
 def test_decisions_of_merged_drafts_share_what_stands_there() -> None:
     briefs = [brief("d-a"), brief("d-b", quantity=3), brief("d-c", item_id="B", quantity=5)]
-    merged = Draft(["d-a", "d-b", "d-c", "d-of-another"], {"A": 13.0, "B": 4.0})
+    merged = Draft(["d-a", "d-b", "d-c", "d-of-another"], {"A": 13.0, "B": 4.0}, {})
     assert drafted_units([merged], briefs) == {"d-a": 10, "d-b": 3, "d-c": 4}
-    less = Draft(["d-a", "d-b"], {"A": 6.0})
+    less = Draft(["d-a", "d-b"], {"A": 6.0}, {})
     assert drafted_units([less], briefs) == {"d-a": 6, "d-b": 0}
 
 
