@@ -164,8 +164,8 @@ def decisions_page(
 def add_outcome(
     connection: sa.Connection, decision: Row, status: str, quantity: float | None, note: str, by: str
 ) -> None:
-    """What became of a decision, as `lock_decision` gave it; an earlier outcome stays in the history. Others open for the
-    same order are closed."""
+    """What became of a decision, as `lock_decision` gave it; an earlier outcome stays in the history. Where an order was placed,
+    others open for it are closed; that a draft was thrown away says nothing of a newer answer."""
     mine = decision_outcomes.c.decision_id == decision["id"]
     number = connection.scalar(sa.select(sa.func.count()).select_from(decision_outcomes).where(mine)) or 0
     connection.execute(
@@ -178,7 +178,8 @@ def add_outcome(
     ordered = decision["order_quantity"] if status == "ordered" else quantity
     settled = sa.update(decisions).where(decisions.c.id == decision["id"])
     connection.execute(settled.values(status=status, ordered_quantity=ordered))
-    _supersede(connection, [decision])
+    if status in ORDERED:
+        _supersede(connection, [decision])
 
 
 def outcomes_of(connection: sa.Connection, decision_id: str) -> list[Row]:

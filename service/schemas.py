@@ -48,7 +48,8 @@ class RecommendationRequest(Body):
     """1 to 5,000 series at one as-of day."""
 
     as_of: GivenDay | None = Field(
-        None, description="The day at whose end the orders are placed; the last recorded day where absent.",
+        None, description="The day at whose end the orders are placed, in weekly data the first day of that week; the last "
+        "recorded day where absent.",
         examples=["2019-04-30"],
     )  # fmt: skip
     items: list[RecommendationItem] = Field(min_length=1, max_length=5000, description="Each series once.")

@@ -119,6 +119,18 @@ async def test_an_announced_promotion_changes_the_target_by_what_its_absence_was
         assert abs(one["target_stock"] - other["target_stock"]) <= STEP_DAYS * one["daily_rate"]
 
 
+async def test_in_weekly_data_a_day_within_a_week_is_refused(weekly: tuple[httpx.AsyncClient, Panel]) -> None:
+    client, weeks = weekly
+    monday = weeks.date_of(weeks.last_recorded)
+    body = {
+        "as_of": str(monday + timedelta(days=6)),
+        "items": [{"item_id": "B101", "location_id": "S17", "on_hand": 3}],
+    }
+    answer = await client.post("/v1/recommendations", json=body)
+    assert (answer.status_code, answer.json()["type"]) == (422, "off-grid")
+    assert answer.json()["detail"] == f"as_of: {body['as_of']} does not start a 7-day period, as {monday} does"
+
+
 @pytest.fixture
 async def weekly(chain: Panel, tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Panel]]:
     """A service of the same series by week, and its dataset."""

@@ -162,6 +162,19 @@ async def test_a_newer_answer_for_the_same_order_takes_the_place_of_the_older(
     assert later["reserved"] == second["order_quantity"]
 
 
+async def test_a_draft_that_is_thrown_away_takes_no_newer_answer_with_it(
+    client: httpx.AsyncClient, chain: Panel
+) -> None:
+    day = due_day(chain)
+    first = await asked(client, item(chain), day)
+    second = await asked(client, item(chain, on_hand=1), day)
+    await tell(client, first["decision_id"], status="rejected")
+    states = {one["id"]: one["status"] for one in (await client.get(DECISIONS)).json()["items"]}
+    assert states == {first["decision_id"]: "rejected", second["decision_id"]: "open"}
+    later = await asked(client, item(chain), day + timedelta(days=1), record=False)
+    assert later["reserved"] == second["order_quantity"]
+
+
 async def test_a_decision_ends_when_its_goods_should_have_come_or_it_is_too_old(
     client: httpx.AsyncClient, app: FastAPI, chain: Panel
 ) -> None:
