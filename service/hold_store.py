@@ -127,9 +127,10 @@ def releases_from(connection: sa.Connection, first: date) -> list[Release]:
     ]
 
 
-def count_held(connection: sa.Connection) -> int:
-    """How many holds wait for a release."""
-    return connection.scalar(sa.select(sa.func.count()).select_from(holds).where(holds.c.state == HELD)) or 0
+def count_held(connection: sa.Connection, first: date) -> int:
+    """How many holds of order days from `first` on wait for a release."""
+    waiting = holds.c.state == HELD, holds.c.order_date >= first
+    return connection.scalar(sa.select(sa.func.count()).select_from(holds).where(*waiting)) or 0
 
 
 def add_stop(connection: sa.Connection, location_id: str, category: str, reason: str, by: str) -> Row:

@@ -149,7 +149,7 @@ class View:
         orders, keys, stopped = open_orders_of(connection), keys_of(connection), active_stops(connection)
         after = (dataset and dataset.last_recorded) or date.max
         decided, released = advised_after(connection, after), _releases(connection, dataset)
-        self.places, self.holds_open = places_of(connection), count_held(connection)
+        self.places, self.holds_open = places_of(connection), _holds_open(connection, dataset)
         self._punctuality.remember(feeds_before(connection))
         self._punctuality.stored(decided)
         overrides = {one.id: one for one in active_overrides(connection)}
@@ -191,7 +191,8 @@ class View:
         elif kind == KEYS:
             self._keys = keys_of(connection)
         elif kind == HOLDS:
-            self._releases, self.holds_open = _releases(connection, self._dataset), count_held(connection)
+            self._releases = _releases(connection, self._dataset)
+            self.holds_open = _holds_open(connection, self._dataset)
         elif kind == STOPS:
             self._stops = active_stops(connection)
 
@@ -206,6 +207,7 @@ class View:
             late = {k: [one for one in found if one.counts_after(after)] for k, found in self._decisions.items()}
             self._decisions = {key: found for key, found in late.items() if found}
         self._dataset, self.decisions_after = dataset, after
+        self.holds_open = _holds_open(connection, dataset)
 
     def _read_overrides(self, connection: sa.Connection, numbers: frozenset[int] | None) -> None:
         found = {one.id: one for one in active_overrides(connection, None if numbers is None else sorted(numbers))}
@@ -288,6 +290,13 @@ class View:
 def _releases(connection: sa.Connection, dataset: Dataset | None) -> list[Release]:
     last = dataset.last_recorded if dataset is not None else None
     return [] if last is None else releases_from(connection, last - RELEASES_BACK)
+
+
+def _holds_open(connection: sa.Connection, dataset: Dataset | None) -> int:
+    """Those that somebody has to look at: once later sales are recorded nobody asks for an earlier day's orders, whether its
+    feed was mended or the hold forgotten."""
+    last = dataset.last_recorded if dataset is not None else None
+    return count_held(connection, last or date.min)
 
 
 def _scope(override: Override) -> Scope:

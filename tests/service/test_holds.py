@@ -67,6 +67,22 @@ async def test_a_night_with_no_stock_anywhere_is_held_until_it_is_released(
     assert await remembered(client) == len(passed)
 
 
+async def test_a_hold_of_a_past_day_waits_for_nobody(client: httpx.AsyncClient, app: FastAPI, chain: Panel) -> None:
+    """The feed was mended and the batch asked again: nobody releases the hold, and it must not hide the next one."""
+    await ask(client, batch(chain, on_hand=0))
+    app.state.view.refresh()
+    assert app.state.view.holds_open > 0
+    sold = {"item_id": chain.items.item_id[0], "location_id": chain.items.location_id[0], "units_sold": 3.0}
+    tomorrow = str(DAY + timedelta(days=1))
+    (await client.put("/v1/history", json=[sold | {"date": tomorrow}])).raise_for_status()
+    app.state.view.refresh()
+    assert app.state.view.holds_open == 0
+    assert len((await client.get("/v1/holds", params={"state": "held"})).json()["items"]) > 0  # kept to be looked at
+    await ask(client, batch(chain, DAY + timedelta(days=1), on_hand=0))
+    app.state.view.refresh()
+    assert app.state.view.holds_open > 0
+
+
 async def test_what_is_not_to_be_remembered_is_answered_and_not_held(client: httpx.AsyncClient, chain: Panel) -> None:
     assert kinds(await ask(client, batch(chain, on_hand=0) | {"record": False})) == {"decided"}
     assert (await client.get("/v1/holds")).json()["items"] == []
