@@ -166,6 +166,11 @@ class Preview(BaseModel):
     money: float = Field(
         description="Change of their value at unit cost, where it is known, currency.", examples=[810.5]
     )
+    money_moved: float = Field(
+        description="The same with every order's change taken as positive: what the limit of approval is held against, "
+        "currency.",
+        examples=[810.5],
+    )
     needs_approval: bool = Field(description="Whether a second person would have to approve it.", examples=[False])
     note: str = Field(description="In words.", examples=["Changes 9 of 12 orders by 540 units, worth 810.50 EUR."])
     series: list[SeriesEffect] = Field(description="The largest changes first, at most 100.")

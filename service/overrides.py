@@ -41,7 +41,8 @@ from service.store import Store, count_series
 
 UNSTORED = sys.maxsize  # the number of an override that has none yet: newer than all
 SCOPE = ("item_id", "location_id", "category")
-CHANGEABLE = ("selling_from", "selling_to", "mode", "value", "promotion_id", "reason", "author")
+EFFECT = ("selling_from", "selling_to", "mode", "value")
+CHANGEABLE = (*EFFECT, "promotion_id", "reason", "author")
 
 
 class Overrides:
@@ -60,13 +61,15 @@ class Overrides:
         return preview(self._recommender, self._store, _as_override(body, override_id), self._limit)
 
     def creating(self, bodies: Sequence[OverrideRequest], by: str) -> Callable[[sa.Connection], list[StoredOverride]]:
-        """What stores some overrides, all or none.
+        """What stores some overrides, all or none. What is sent together is judged together: many small ones of one person are
+        one large decision.
 
         Raises:
             ProblemError: 404 where one covers no known series; it names the rows.
         """
         covered = self._covered(bodies)
-        rows = [_fields(body) | {"state": self._state(body, UNSTORED)} for body in bodies]
+        states = self._states(bodies)
+        rows = [_fields(body) | {"state": state} for body, state in zip(bodies, states, strict=True)]
 
         def store(connection: sa.Connection) -> list[StoredOverride]:
             made = [add_override(connection, fields, by) for fields in rows]
@@ -77,7 +80,7 @@ class Overrides:
     def changing(
         self, override_id: int, if_match: str | None, body: OverrideChange, by: str
     ) -> Callable[[sa.Connection], StoredOverride]:
-        """What stores the next version of an override; above the limit it has to be approved again.
+        """What stores the next version of an override; above the limit it has to be approved again where its effect changes.
 
         Raises:
             ProblemError: 404, 412 or 428, see `_mine`; 422 where the change makes no sense.
@@ -90,7 +93,9 @@ class Overrides:
         except ValidationError as error:
             detail = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise ProblemError(422, "request-invalid", "The request is not valid", detail) from None
-        changes = _fields(whole) | {"state": self._state(whole, override_id)}
+        fields = _fields(whole)
+        same = all(fields[name] == seen[name] for name in EFFECT)
+        changes = fields | {"state": seen["state"] if same else self._state(whole, override_id)}
 
         def store(connection: sa.Connection) -> StoredOverride:
             row = self._mine(connection, override_id, etag(seen["version"]))
@@ -201,6 +206,13 @@ class Overrides:
         if self._limit is None:
             return ACTIVE
         return PENDING if self.preview(body, override_id).needs_approval else ACTIVE
+
+    def _states(self, bodies: Sequence[OverrideRequest]) -> list[str]:
+        if self._limit is None:
+            return [ACTIVE] * len(bodies)
+        seen = [self.preview(body) for body in bodies]
+        large = sum(one.money_moved for one in seen) > self._limit
+        return [PENDING if large or one.needs_approval else ACTIVE for one in seen]
 
 
 def _scope(row: Row) -> dict[str, str]:

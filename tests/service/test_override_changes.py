@@ -148,7 +148,9 @@ async def test_above_the_limit_a_second_person_approves(settings: Settings, chai
             assert approved.json()["state"] == "active"
             assert (await days(ann, chain))["inventory_days"] == 60
             assert (await bob.post(path, headers={"If-Match": '"2"'})).status_code == 409
-            grown = await ann.patch(f"{PATH}/{large['id']}", json={"value": 90}, headers={"If-Match": '"2"'})
+            worded = await ann.patch(f"{PATH}/{large['id']}", json={"reason": "May Day"}, headers={"If-Match": '"2"'})
+            assert worded.json()["state"] == "active"  # it does what was approved
+            grown = await ann.patch(f"{PATH}/{large['id']}", json={"value": 90}, headers={"If-Match": '"3"'})
             assert grown.json()["state"] == "pending"
             assert (await days(ann, chain))["override"]["id"] == small["id"]
     finally:
@@ -156,7 +158,7 @@ async def test_above_the_limit_a_second_person_approves(settings: Settings, chai
 
 
 async def test_no_way_around_the_second_person(settings: Settings, chain: Panel) -> None:
-    """Not in small steps, not by a friend's typo, not where the effect is unknown."""
+    """Not in small steps, not in many parts, not by a friend's typo, not where the effect is unknown."""
     app = create_app(settings.model_copy(update={"approval_money": 3000.0}))
     try:
         async with client_of(app, "ann") as ann, client_of(app, "bob") as bob:
@@ -173,6 +175,10 @@ async def test_no_way_around_the_second_person(settings: Settings, chain: Panel)
             for who in (ann, bob):
                 own = await who.post(f"{PATH}/{small['id']}/approval", headers={"If-Match": "*"})
                 assert own.status_code == 403
+            parts = [{**FIELDS, **scope(chain, row), "mode": "add_units", "value": 50} for row in range(1, 12)]
+            for some, state in ((parts[:1], "active"), (parts[1:], "pending")):
+                bulk = await ann.post(f"{PATH}/bulk", json={"overrides": some})
+                assert {one["state"] for one in bulk.json()["items"]} == {state}
             far = {"selling_from": "2019-12-01", "selling_to": "2019-12-05", "mode": "add_units", "value": 1e9}
             assert (await created(ann, chain, **far))["state"] == "pending"
     finally:
