@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Self
 
 from orpr.calls.feeds import FeedCalls
@@ -64,8 +64,8 @@ class Client(FeedCalls, OverrideCalls, OperationCalls):
     # ---------------------------------------------------------------------------------------------- recommendations
 
     def recommend(
-        self, items: Sequence[RecommendationItem], *, as_of: date | None = None, record: bool = True,
-        counterfactuals: bool = False, client_ref: str = "",
+        self, items: Sequence[RecommendationItem], *, as_of: date | None = None, inventory_as_of: datetime | None = None,
+        uom: str | None = None, record: bool = True, counterfactuals: bool = False, client_ref: str = "",
     ) -> RecommendationResponse:  # fmt: skip
         """Answers in the order of `items`, asked for in batches of 5,000, all as of the same day by the same champion and canary.
 
@@ -78,8 +78,9 @@ class Client(FeedCalls, OverrideCalls, OperationCalls):
         deciders: dict[str | None, str] = {}  # version by alias
         for at in range(0, max(len(items), 1), MOST_SERIES):
             body = RecommendationRequest(
-                as_of=as_of if told is None else told.as_of, items=list(items[at : at + MOST_SERIES]), record=record,
-                counterfactuals=counterfactuals, client_ref=client_ref,
+                as_of=as_of if told is None else told.as_of, items=list(items[at : at + MOST_SERIES]),
+                inventory_as_of=inventory_as_of, uom=uom, record=record, counterfactuals=counterfactuals,
+                client_ref=client_ref,
             )  # fmt: skip
             path = "/v1/recommendations"
             answer = self._read(RecommendationResponse, "POST", path, json=json_body(body))

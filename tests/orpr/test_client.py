@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,19 @@ def test_a_canary_that_changes_between_two_batches_is_told(
         pytest.raises(RuntimeError, match="changed from one to other between two batches"),
     ):
         asking.recommend([item, item], record=False)
+
+
+def test_when_and_in_what_stock_was_counted_is_sent(client: Client, rows: list[ItemRow]) -> None:
+    item = RecommendationItem(item_id=rows[0].item_id, location_id=rows[0].location_id, on_hand=900, open_orders=[])
+    noon = datetime(LAST.year, LAST.month, LAST.day, 12)  # noqa: DTZ001 - by the location's clock
+    counted = client.recommend([item], record=False, inventory_as_of=noon).items[0].result
+    assert counted is not None
+    assert counted.sold_since_count > 0
+    client.put_items([rows[0].model_copy(update={"uom": "EA"})])
+    other = client.recommend([item], record=False, uom="PALLET").items[0].problem
+    client.put_items([rows[0]])
+    assert other is not None
+    assert "PALLET" in other.detail
 
 
 def test_an_outcome_is_told_and_read_back(client: Client, rows: list[ItemRow]) -> None:
