@@ -14,6 +14,8 @@ from training.experts import Labels
 
 NUMBERS = ("expert_inventory_days", "policy_inventory_days", "on_hand")
 TEXTS = ("item_id", "location_id", "author", "outcome")
+KIND, ORDERED, ADVISED = "kind", "ordered_quantity", "order_quantity"
+EXECUTED = "executed"  # the kind of a label that is an order, not an override
 NUMBER = "a number"
 COLUMNS = dict.fromkeys(TEXTS, "text") | {
     "order_date": "a date", **dict.fromkeys(NUMBERS, NUMBER), "settled_money": NUMBER, "arriving": "a list of numbers",
@@ -60,7 +62,17 @@ def read_labels(path: Path, spec: ObservationSpec) -> Labels:
         **texts, order_day=table["order_date"].cast(pl.Date).to_physical().to_numpy().astype(np.int64),
         expert_days=numbers["expert_inventory_days"], policy_days=numbers["policy_inventory_days"],
         settled_money=table["settled_money"].cast(pl.Float64).fill_null(float("nan")).to_numpy(), observation=observation,
+        ordered_more=_ordered_more(table),
     )  # fmt: skip
+
+
+def _ordered_more(table: pl.DataFrame) -> np.ndarray | None:
+    """(E,) units ordered beyond what was advised, of labels that are orders; NaN of the others, None in a file without."""
+    if not {KIND, ORDERED, ADVISED} <= set(table.columns):
+        return None
+    more = (pl.col(ORDERED) - pl.col(ADVISED)).cast(pl.Float64)
+    chosen = table.select(pl.when(pl.col(KIND) == EXECUTED).then(more).fill_null(float("nan")))
+    return chosen.to_series().to_numpy()
 
 
 def _has_form(dtype: pl.DataType, form: str) -> bool:

@@ -34,6 +34,7 @@ class Labels(NamedTuple):
     policy_days: F64  # (E,) the policy's own
     settled_money: F64  # (E,) what it earned against the policy's own number; NaN where that is not known
     observation: Observation  # (E, ...) what the policy saw, its stock included
+    ordered_more: F64 | None = None  # (E,) units ordered beyond the advice; NaN where it was followed, None: all were
 
     @property
     def size(self) -> int:
@@ -41,7 +42,7 @@ class Labels(NamedTuple):
 
     def take(self, rows: I64) -> Labels:
         """Some of them."""
-        columns = {name: getattr(self, name)[rows] for name in self._fields if name != "observation"}
+        columns = {name: column[rows] for name, column in self._asdict().items() if isinstance(column, np.ndarray)}
         return Labels(**columns, observation={name: column[rows] for name, column in self.observation.items()})
 
 
@@ -49,7 +50,7 @@ class Finding(NamedTuple):
     """Why a label is left out."""
 
     row: int  # of the labels as they came
-    reason: str  # contradictory, stale, absurd, rejected, routine
+    reason: str  # contradictory, stale, absurd, rejected, unclear, routine
     detail: str
 
 
@@ -57,7 +58,7 @@ class Sifted(NamedTuple):
     """Labels to learn from, and the others."""
 
     labels: Labels
-    weight: F32  # (E,) mean 1
+    weight: F32  # (E,) mean 1 but for what the authors' decisions earned, so that experts who err are heard less
     findings: list[Finding]
 
 
@@ -74,7 +75,9 @@ def sift(labels: Labels, data: TrainingSet, config: ExpertConfig, moves: str = A
         ValueError: where none is left; the first reasons are named.
     """
     found: dict[int, Finding] = {}
-    looks = (_rejected, _stale, _contradictory, _absurd(data), *([_routine(data.spec)] if moves != ALL else []))
+    looks = [_rejected, _stale, _unclear, _contradictory, _absurd(data)]
+    if moves != ALL:
+        looks.append(_routine(data.spec))
     for look in looks:
         for row, reason, detail in look(labels, config):
             found.setdefault(row, Finding(row, reason, detail))
@@ -83,8 +86,10 @@ def sift(labels: Labels, data: TrainingSet, config: ExpertConfig, moves: str = A
         reasons = "; ".join(finding.detail for finding in list(found.values())[:3])
         raise ValueError(f"overrides: none of {labels.size} labels can be learnt from: {reasons or 'there are none'}")
     left = labels.take(kept)
-    weight = _author_factor(left) * _recency(left, config) * np.where(left.settled_money < 0, config.lost_weight, 1.0)
-    return Sifted(left, (weight / weight.mean()).astype(np.float32), [found[row] for row in sorted(found)])
+    recency = _recency(left, config)
+    earned = _author_factor(labels)[kept] * np.where(left.settled_money < 0, config.lost_weight, 1.0)
+    weight = recency / recency.mean() * earned
+    return Sifted(left, weight.astype(np.float32), [found[row] for row in sorted(found)])
 
 
 Look = Callable[[Labels, ExpertConfig], list[Finding]]
@@ -103,20 +108,33 @@ def _stale(labels: Labels, config: ExpertConfig) -> list[Finding]:
     ]
 
 
+def _unclear(labels: Labels, _config: ExpertConfig) -> list[Finding]:
+    """Labels of orders that a rule of the item had changed: less was ordered than advised, but more than the policy's own
+    days come to, or the other way round. Whether the buyer means the policy or the rule nobody can say."""
+    if labels.ordered_more is None:
+        return []
+    more, change = labels.ordered_more, labels.expert_days - labels.policy_days
+    return [
+        Finding(n, "unclear", f"{_name(labels, n)}: {change[n]:+.3g} days by an order of {more[n]:+.4g} units")
+        for n in np.flatnonzero(more * change < 0).tolist()
+    ]
+
+
 def _contradictory(labels: Labels, _config: ExpertConfig) -> list[Finding]:
-    """Labels of one series within one review cycle, one of which asks for more than the policy and one for less."""
+    """Labels of one series whose orders cover the same days, one of which asks for more than the policy and one for less."""
     change = labels.expert_days - labels.policy_days
     sign = np.where(np.abs(change) >= LEAST_CHANGE, np.sign(change), 0.0)
-    review = labels.observation["review_period_days"]
+    first = labels.order_day + labels.observation["lead_time_days"]
+    end = first + labels.observation["review_period_days"]
     order = np.lexsort((labels.order_day, labels.location_id, labels.item_id))
     found: list[Finding] = []
     for a, b in pairwise(order.tolist()):
         same = labels.item_id[a] == labels.item_id[b] and labels.location_id[a] == labels.location_id[b]
-        if same and labels.order_day[b] - labels.order_day[a] < review[b] and sign[a] * sign[b] < 0:
+        if same and first[b] < end[a] and sign[a] * sign[b] < 0:
             for n, other in ((a, b), (b, a)):
                 wish = "more" if sign[n] > 0 else "less"
                 detail = f"{_name(labels, n)}: asks for {wish} than the policy, {labels.author[other]} for the opposite"
-                found.append(Finding(n, "contradictory", f"{detail} within one review cycle"))
+                found.append(Finding(n, "contradictory", f"{detail} for the same days"))
     return found
 
 
@@ -170,8 +188,9 @@ def _usual_curves(data: TrainingSet) -> tuple[dict[tuple[str, str], F64], F64]:
 
 
 def _author_factor(labels: Labels) -> F64:
-    """(E,) 0 to 2: the share of an author's settled decisions that earned something; 1 where none is settled."""
-    known = np.isfinite(labels.settled_money)
+    """(E,) 0 to 2: the share of an author's settled decisions that earned something; 1 where none is settled. What is not
+    learnt from, such as an absurd number, counts too, but for orders that were never placed."""
+    known = np.isfinite(labels.settled_money) & (labels.outcome != REJECTED)
     factor = np.ones(labels.size)
     for author in np.unique(labels.author):
         mine: Bools = labels.author == author

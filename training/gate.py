@@ -7,6 +7,8 @@ the challenger has learnt what other series sold in the judged days, which a cha
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +30,10 @@ PASSED, REFUSED = "passed", "refused"
 
 
 def held_out(panel: Panel, config: GateConfig, seed: int) -> I64:
-    """Rows that fine-tuning leaves alone, drawn by seed; at least one, and never all.
+    """Rows that fine-tuning leaves alone, drawn by seed and name; at least one, and never all.
+
+    They stay the same from round to round but for what a new or delisted series changes: a champion that comes from an
+    earlier round has not learnt from them either.
 
     Raises:
         ValueError: where there is one series only.
@@ -37,7 +42,9 @@ def held_out(panel: Panel, config: GateConfig, seed: int) -> I64:
     if count < 2:
         raise ValueError(f"gate.held_out: {panel.name} has {count} series; one has to be kept out and one learnt from")
     size = min(max(1, round(config.held_out * count)), count - 1)
-    return np.sort(np.random.default_rng([seed, count]).permutation(count)[:size])
+    names = zip(panel.items.item_id, panel.items.location_id, strict=True)
+    drawn = [hashlib.sha256(json.dumps([seed, *name]).encode()).digest() for name in names]
+    return np.sort(np.array(sorted(range(count), key=drawn.__getitem__)[:size]))
 
 
 def judge(

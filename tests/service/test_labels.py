@@ -207,7 +207,7 @@ async def test_units_and_per_cent_become_the_days_that_they_come_to(ann: httpx.A
 
 
 async def test_what_was_ordered_otherwise_without_an_override_is_a_label_too(
-    app: FastAPI, ann: httpx.AsyncClient
+    app: FastAPI, ann: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     """25 in place of 10: with 10 on hand that is 7 days of 5, and earns what the override earned."""
     changed, same, confirmed = [await ask(ann, item) for item in ("i0", "i1", "i2")]
@@ -226,6 +226,12 @@ async def test_what_was_ordered_otherwise_without_an_override_is_a_label_too(
     assert {name: row[name] for name in expected} == expected
     assert row["expert_inventory_days"] == pytest.approx((10 + 25) / changed["daily_rate"])
     assert (await exported(ann, promotion_id="FAIR")).height == 0
+    await override(ann, "i2")
+    await ask(ann, "i2", on_hand=12)
+    (tmp_path / "labels.parquet").write_bytes((await ann.get(EXPORT)).raise_for_status().content)
+    more = read_labels(tmp_path / "labels.parquet", ObservationSpec(1)).ordered_more
+    assert more is not None
+    assert more.tolist() == pytest.approx([15, np.nan], nan_ok=True)
 
 
 async def test_a_followed_override_that_the_buyer_changed_again_teaches_what_was_ordered(
