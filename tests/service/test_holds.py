@@ -72,7 +72,12 @@ async def test_a_hold_of_a_past_day_waits_for_nobody(client: httpx.AsyncClient, 
     await ask(client, batch(chain, on_hand=0))
     app.state.view.refresh()
     assert app.state.view.holds_open > 0
-    sold = {"item_id": chain.items.item_id[0], "location_id": chain.items.location_id[0], "units_sold": 3.0}
+    sold = {
+        "item_id": chain.items.item_id[0],
+        "location_id": chain.items.location_id[0],
+        "units_sold": 3.0,
+        "in_stock": 1.0,
+    }
     tomorrow = str(DAY + timedelta(days=1))
     (await client.put("/v1/history", json=[sold | {"date": tomorrow}])).raise_for_status()
     app.state.view.refresh()
