@@ -25,6 +25,7 @@ def design_command(
     out: Annotated[Path, typer.Option(help="Folder for the assignment, the balance and the pictures.")],
     treated: Annotated[Path | None, typer.Option(help="Treated series: item_id, location_id; Parquet or CSV.")] = None,
     share: Annotated[float | None, typer.Option(help="Draw this share of all series instead.")] = None,
+    canary: Annotated[str | None, typer.Option(help="With --share: those that this version's canary takes.")] = None,
     days: Annotated[int, typer.Option(help="Planned length, for the power.")] = 30,
     history_days: Annotated[int, typer.Option(help="Of the past that is read.")] = 182,
     metric: Annotated[
@@ -41,8 +42,8 @@ def design_command(
     from simulator.canonical import read_panel
 
     settings = DesignSettings(
-        start=day_of("start", start), treated=treated, share=share, seed=seed, history_days=history_days, days=days,
-        metric=metric, calliper=calliper, within_category=within_category,
+        start=day_of("start", start), treated=treated, share=share, canary=canary, seed=seed, history_days=history_days,
+        days=days, metric=metric, calliper=calliper, within_category=within_category,
     )  # fmt: skip
     assignment, result = design(read_panel(data), data, settings)
     write_design(assignment, result, out)

@@ -38,6 +38,7 @@ class DesignSettings:
     start: date
     treated: Path | None = None  # file with the treated series
     share: float | None = None  # of all series, drawn, where there is no file
+    canary: str | None = None  # version; the share is then what its canary takes
     seed: int = 0
     history_days: int = 182  # before the start
     days: int = 30  # planned length, for the power
@@ -48,6 +49,8 @@ class DesignSettings:
     def __post_init__(self) -> None:
         if (self.treated is None) == (self.share is None):
             raise ValueError("treated or share: exactly one of them must be given")
+        if self.canary is not None and self.share is None:
+            raise ValueError("canary: say with share how large it will be")
         if self.share is not None and not 0 < self.share <= 0.5:
             raise ValueError(
                 f"share must be above 0 and at most 0.5, so that each can have a control, got {self.share}"
@@ -103,14 +106,28 @@ def _treated(panel: Panel, settings: DesignSettings, category: I64, volume: F64)
     if settings.treated is not None:
         return read_treated(settings.treated, panel)
     assert settings.share is not None
+    if settings.canary is not None:
+        return _canary(panel, settings.canary, settings.share)
     return stratified_draw(category, volume, settings.share, np.random.default_rng(settings.seed))
+
+
+def _canary(panel: Panel, version: str, share: float) -> Bools:
+    """The series that a service will give to a version's canary."""
+    from service.rollout import members
+
+    treated = np.array(
+        members(version, round(100 * share, 9), list(zip(panel.items.item_id, panel.items.location_id, strict=True)))
+    )
+    if not treated.any():
+        raise ValueError(f"share: a canary of {100 * share:g} % of {version} has none of the {len(treated)} series")
+    return treated
 
 
 def _head(panel: Panel, data: Path, settings: DesignSettings, history: range) -> dict[str, Any]:
     return {
         "dataset": panel.name, "command": command_line(), "commit": code_commit(), "data_sha256": folder_hash(data),
         "start": settings.start.isoformat(), "first": panel.date_of(history.start).isoformat(),
-        "last": panel.date_of(history.stop - 1).isoformat(), "seed": settings.seed if settings.share else None,
+        "last": panel.date_of(history.stop - 1).isoformat(), "seed": settings.seed if settings.share and settings.canary is None else None, "canary": settings.canary,
         "within_category": settings.within_category, "calliper": settings.calliper,
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -218,13 +219,13 @@ def test_covariates_are_what_the_history_says() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({}, "exactly one"), ({"share": 0.7}, "share must be above 0 and at most 0.5.*0.7"),
+        ({}, "exactly one"), ({"canary": "v", "treated": Path("t.csv")}, "canary: say with share"), ({"share": 0.7}, "share must be above 0 and at most 0.5.*0.7"),
         ({"share": 0.1, "days": 0}, "days must be above 0, got 0"), ({"share": 0.1, "calliper": -1.0}, "calliper must"),
     ],
 )  # fmt: skip
-def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float], message: str) -> None:
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        DesignSettings(start=START, **wrong)  # type: ignore[arg-type]
+        DesignSettings(start=START, **wrong)
 
 
 @pytest.mark.parametrize(
