@@ -10,7 +10,7 @@
 # ORPR_API_KEY  a key with the scopes planner and ops
 # ORPR_DATA     folder of the canonical dataset, brought up to date by the nightly import
 # ORPR_BUNDLES  folder of bundles that the service reads too
-# ORPR_SINCE    first order day to learn from, YYYY-MM-DD; all where it is not set. One file holds 20,000 labels at most
+# ORPR_SINCE    first order day to learn from, YYYY-MM-DD; all where it is not set, or the newest 20,000, which is what a file holds
 # ORPR_RECIPE   a recipe of your own; the shipped one where it is not set
 # ORPR_DL       a policy before any reinforcement, for a row of the gate's report; none where it is not set
 set -eu
@@ -22,7 +22,7 @@ trap 'rm -f "$labels"' EXIT
 
 champion=$(orpr policy serving)
 if [ -d "$ORPR_BUNDLES/$champion" ]; then champion="$ORPR_BUNDLES/$champion"; fi
-orpr overrides pull --out "$labels" ${ORPR_SINCE:+--from "$ORPR_SINCE"}
+orpr overrides pull --newest --out "$labels" ${ORPR_SINCE:+--from "$ORPR_SINCE"}
 orpr finetune --from "$champion" --overrides "$labels" --data "$ORPR_DATA" --out "$ORPR_BUNDLES/$version" ${ORPR_RECIPE:+--config "$ORPR_RECIPE"} ${ORPR_DL:+--dl "$ORPR_DL"}
 orpr policy register "$version"
 orpr policy shadow "$version" --reason "fine-tuned on planners' decisions"

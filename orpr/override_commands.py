@@ -25,6 +25,8 @@ def pull(
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
     order_from: From = None,
     order_to: To = None,
+    *,
+    newest: Annotated[bool, typer.Option("--newest", help="Where they are too many for a file: the newest.")] = False,
     url: Url = HERE,
     key: ApiKey = "",
 ) -> None:
@@ -36,7 +38,7 @@ def pull(
     given = {"order_from": order_from, "order_to": order_to}
     matching = {name: _day(name, text) for name, text in given.items() if text is not None}
     with service_at(url, key) as client:
-        content = client.export_labels(**matching)
+        content = client.export_labels(**matching, newest=newest)
     try:
         authors = pl.read_parquet(io.BytesIO(content), columns=["author"])["author"]
         told = pl.read_parquet_metadata(io.BytesIO(content))

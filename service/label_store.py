@@ -30,6 +30,7 @@ class Wanted(NamedTuple):
     order_to: date | None = None
     author: str | None = None
     promotion_id: str | None = None
+    newest: bool = False  # where there are more than one file takes, those of the last days
 
 
 def followed(
@@ -51,14 +52,40 @@ def followed(
 
 
 def labelled(connection: sa.Connection, wanted: Wanted, most: int) -> list[str] | None:
-    """Decisions in force that are labels, by number, in the order of their orders; None where there are more than `most`."""
+    """Decisions in force that are labels, by number, in the order of their orders; None where there are more than `most`, on
+    the last day alone where the newest are wanted."""
     followed = _slim().join(overrides, o.id == d.override_id).where(d.override_id.is_not(None))
+    queries = [followed]
     if wanted.promotion_id is not None:
-        return _in_force(connection, [_between(followed.where(o.promotion_id == wanted.promotion_id), wanted)], most)
+        queries = [followed.where(o.promotion_id == wanted.promotion_id)]
+    else:
+        queries.append(_executed())
+    queries = [_between(query, wanted) for query in queries]
+    if wanted.newest:
+        first = _last_days(connection, queries, most)
+        queries = [query.where(d.order_date >= first) for query in queries]
+    return _in_force(connection, queries, most)
+
+
+def _executed() -> sa.Select[Any]:
     told = sa.select(decision_outcomes.c.decision_id).where(decision_outcomes.c.status == CHANGED)
     executed = _slim().where(d.id.in_(told), d.status == CHANGED, d.override_id.is_(None))
-    executed = executed.where(d.ordered_quantity != d.order_quantity)
-    return _in_force(connection, [_between(query, wanted) for query in (followed, executed)], most)
+    return executed.where(d.ordered_quantity != d.order_quantity)
+
+
+def _last_days(connection: sa.Connection, queries: Sequence[sa.Select[Any]], most: int) -> date:
+    """From which order day on there are at most so many rows; the last one where it alone has more."""
+    rows = sa.union_all(*queries).subquery()
+    by_day = (
+        sa.select(rows.c.order_date, sa.func.count()).group_by(rows.c.order_date).order_by(rows.c.order_date.desc())
+    )
+    first, total = date.min, 0
+    for day, count in connection.execute(by_day):
+        total += count
+        if total > most and first > date.min:
+            return first
+        first = day
+    return first
 
 
 def label_rows(connection: sa.Connection, ids: Sequence[str], *, observed: bool) -> list[Row]:

@@ -64,7 +64,7 @@ class Labels:
         with self._store.database.reading() as connection:
             ids = labelled(connection, wanted, MOST_LABELS)
         if ids is None:
-            detail = f"order_from, order_to: more than {MOST_LABELS:,} labels; ask for a shorter span, and for the rest after it"
+            detail = f"order_from, order_to: more than {MOST_LABELS:,} labels; ask for a shorter span, and for the rest after it, or for the newest"
             raise ProblemError(422, "too-many-labels", "Too many labels for one file", detail)
         parts = [folder / f"part-{at:06d}.parquet" for at in range(0, max(len(ids), 1), AT_ONCE)]
         left_out = 0

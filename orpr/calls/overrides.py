@@ -53,8 +53,9 @@ class OverrideCalls(Calls):
         """What an override earned or cost against the policy's own number."""
         return self._read(Settlement, "GET", f"{PATH}/{override_id}/settlement")
 
-    def export_labels(self, **matching: str | date) -> bytes:
-        """Expert labels as a Parquet file; `matching` by order_from, order_to, author, promotion_id."""
+    def export_labels(self, **matching: str | date | bool) -> bytes:
+        """Expert labels as a Parquet file; `matching` by order_from, order_to, author, promotion_id; `newest` leaves out the
+        oldest where a file does not hold all, which is a problem otherwise."""
         given = {name: str(value) for name, value in matching.items()}
         return self._answer("GET", f"{PATH}/export", params=given).content
 

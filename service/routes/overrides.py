@@ -143,13 +143,17 @@ def export_labels(
         str | None, Query(max_length=100, description="Only their decisions.", examples=["planner@example.com"])
     ] = None,
     promotion_id: Promotion = None,
+    *,
+    newest: Annotated[
+        bool, Query(description="Where there are more than 20,000: those of the last order days.", examples=[True])
+    ] = False,
 ) -> StreamingResponse:
     """Expert labels as a Parquet file, at most 20,000: a row for each order that followed an override, or that was told to
     have been placed with another quantity, with what the policy saw. Takes the scope planner or ops."""
     check_scope(caller, PLANNER, OPS)
     labels: Labels = request.app.state.labels
     with tempfile.TemporaryDirectory(prefix="orpr-labels-") as folder:
-        file = labels.export(Wanted(order_from, order_to, author, promotion_id), Folder(folder)).open("rb")
+        file = labels.export(Wanted(order_from, order_to, author, promotion_id, newest), Folder(folder)).open("rb")
     size = {"Content-Length": str(os.fstat(file.fileno()).st_size)}  # the file has no name any more
     return StreamingResponse(_parts_of(file), media_type=PARQUET, headers=size)
 

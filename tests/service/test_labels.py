@@ -309,6 +309,23 @@ async def test_a_file_of_several_parts_is_one_and_too_many_labels_are_a_problem(
     refused = await ann.get(EXPORT)
     assert (refused.status_code, refused.json()["type"]) == (422, "too-many-labels")
     assert "more than 3 labels" in refused.json()["detail"]
+    assert (await ann.get(EXPORT, params={"newest": True})).status_code == 422  # one day alone has more
+
+
+async def test_of_too_many_labels_the_newest_days_can_be_had(
+    ann: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [DAY - timedelta(days=2 * n) for n in (2, 1, 0)]
+    far = {"selling_from": str(days[0]), "selling_to": str(DAY + timedelta(days=9))}
+    for item in ("i0", "i1"):
+        await override(ann, item, **far)
+        for day in days:
+            await ask(ann, item, day=day)
+    whole = await exported(ann)
+    assert whole["order_date"].to_list() == [day for day in days for _ in range(2)]
+    for most, first in ((6, 0), (5, 2), (4, 2), (3, 4), (2, 4)):
+        monkeypatch.setattr("service.labels.MOST_LABELS", most)
+        assert (await exported(ann, newest=True)).equals(whole[first:])
 
 
 async def test_the_file_leaves_nothing_on_the_disk(
