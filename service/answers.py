@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 import numpy as np
 
-from service.asked import Asked, Counterfactual
+from service.asked import Asked, Counterfactual, Stock
 from service.decide import Decisions, Override, constraints_applied
 from service.problems import Problem
 from service.receipt import reasons, receipt
@@ -12,6 +14,8 @@ from service.schemas import AppliedOverride, CounterfactualLine, ItemAnswer, Rec
 from service.series import Series
 from service.terms import Terms
 from simulator.ordering import OrderRules
+
+LONG_UNTOLD_DAYS = 7  # days without sales told, above which the answer says so
 
 
 def recommendations(
@@ -26,7 +30,7 @@ def recommendations(
         others: what other circumstances would change, where that was asked for.
     """
     rules = constraints_applied(decisions.order)
-    columns, used = _columns(decisions), _used(asked.rules)
+    columns, used, last_sales = _columns(decisions), _used(asked.rules), _last_sales(asked)
     answers: dict[int, Recommendation] = {}
     for n, source in enumerate(asked.rate_sources):
         if source == "none":
@@ -61,10 +65,35 @@ def recommendations(
             override=applied,
             source=decisions.source,
             receipt=receipt(decisions, n, *held, stock.sold_since, rules[n], due=due),
-            reasons=reasons(days, rate, source, said, rules[n], following, stock.sold_since, due=due, by=asked.by),
+            reasons=reasons(
+                days,
+                rate,
+                source,
+                said,
+                rules[n],
+                following,
+                stock.sold_since,
+                due=due,
+                by=asked.by,
+                last_sales=last_sales[n],
+                overdue=_overdue(stock, asked.day),
+            ),
             counterfactuals=None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]],
         )
     return answers
+
+
+def _last_sales(asked: Asked) -> list[date | None]:
+    """(B,) the last day whose sales were told, where that is long ago; None elsewhere, and where none ever were."""
+    told, days = np.isfinite(asked.seen.field("units_sold")), asked.seen.spec.period_days
+    ago = np.argmax(told[:, ::-1], axis=1) * days
+    old = told.any(axis=1) & (ago > LONG_UNTOLD_DAYS)
+    return [asked.day - timedelta(days=int(ago[n])) if old[n] else None for n in range(len(ago))]
+
+
+def _overdue(stock: Stock, day: date) -> float:
+    """Units on order that should have come by `day`."""
+    return sum(units for arrival, units in stock.arrivals if arrival <= day)
 
 
 def item_answer(

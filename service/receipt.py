@@ -68,6 +68,8 @@ def reasons(
     *,
     due: bool,
     by: str,
+    last_sales: date | None,
+    overdue: float,
 ) -> list[str]:
     """The same in sentences.
 
@@ -81,12 +83,18 @@ def reasons(
         sold_since: units expected to sell between the count and the order.
         due: whether an order is due.
         by: who decided.
+        last_sales: the last day whose sales were told, where that is long ago.
+        overdue: units on order that should be there by now.
     """
     said = [f"The target is {days:g} days of stock at {rate:,.4g} units a day."]
     if by == BASELINE:
         said.append("The policy failed: a base stock for the demand of the last weeks decided in its place.")
     if source != "history":
         said.append(f"It has too little history of its own: the rate comes from {source.replace('_', ' ')}.")
+    if last_sales is not None:
+        said.append(f"Its last sales were told for {last_sales}.")
+    if overdue:
+        said.append(f"{overdue:,.4g} of the units on order are overdue, and count as still to come.")
     if sold_since:
         said.append(f"{sold_since:,.4g} of the units counted are expected to sell before the order is placed.")
     if override is not None:

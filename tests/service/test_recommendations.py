@@ -117,6 +117,25 @@ async def test_later_history_changes_no_answer_for_an_earlier_day(
     assert [one["result"] for one in (await client.post(PATH, json=body)).json()["items"]] == before
 
 
+async def test_an_answer_says_what_it_rests_on_that_may_be_wrong(client: httpx.AsyncClient, chain: Panel) -> None:
+    """Orders that should have come, and sales that nobody has told of for long, as where a location's feed has stopped."""
+    key = {"item_id": chain.items.item_id[0], "location_id": chain.items.location_id[0]}
+    late = [{"arrival_date": "2019-04-28", "quantity": 120}, {"arrival_date": "2019-05-02", "quantity": 7}]
+    overdue, untold = (
+        "120 of the units on order are overdue, and count as still to come.",
+        "Its last sales were told for ",
+    )
+    body = {"items": [key | {"on_hand": 5, "open_orders": late}], "record": False}
+    (fresh,) = (await client.post(PATH, json=body)).raise_for_status().json()["items"]
+    assert overdue in fresh["result"]["reasons"]
+    assert fresh["result"]["on_order"] == 127
+    assert not any(said.startswith(untold) for said in fresh["result"]["reasons"])
+    nothing = [key | {"date": f"2019-04-{day}", "units_sold": None, "in_stock": None} for day in range(20, 31)]
+    (await client.put("/v1/history", json=nothing)).raise_for_status()
+    (old,) = (await client.post(PATH, json=body | {"as_of": "2019-04-30"})).raise_for_status().json()["items"]
+    assert f"{untold}2019-04-19." in old["result"]["reasons"]
+
+
 async def test_one_unknown_series_is_a_404_on_its_own_route(client: httpx.AsyncClient) -> None:
     response = await client.get(f"{PATH}/nowhere/nothing")
     assert response.status_code == 404
