@@ -18,6 +18,9 @@ VN2 = --data $(DATA)/vn2
 TRAIN = $(BIN)/orpr train --threads 1
 RESULTS ?= docs/results
 PAGE ?= README.md
+WORKERS ?= 2
+# These hold answers to a time, or servers to a load: nothing else may run beside them.
+ALONE := tests/faults tests/service/test_promotion_under_load.py tests/service/test_repeating.py tests/service/test_trimming.py
 
 .PHONY: run setup test check bench bench-service bench-faults bench-soak bench-finetune results promotions early foundation ablations format clean
 
@@ -28,7 +31,8 @@ setup: $(VENV)/.dev  ## everything for development into .venv
 
 test: $(VENV)/.dev  ## every test, against a real Redis and a real browser that it starts itself
 	@sh tests/browser/ensure-chromium.sh $(BIN)/python
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest $(ALONE)
 
 check: $(VENV)/.dev  ## lint, format, types, import rules
 	$(BIN)/ruff check .
