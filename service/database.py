@@ -197,6 +197,12 @@ def among(
     return these.in_(sa.select(*values))
 
 
+def one_of(connection: sa.Connection, column: sa.ColumnElement[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
+    """Whether a column has one of some values. The words of the statement are the same for any number of them: each connection
+    keeps the plans of the latest statements, and a list that is spelt out is another statement, of up to 80 kB, for each length."""
+    return among(connection, [column], [(value,) for value in values])
+
+
 def insert_into(connection: sa.Connection, table: sa.Table) -> Any:
     """An INSERT of the connection's dialect, which knows `on_conflict_...`."""
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

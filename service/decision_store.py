@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from service.changes import DECISIONS, note_change
-from service.database import among, insert_into
+from service.database import among, insert_into, one_of
 from service.series import Series, lock_series, of_series
 from service.tables import decision_outcomes, decisions
 
@@ -58,7 +58,7 @@ def add_decisions(connection: sa.Connection, rows: Sequence[Row], *, late: bool 
         connection.execute(insert_into(connection, decisions).on_conflict_do_nothing(), part)
         fresh = [row["id"] for row in part if row["status"] == OPEN]
         for start in range(0, len(fresh), CHUNK):  # what gave way earlier and is asked again counts again
-            again = decisions.c.id.in_(fresh[start : start + CHUNK])
+            again = one_of(connection, decisions.c.id, fresh[start : start + CHUNK])
             closed = decisions.c.status == SUPERSEDED
             connection.execute(sa.update(decisions).where(again, closed).values(status=OPEN))
 
@@ -79,7 +79,7 @@ def _supersede(connection: sa.Connection, rows: Sequence[Row]) -> None:
     old = set(connection.execute(there).scalars()) - {row["id"] for row in rows}
     for at in range(0, len(old), CHUNK):
         part = sorted(old)[at : at + CHUNK]
-        still = decisions.c.id.in_(part), decisions.c.status == OPEN
+        still = one_of(connection, decisions.c.id, part), decisions.c.status == OPEN
         connection.execute(sa.update(decisions).where(*still).values(status=SUPERSEDED))
 
 
@@ -113,14 +113,13 @@ def mark_seen(connection: sa.Connection, ids: Sequence[str]) -> None:
         return
     d = decisions.c
     parts = [ids[at : at + CHUNK] for at in range(0, len(ids), CHUNK)]
-    found = [
-        row for part in parts for row in connection.execute(sa.select(d.item_id, d.location_id).where(d.id.in_(part)))
-    ]
+    mine = sa.select(d.item_id, d.location_id)
+    found = [row for part in parts for row in connection.execute(mine.where(one_of(connection, d.id, part)))]
     lock_series(connection, [(row.location_id, row.item_id) for row in found])
     note_change(connection, DECISIONS, [(row.item_id, row.location_id) for row in found])
-    for at in range(0, len(ids), CHUNK):
-        mine = decisions.c.id.in_(ids[at : at + CHUNK]), decisions.c.status.in_((OPEN, *ORDERED))
-        connection.execute(sa.update(decisions).where(*mine).values(status=SEEN))
+    for part in parts:
+        expected = one_of(connection, d.id, part), d.status.in_((OPEN, *ORDERED))
+        connection.execute(sa.update(decisions).where(*expected).values(status=SEEN))
 
 
 def find_decision(connection: sa.Connection, decision_id: str) -> Row | None:

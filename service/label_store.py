@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from service.database import one_of
 from service.decision_store import CHUNK, OPEN, ORDERED, SEEN, SUPERSEDED, Row
 from service.series import Series
 from service.tables import decision_outcomes, decisions, items, overrides
@@ -105,8 +106,10 @@ def label_rows(connection: sa.Connection, ids: Sequence[str], *, observed: bool)
     found: dict[str, dict[str, Any]] = {}
     for at in range(0, len(ids), CHUNK):
         part = ids[at : at + CHUNK]
-        found |= {row["id"]: dict(row) for row in connection.execute(query.where(d.id.in_(part))).mappings()}
-        for row in connection.execute(told.where(decision_outcomes.c.decision_id.in_(part))):
+        found |= {
+            row["id"]: dict(row) for row in connection.execute(query.where(one_of(connection, d.id, part))).mappings()
+        }
+        for row in connection.execute(told.where(one_of(connection, decision_outcomes.c.decision_id, part))):
             found[row.decision_id] |= {"told_by": row.by, "note": row.note}
     return [found[one] for one in ids]
 

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.changes import OVERRIDES, note_change
+from service.database import one_of
 from service.decide import Override
 from service.tables import override_versions, overrides
 
@@ -113,6 +114,6 @@ def active_overrides(connection: sa.Connection, numbers: Sequence[int] | None = 
         return [Override(**row) for row in connection.execute(query.order_by(overrides.c.id)).mappings()]
     found: list[Override] = []
     for at in range(0, len(numbers), CHUNK):
-        part = query.where(overrides.c.id.in_(numbers[at : at + CHUNK])).order_by(overrides.c.id)
+        part = query.where(one_of(connection, overrides.c.id, numbers[at : at + CHUNK])).order_by(overrides.c.id)
         found += [Override(**row) for row in connection.execute(part).mappings()]
     return found

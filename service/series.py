@@ -25,8 +25,7 @@ def lock_series(connection: sa.Connection, series: Sequence[tuple[str, str]]) ->
     of one series side by side would not see each other's. In SQLite a writing is alone anyway."""
     if connection.dialect.name == "sqlite":
         return
-    pairs = sa.tuple_(items.c.location_id, items.c.item_id)
-    order = items.c.location_id, items.c.item_id
-    for at in range(0, len(series), CHUNK):
-        part = sorted(series)[at : at + CHUNK]
-        connection.execute(sa.select(items.c.item_id).where(pairs.in_(part)).order_by(*order).with_for_update())
+    pair, listed = (items.c.location_id, items.c.item_id), sorted(series)
+    for at in range(0, len(listed), CHUNK):
+        mine = among(connection, pair, listed[at : at + CHUNK])
+        connection.execute(sa.select(items.c.item_id).where(mine).order_by(*pair).with_for_update())

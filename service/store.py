@@ -16,7 +16,7 @@ from sqlalchemy import Table
 
 from service.blocks import Days, number_of, unpacked, write_blocks
 from service.changes import DATASET, note_change
-from service.database import UNANSWERED, Database
+from service.database import UNANSWERED, Database, one_of
 from service.datasets import Dataset, dataset_of, draw_revisions, new_revision
 from service.series import CHUNK, Series, of_series
 from service.tables import (
@@ -205,11 +205,11 @@ class Store:
     ) -> Iterator[tuple[sa.Select[Any], sa.Connection]]:
         """A query for the rows of some locations; for a few items only where `of` names them, so that one series at a large
         location does not read all of it. In parts, with the connection to ask."""
-        if 0 < len(of) <= CHUNK:
-            query = query.where(table.c.item_id.in_(of))
         with self.database.reading() as connection:
+            if 0 < len(of) <= CHUNK:
+                query = query.where(one_of(connection, table.c.item_id, of))
             for at in range(0, len(places), CHUNK):
-                yield query.where(table.c.location_id.in_(places[at : at + CHUNK])), connection
+                yield query.where(one_of(connection, table.c.location_id, places[at : at + CHUNK])), connection
 
     def series_of(self, scope: dict[str, str]) -> list[Series]:
         """Every known series that has all of these values, by column."""
