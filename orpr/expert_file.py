@@ -14,8 +14,7 @@ from training.experts import Labels
 
 NUMBERS = ("expert_inventory_days", "policy_inventory_days", "on_hand")
 TEXTS = ("item_id", "location_id", "author", "outcome")
-KIND, ORDERED, ADVISED = "kind", "ordered_quantity", "order_quantity"
-EXECUTED = "executed"  # the kind of a label that is an order, not an override
+OVERRIDE, ORDERED, ADVISED = "override_id", "ordered_quantity", "order_quantity"
 NUMBER = "a number"
 COLUMNS = dict.fromkeys(TEXTS, "text") | {
     "order_date": "a date", **dict.fromkeys(NUMBERS, NUMBER), "settled_money": NUMBER, "arriving": "a list of numbers",
@@ -67,11 +66,12 @@ def read_labels(path: Path, spec: ObservationSpec) -> Labels:
 
 
 def _ordered_more(table: pl.DataFrame) -> np.ndarray | None:
-    """(E,) units ordered beyond what was advised, of labels that are orders; NaN of the others, None in a file without."""
-    if not {KIND, ORDERED, ADVISED} <= set(table.columns):
+    """(E,) units ordered beyond what the policy's own days came to; NaN where an override was in the advice or nothing else was
+    ordered, None in a file that does not say."""
+    if not {OVERRIDE, ORDERED, ADVISED} <= set(table.columns):
         return None
     more = (pl.col(ORDERED) - pl.col(ADVISED)).cast(pl.Float64)
-    chosen = table.select(pl.when(pl.col(KIND) == EXECUTED).then(more).fill_null(float("nan")))
+    chosen = table.select(pl.when(pl.col(OVERRIDE).is_null()).then(more).fill_null(float("nan")))
     return chosen.to_series().to_numpy()
 
 

@@ -157,9 +157,10 @@ def outstanding(advised: list[Advised], arrivals: Arrivals, day: date) -> Outsta
         return NOTHING
     today = [one for one in advised if one.order_date == day]
     earlier = [one for one in advised if one.order_date < day]
-    shown = _appeared(arrivals, today[0].seen, day) if today else []
+    shown = _appeared(arrivals, today[0].seen, day, today) if today else []
     placed = sum(one.quantity for one in today if one.status in ORDERED) - sum(units for _, units in shown)
-    new = sum(units for _, units in _appeared(arrivals, [*earlier[0].seen, *shown], day)) if earlier else 0.0
+    appeared = _appeared(arrivals, [*earlier[0].seen, *shown], day, earlier) if earlier else []
+    new = sum(units for _, units in appeared)
     reserved: Arrivals = []
     matched: list[str] = []
     for one in earlier:
@@ -174,12 +175,13 @@ def outstanding(advised: list[Advised], arrivals: Arrivals, day: date) -> Outsta
     return Outstanding(reserved, shown, max(0.0, placed), matched)
 
 
-def _appeared(arrivals: Arrivals, seen: Arrivals, day: date) -> Arrivals:
+def _appeared(arrivals: Arrivals, seen: Arrivals, day: date, advised: list[Advised]) -> Arrivals:
     """Open orders that were not there when others were seen; those that should have come by `day` say nothing.
 
     An order that was only moved to another date is none: what is missing on one date makes up for what is new on another,
-    and an overdue order that is gone for a new one of its size.
+    and an overdue order that is gone for a new one of its size, unless the new one is just what was advised.
     """
+    expected = [(one.expected_receipt_date, one.quantity) for one in advised]
     change: dict[date, float] = {}
     late = [units for arrival, units in seen if arrival <= day and (arrival, units) not in arrivals]
     for sign, orders in ((1.0, arrivals), (-1.0, seen)):
@@ -192,7 +194,7 @@ def _appeared(arrivals: Arrivals, seen: Arrivals, day: date) -> Arrivals:
         moved = min(max(change[arrival], 0.0), missing)
         missing -= moved
         left = change[arrival] - moved
-        if left in late:
+        if left in late and (arrival, left) not in expected:
             late.remove(left)
         elif left > 0:
             found.append((arrival, left))

@@ -154,7 +154,7 @@ class Telemetry:
         self.spool_refused = Gauge("orpr_spool_refused", "Decisions on disk that it refused.", registry=r)
         self.view_age = Gauge("orpr_view_age_seconds", "Since all of the store was known; +Inf: never.", registry=r)
         self.changes = Counter("orpr_changes_applied", "Changes of the store taken in, by kind.", ["kind"], registry=r)
-        self.holds_open = Gauge("orpr_holds_open", "Holds of the last recorded day or later.", registry=r)
+        self.holds_open = Gauge("orpr_holds_open", "Holds of the last two recorded days or later.", registry=r)
         self.stops = Gauge("orpr_stops_in_force", "Stops that keep orders back.", registry=r)
 
     def _of_locations(self, r: CollectorRegistry) -> None:

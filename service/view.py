@@ -293,10 +293,11 @@ def _releases(connection: sa.Connection, dataset: Dataset | None) -> list[Releas
 
 
 def _holds_open(connection: sa.Connection, dataset: Dataset | None) -> int:
-    """Those that somebody has to look at: once later sales are recorded nobody asks for an earlier day's orders, whether its
-    feed was mended or the hold forgotten."""
+    """Those that somebody has to look at. Nobody asks for the orders of a day when the next one's are over, whether its feed was
+    mended or the hold forgotten; the next one's sales alone say little, for some locations send them early."""
     last = dataset.last_recorded if dataset is not None else None
-    return count_held(connection, last or date.min)
+    first = date.min if dataset is None or last is None else last - timedelta(days=dataset.period_days)
+    return count_held(connection, first)
 
 
 def _scope(override: Override) -> Scope:

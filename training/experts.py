@@ -34,7 +34,9 @@ class Labels(NamedTuple):
     policy_days: F64  # (E,) the policy's own
     settled_money: F64  # (E,) what it earned against the policy's own number; NaN where that is not known
     observation: Observation  # (E, ...) what the policy saw, its stock included
-    ordered_more: F64 | None = None  # (E,) units ordered beyond the advice; NaN where it was followed, None: all were
+    ordered_more: F64 | None = (
+        None  # (E,) units ordered beyond the policy's own advice; NaN where nothing says so, None: nowhere
+    )
 
     @property
     def size(self) -> int:
@@ -130,7 +132,7 @@ def _contradictory(labels: Labels, _config: ExpertConfig) -> list[Finding]:
     found: list[Finding] = []
     for a, b in pairwise(order.tolist()):
         same = labels.item_id[a] == labels.item_id[b] and labels.location_id[a] == labels.location_id[b]
-        if same and first[b] < end[a] and sign[a] * sign[b] < 0:
+        if same and first[b] < end[a] and first[a] < end[b] and sign[a] * sign[b] < 0:
             for n, other in ((a, b), (b, a)):
                 wish = "more" if sign[n] > 0 else "less"
                 detail = f"{_name(labels, n)}: asks for {wish} than the policy, {labels.author[other]} for the opposite"

@@ -27,7 +27,7 @@ from service.decision_schemas import DecisionBrief, OutcomeRequest
 from service.feed_schemas import ItemRow
 from service.schemas import RecommendationItem
 
-LOOK_BACK_DAYS = 14  # for how long a draft is followed
+LOOK_BACK_DAYS = 14  # for how long a draft is followed after the longest lead time
 SLACK_DAYS = 2  # between an order date and the ERP's time stamp, in whatever zone
 PLACED = ("ordered", "changed")
 Coming = tuple[str, str, date, float]  # a row of COMING
@@ -82,9 +82,12 @@ def synchronise(erp: Erp, client: Client, day: date, days: int, assumed: Assumed
     with understood(erp.name):
         snapshot = erp.read(first, day)
     reference = f"sync {erp.name}"
-    told, refused, unconfirmed = _settle(erp, client, reference, day)
-    snapshot = snapshot._replace(coming=added_up([*snapshot.coming.rows(), *unconfirmed], COMING))
-    series, unpriced = _feed(client, snapshot, first, day, assumed)
+    stored = {(row.item_id, row.location_id): row for row in client.items()}
+    since = day - timedelta(days=_longest_lead(snapshot, stored, assumed) + LOOK_BACK_DAYS)
+    told, refused, unconfirmed = _settle(erp, client, reference, since, day)
+    with understood(erp.name):
+        snapshot = snapshot._replace(coming=added_up([*snapshot.coming.rows(), *unconfirmed], COMING))
+    series, unpriced = _feed(client, snapshot, stored, first, day, assumed)
     unanswered = Counter(snapshot.left_out)
     if unpriced:
         unanswered["without price and cost"] = unpriced
@@ -112,13 +115,20 @@ def _proposed(erp: Erp, wanted: Sequence[Order], day: date) -> Iterator[tuple[st
 # ------------------------------------------------------------------------------------------------------ earlier drafts
 
 
-def _settle(erp: Erp, client: Client, reference: str, day: date) -> tuple[int, set[Series], list[Coming]]:
-    """Tell the service what became of its advice; how often, the series whose drafts of `day` somebody took out, and the
+def _longest_lead(snapshot: Snapshot, stored: dict[Series, ItemRow], assumed: Assumed) -> int:
+    """Days that an order takes at the longest, by what either side knows."""
+    told = [item.lead_time_days for item in snapshot.items if item.lead_time_days is not None]
+    return max([assumed.lead_time_days, *told, *(row.lead_time_days for row in stored.values())])
+
+
+def _settle(
+    erp: Erp, client: Client, reference: str, first: date, day: date
+) -> tuple[int, set[Series], list[Coming]]:  # fmt: skip
+    """Tell the service what became of its advice since `first`; how often, the series whose drafts of `day` somebody took out, and the
     drafts that nobody has confirmed until their receipt, as rows of COMING."""
-    first = day - timedelta(days=LOOK_BACK_DAYS)
     with understood(erp.name):
         drafts = erp.drafts(first - timedelta(days=SLACK_DAYS))
-    dates = [first + timedelta(days=n) for n in range(LOOK_BACK_DAYS + 1)]
+    dates = [first + timedelta(days=n) for n in range((day - first).days + 1)]
     briefs = [brief for one in dates for brief in client.decisions(client_ref=reference, order_date=one)]
     standing = drafted_units(drafts, briefs)
     told, refused = 0, set[Series]()
@@ -184,10 +194,9 @@ def outcome_of(brief: DecisionBrief, drafted: float, day: date) -> OutcomeReques
 
 
 def _feed(
-    client: Client, snapshot: Snapshot, first: date, day: date, assumed: Assumed
+    client: Client, snapshot: Snapshot, stored: dict[Series, ItemRow], first: date, day: date, assumed: Assumed
 ) -> tuple[list[Series], int]:  # fmt: skip
     """Send everything; the series that the service can be asked for, and how many have neither price nor cost."""
-    stored = {(row.item_id, row.location_id): row for row in client.items()}
     rows = {}
     for item in snapshot.items:
         row = item_row(item, stored.get((item.item_id, item.location_id)), assumed)

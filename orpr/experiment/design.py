@@ -30,6 +30,8 @@ from simulator.panel import F64, I64, Bools, Panel
 from simulator.rates import group_codes
 from simulator.stock import read_inventory
 
+LEAST_CANARY = 0.01  # of all series, as the service takes
+
 
 @dataclass(frozen=True)
 class DesignSettings:
@@ -51,6 +53,8 @@ class DesignSettings:
             raise ValueError("treated or share: exactly one of them must be given")
         if self.canary is not None and self.share is None:
             raise ValueError("canary: say with share how large it will be")
+        if self.canary is not None and self.share is not None and self.share < LEAST_CANARY:
+            raise ValueError(f"share must be at least {LEAST_CANARY} for a canary, got {self.share}")
         if self.share is not None and not 0 < self.share <= 0.5:
             raise ValueError(
                 f"share must be above 0 and at most 0.5, so that each can have a control, got {self.share}"

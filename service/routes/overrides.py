@@ -145,7 +145,11 @@ def export_labels(
     promotion_id: Promotion = None,
     *,
     newest: Annotated[
-        bool, Query(description="Where there are more than 20,000: those of the last order days.", examples=[True])
+        bool,
+        Query(
+            description="Where there are more than 20,000, of whatever author: those of the last order days.",
+            examples=[True],
+        ),
     ] = False,
 ) -> StreamingResponse:
     """Expert labels as a Parquet file, at most 20,000: a row for each order that followed an override, or that was told to

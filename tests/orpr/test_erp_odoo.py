@@ -191,11 +191,15 @@ def test_a_confirmed_order_counts_as_open_and_not_besides(
     assert (answer["on_order"], answer["reserved"]) == (units, 0)
 
 
+@pytest.mark.parametrize(("lead", "nights"), [(2, (1, 2, 3, 4)), (20, (19, 20, 21, 25))])
 def test_a_draft_that_nobody_confirms_is_not_bought_again_after_its_receipt(
-    chain: Chain, client: Client, day: date, days: Iterator[date]
+    chain: Chain, client: Client, day: date, days: Iterator[date], lead: int, nights: tuple[int, ...]
 ) -> None:
     item, place = SERIES[0]
-    for night in (day, *(next(days) for _ in range(4))):
+    for supplier in chain.site.tables["product.supplierinfo"].values():
+        supplier["delay"] = lead
+    for ahead in (0, *nights):
+        night = next(one for one in days if (one - day).days == ahead) if ahead else day
         stood = [line for line in chain.lines if line["product_id"] == chain.products[item]]
         mine = [row for row in stood if _place(chain, row) == place]
         before = sum(row["product_uom_qty"] for row in mine)

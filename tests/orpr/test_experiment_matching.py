@@ -219,7 +219,7 @@ def test_covariates_are_what_the_history_says() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({}, "exactly one"), ({"canary": "v", "treated": Path("t.csv")}, "canary: say with share"), ({"share": 0.7}, "share must be above 0 and at most 0.5.*0.7"),
+        ({}, "exactly one"), ({"canary": "v", "treated": Path("t.csv")}, "canary: say with share"), ({"canary": "v", "share": 0.005}, "at least 0.01"), ({"share": 0.7}, "share must be above 0 and at most 0.5.*0.7"),
         ({"share": 0.1, "days": 0}, "days must be above 0, got 0"), ({"share": 0.1, "calliper": -1.0}, "calliper must"),
     ],
 )  # fmt: skip

@@ -144,6 +144,11 @@ def test_an_open_order_that_only_moved_is_not_taken_for_the_advised_one() -> Non
     overdue = one._replace(seen=[(day, 20.0)])
     assert outstanding([overdue], [(date(2019, 4, 5), 20.0)], day).reserved == [(date(2019, 4, 9), 50.0)]
     assert outstanding([overdue], [(date(2019, 4, 5), 50.0)], day).reserved == []
+    alike = one._replace(
+        seen=[(day, 50.0)]
+    )  # what was overdue has come, and what was advised stands among the open orders
+    assert outstanding([alike], [(date(2019, 4, 9), 50.0)], day) == ([], [], 0.0, ["d-1"])
+    assert outstanding([alike], [(date(2019, 4, 5), 50.0)], day).reserved == [(date(2019, 4, 9), 50.0)]
 
 
 async def test_a_newer_answer_for_the_same_order_takes_the_place_of_the_older(

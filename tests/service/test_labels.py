@@ -235,7 +235,7 @@ async def test_what_was_ordered_otherwise_without_an_override_is_a_label_too(
 
 
 async def test_a_followed_override_that_the_buyer_changed_again_teaches_what_was_ordered(
-    app: FastAPI, ann: httpx.AsyncClient
+    app: FastAPI, ann: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     """The override is still settled by its own number, as its author wants to know what that one earned."""
     number = await override(ann)
@@ -249,6 +249,10 @@ async def test_a_followed_override_that_the_buyer_changed_again_teaches_what_was
     assert (row["override_id"], row["promotion_id"]) == (number, "FAIR")
     ordered = result["order_quantity"] + 30
     assert row["expert_inventory_days"] == pytest.approx((10 + ordered) / result["daily_rate"])
+    (tmp_path / "labels.parquet").write_bytes((await ann.get(EXPORT)).raise_for_status().content)
+    more = read_labels(tmp_path / "labels.parquet", ObservationSpec(1)).ordered_more
+    assert more is not None
+    assert np.isnan(more[0])  # more than the override asked for, which says nothing of the policy's own advice
     assert (await settlement(ann, number))["money"] == before
     assert row["settled_money"] != before
 
