@@ -19,8 +19,8 @@ TRAIN = $(BIN)/orpr train --threads 1
 RESULTS ?= docs/results
 PAGE ?= README.md
 WORKERS ?= 2
-# These hold answers to a time, or servers to a load: nothing else may run beside them.
-ALONE := tests/faults tests/service/test_promotion_under_load.py tests/service/test_repeating.py tests/service/test_trimming.py
+# These hold answers or solvers to a time, or servers to a load: nothing else may run beside them.
+ALONE := tests/faults tests/benchmarks/test_smoke.py tests/service/test_promotion_under_load.py tests/service/test_repeating.py tests/service/test_trimming.py
 
 .PHONY: run setup test check bench bench-service bench-faults bench-soak bench-finetune results promotions early foundation ablations format clean
 
