@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import numpy as np
 
-from service.asked import Asked, Counterfactual, Stock
+from service.asked import Asked, Counterfactual
 from service.decide import Decisions, Override, constraints_applied
 from service.problems import Problem
-from service.receipt import reasons, receipt
+from service.receipt import Doubts, reasons, receipt
 from service.schemas import AppliedOverride, CounterfactualLine, ItemAnswer, Recommendation, UsedRules
 from service.series import Series
 from service.terms import Terms
@@ -30,7 +30,7 @@ def recommendations(
         others: what other circumstances would change, where that was asked for.
     """
     rules = constraints_applied(decisions.order)
-    columns, used, last_sales = _columns(decisions), _used(asked.rules), _last_sales(asked)
+    columns, used, doubts = _columns(decisions), _used(asked.rules), _doubts(asked)
     answers: dict[int, Recommendation] = {}
     for n, source in enumerate(asked.rate_sources):
         if source == "none":
@@ -65,35 +65,23 @@ def recommendations(
             override=applied,
             source=decisions.source,
             receipt=receipt(decisions, n, *held, stock.sold_since, rules[n], due=due),
-            reasons=reasons(
-                days,
-                rate,
-                source,
-                said,
-                rules[n],
-                following,
-                stock.sold_since,
-                due=due,
-                by=asked.by,
-                last_sales=last_sales[n],
-                overdue=_overdue(stock, asked.day),
-            ),
+            reasons=reasons(days, rate, source, said, rules[n], following, doubts[n], due=due, by=asked.by),
             counterfactuals=None if others is None else [CounterfactualLine(**one._asdict()) for one in others[n]],
         )
     return answers
 
 
-def _last_sales(asked: Asked) -> list[date | None]:
-    """(B,) the last day whose sales were told, where that is long ago; None elsewhere, and where none ever were."""
+def _doubts(asked: Asked) -> list[Doubts]:
+    """(B,) what is expected, missing or overdue; sales that were never told say nothing."""
     told, days = np.isfinite(asked.seen.field("units_sold")), asked.seen.spec.period_days
     ago = np.argmax(told[:, ::-1], axis=1) * days
     old = told.any(axis=1) & (ago > LONG_UNTOLD_DAYS)
-    return [asked.day - timedelta(days=int(ago[n])) if old[n] else None for n in range(len(ago))]
-
-
-def _overdue(stock: Stock, day: date) -> float:
-    """Units on order that should have come by `day`."""
-    return sum(units for arrival, units in stock.arrivals if arrival <= day)
+    found = []
+    for n, stock in enumerate(asked.stock):
+        last = asked.day - timedelta(days=int(ago[n])) if old[n] else None
+        overdue = sum(units for arrival, units in stock.arrivals if arrival <= asked.day)
+        found.append(Doubts(stock.sold_since, last, overdue))
+    return found
 
 
 def item_answer(

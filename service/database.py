@@ -199,7 +199,7 @@ def among(
 
 def one_of(connection: sa.Connection, column: sa.ColumnElement[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
     """Whether a column has one of some values. The words of the statement are the same for any number of them: each connection
-    keeps the plans of the latest statements, and a list that is spelt out is another statement, of up to 80 kB, for each length."""
+    keeps the plans of the latest statements, and a list that is spelt out is another statement for each length."""
     if connection.dialect.name != "sqlite":
         return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
     return among(connection, [column], [(value,) for value in values])

@@ -61,7 +61,8 @@ def preview(recommender: Recommender, store: Store, override: Override, limit: f
     found = Preview(
         as_of=day, currency=currency, series_in_scope=len(series), series_changed=changed,
         series_unchanged=len(known) - changed, order_units=sum(known), money=money,
-        money_moved=size, needs_approval=limit is not None and (size > limit or any(e.money is None for e in effects)), note="",
+        money_moved=size, note="",
+        needs_approval=limit is not None and (size > limit or any(e.money is None for e in effects)),
         series=sorted(effects, key=lambda e: -abs(e.order_units or 0.0))[:SHOWN],
     )  # fmt: skip
     return found.model_copy(update={"note": _note(found, len(effects) - len(known))})

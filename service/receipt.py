@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import NamedTuple
 
 from service.decide import BASELINE, Decisions
 from service.schemas import ReceiptLine
@@ -57,6 +58,14 @@ def _line(what: str, units: float) -> list[ReceiptLine]:
     return [ReceiptLine(what=what, units=units)] if units else []
 
 
+class Doubts(NamedTuple):
+    """What an answer rests on that may be otherwise."""
+
+    sold_since: float  # units expected to sell between the count and the order
+    last_sales: date | None  # the last day whose sales were told, where that is long ago
+    overdue: float  # units on order that should be there by now
+
+
 def reasons(
     days: float,
     rate: float,
@@ -64,12 +73,10 @@ def reasons(
     override: str | None,
     rules: list[str],
     following: date | None,
-    sold_since: float,
+    doubts: Doubts,
     *,
     due: bool,
     by: str,
-    last_sales: date | None,
-    overdue: float,
 ) -> list[str]:
     """The same in sentences.
 
@@ -80,23 +87,21 @@ def reasons(
         override: who overrode the policy and why; None: nobody.
         rules: what changed the quantity.
         following: the next order day, if one is known.
-        sold_since: units expected to sell between the count and the order.
+        doubts: what it rests on that may be otherwise.
         due: whether an order is due.
         by: who decided.
-        last_sales: the last day whose sales were told, where that is long ago.
-        overdue: units on order that should be there by now.
     """
     said = [f"The target is {days:g} days of stock at {rate:,.4g} units a day."]
     if by == BASELINE:
         said.append("The policy failed: a base stock for the demand of the last weeks decided in its place.")
     if source != "history":
         said.append(f"It has too little history of its own: the rate comes from {source.replace('_', ' ')}.")
-    if last_sales is not None:
-        said.append(f"Its last sales were told for {last_sales}.")
-    if overdue:
-        said.append(f"{overdue:,.4g} of the units on order are overdue, and count as still to come.")
-    if sold_since:
-        said.append(f"{sold_since:,.4g} of the units counted are expected to sell before the order is placed.")
+    if doubts.last_sales is not None:
+        said.append(f"Its last sales were told for {doubts.last_sales}.")
+    if doubts.overdue:
+        said.append(f"{doubts.overdue:,.4g} of the units on order are overdue, and count as still to come.")
+    if doubts.sold_since:
+        said.append(f"{doubts.sold_since:,.4g} of the units counted are expected to sell before the order is placed.")
     if override is not None:
         said.append(override)
     if rules:

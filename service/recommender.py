@@ -175,10 +175,8 @@ class Recommender:
                 f"as_of: {day} lies before the first recorded day, {first}",
             )  # fmt: skip
         if (day - last).days % dataset.period_days:
-            raise ProblemError(
-                422, "off-grid", "No period begins on this day",
-                f"as_of: {day} does not start a {dataset.period_days}-day period, as {last} does",
-            )  # fmt: skip
+            detail = f"as_of: {day} does not start a {dataset.period_days}-day period, as {last} does"
+            raise ProblemError(422, "off-grid", "No period begins on this day", detail)
         age = (day - last).days
         if age > self._settings.history_max_age_days:
             raise ProblemError(

@@ -34,9 +34,7 @@ class Labels(NamedTuple):
     policy_days: F64  # (E,) the policy's own
     settled_money: F64  # (E,) what it earned against the policy's own number; NaN where that is not known
     observation: Observation  # (E, ...) what the policy saw, its stock included
-    ordered_more: F64 | None = (
-        None  # (E,) units ordered beyond the policy's own advice; NaN where nothing says so, None: nowhere
-    )
+    ordered_more: F64 | None = None  # (E,) units ordered beyond the policy's own advice; NaN or None: not told
 
     @property
     def size(self) -> int:

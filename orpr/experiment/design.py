@@ -51,10 +51,8 @@ class DesignSettings:
     def __post_init__(self) -> None:
         if (self.treated is None) == (self.share is None):
             raise ValueError("treated or share: exactly one of them must be given")
-        if self.canary is not None and self.share is None:
-            raise ValueError("canary: say with share how large it will be")
-        if self.canary is not None and self.share is not None and self.share < LEAST_CANARY:
-            raise ValueError(f"share must be at least {LEAST_CANARY} for a canary, got {self.share}")
+        if self.canary is not None and (self.share is None or self.share < LEAST_CANARY):
+            raise ValueError(f"canary: say with share how large it will be, at least {LEAST_CANARY}; got {self.share}")
         if self.share is not None and not 0 < self.share <= 0.5:
             raise ValueError(
                 f"share must be above 0 and at most 0.5, so that each can have a control, got {self.share}"

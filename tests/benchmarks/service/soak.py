@@ -28,6 +28,7 @@ from tests.benchmarks.service.page import PARTS, write_page
 from tests.benchmarks.service.servers import load, orpr
 from tests.benchmarks.service.traffic import Traffic
 
+MINUTES = 75.0  # half of it warms up
 EVERY_S = 10.0
 RATE = 8.0  # requests a second, beside the nights
 SHOPS, PRODUCTS = 4, 1  # times the sample: 336 series in 112 shops
@@ -120,17 +121,22 @@ def soak(minutes: float, every_s: float, shops: int, report: Report) -> dict[str
         finally:
             valkey.stop()
     return {
-        "command": "make bench-soak", "commit": commit, "machine": where, "minutes": minutes, "every_s": every_s,
+        "command": _command(minutes), "commit": commit, "machine": where, "minutes": minutes, "every_s": every_s,
         "rate": RATE, "all_series": len(chain.series), "requests": dict(traffic.sent), "errors": sum(traffic.failed.values()),
         "failed": dict(traffic.failed), "log_errors": [line for line in log if '"level": "error"' in line][:20], "rss_slope": slope(samples), "rss_slope_at_the_end": slope(samples, LAST), "samples": samples,
     }  # fmt: skip
+
+
+def _command(minutes: float) -> str:
+    here = "python -m tests.benchmarks.service.soak docs/results"
+    return "make bench-soak" if minutes == MINUTES else f"{here} --minutes {minutes:g}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Soak and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the results go")
-    parser.add_argument("--minutes", type=float, default=75.0, help="half of it warms up")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="half of it warms up")
     parser.add_argument("--every", type=float, default=EVERY_S, help="seconds between two looks")
     parser.add_argument("--shops", type=int, default=SHOPS, help="how often the sample's shops are taken")
     asked = parser.parse_args(arguments)
