@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.benchmarks.service import load
 from tests.benchmarks.service.__main__ import main
 from tests.benchmarks.service.faults import Fault, environment, read
 from tests.benchmarks.service.load import Generator, Plan, run
@@ -27,17 +28,20 @@ STALL_S = 0.4
 
 
 @contextmanager
-def answering(answer: bytes, stall_s: float = 0.0) -> Iterator[int]:
-    """A server that takes its time once, before its first answer; its port."""
+def answering(answer: bytes, stall_s: float = 0.0, patience_s: float = 60.0) -> Iterator[int]:
+    """A server that takes its time once, before its first answer, and breaks off where a connection was idle for longer than
+    its patience; its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve(connection: socket.socket, wait: float) -> None:
             with connection:
-                while connection.recv(65536):
+                said = time.monotonic()
+                while connection.recv(65536) and time.monotonic() - said < patience_s:
                     time.sleep(wait)
                     wait = 0.0
                     connection.sendall(answer[:20])
                     connection.sendall(answer[20:])
+                    said = time.monotonic()
 
         def accept() -> None:
             wait = stall_s
@@ -67,6 +71,12 @@ def test_without_arrivals_each_connection_asks_again_as_soon_as_it_is_answered()
     with answering(ANSWER) as port:
         assert len(run(Plan(port, "/", {}, ["{}"], [], 0.2, 2)).seconds) > 2
         assert len(run(Plan(port, "/", {}, ["{}"] * 3, [], 60.0, 2, once=True)).seconds) == 3
+
+
+def test_a_connection_that_was_idle_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "IDLE_S", 0.2)
+    with answering(ANSWER, patience_s=0.3) as port:
+        assert load.run(Plan(port, "/", {}, ["{}"], [0.0, 0.6, 0.65], connections=1)).statuses == {"200": 3}
 
 
 def test_an_answer_that_is_not_good_ends_the_run() -> None:

@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import IO, Any, NamedTuple
 
 LONGEST_S = 300  # without any answer
+IDLE_S = 2.0  # servers close connections that were idle longer, uvicorn after 5 s, and one may just be about to
 _READ = 1 << 20
 
 
@@ -59,9 +60,9 @@ class Connection:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
 
-    def send(self, request: bytes) -> None:
-        """Send a request; on a new connection where the server has closed the idle one."""
-        if select.select([self.socket], [], [], 0)[0]:
+    def send(self, request: bytes, now: float) -> None:
+        """Send a request; on a new connection where the server has closed the idle one or may be closing it."""
+        if now - self.free_since > IDLE_S or select.select([self.socket], [], [], 0)[0]:
             self.socket.close()
             self.socket = self._connect()
         self._read.clear()
@@ -125,7 +126,7 @@ def _open(plan: Plan, requests: list[bytes], free: deque[Connection]) -> Heard:
         while waiting and free:
             number, connection = waiting.popleft(), free.popleft()
             heard.late.append(perf_counter() - began - max(arrivals[number], connection.free_since))
-            connection.send(requests[number % len(requests)])
+            connection.send(requests[number % len(requests)], perf_counter() - began)
             busy[connection.socket] = connection, arrivals[number]
         until = max(0.0, arrivals[n] - (perf_counter() - began)) if n < len(arrivals) else LONGEST_S
         _hear(busy, free, heard, began, until)
@@ -140,8 +141,9 @@ def _closed(plan: Plan, requests: list[bytes], free: deque[Connection]) -> Heard
     while (asking := perf_counter() - began < plan.seconds and n < most) or busy:
         while free and asking and n < most:
             connection = free.popleft()
-            connection.send(requests[n % len(requests)])
-            busy[connection.socket] = connection, perf_counter() - began
+            now = perf_counter() - began
+            connection.send(requests[n % len(requests)], now)
+            busy[connection.socket] = connection, now
             n += 1
         _hear(busy, free, heard, began, LONGEST_S)
     return heard._replace(took=perf_counter() - began)
