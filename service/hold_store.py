@@ -15,6 +15,7 @@ from service.series import Series, of_series
 from service.tables import decisions, holds, stops
 
 HELD, RELEASED = "held", "released"
+RELEASES_BACK = timedelta(days=31)  # before the last recorded day; older order days are asked for no more
 LAST_ORDERS_BACK = timedelta(days=92)  # an order that is older says nothing of today's
 Row = dict[str, Any]
 
@@ -115,11 +116,18 @@ def holds_page(connection: sa.Connection, state: str | None, after: int, limit: 
     return [{**row, "findings": json.loads(row["findings"])} for row in rows]
 
 
-def releases_from(connection: sa.Connection, first: date) -> list[Release]:
-    """Everything that was released for order days from `first` on."""
+def released_lately(connection: sa.Connection, last: date | None) -> list[Release]:
+    """Everything that was released for order days that may still be asked for.
+
+    Args:
+        connection: to the database.
+        last: day with sales; None: there are none.
+    """
+    if last is None:
+        return []
     h = holds.c
     query = sa.select(h.order_date, h.location_id, h.category, h.findings).where(
-        h.state == RELEASED, h.order_date >= first
+        h.state == RELEASED, h.order_date >= last - RELEASES_BACK
     )
     return [
         Release(row.order_date, row.location_id, row.category, [Finding(**one) for one in json.loads(row.findings)])
@@ -127,9 +135,20 @@ def releases_from(connection: sa.Connection, first: date) -> list[Release]:
     ]
 
 
-def count_held(connection: sa.Connection, first: date) -> int:
-    """How many holds of order days from `first` on wait for a release."""
-    waiting = holds.c.state == HELD, holds.c.order_date >= first
+def count_held(connection: sa.Connection, last: date | None, period_days: int) -> int:
+    """How many holds wait for somebody to look at them.
+
+    Nobody asks for the orders of a day when the next one's are over, whether its feed was mended or the hold forgotten; the
+    next one's sales alone say little, for some locations send them early.
+
+    Args:
+        connection: to the database.
+        last: day with sales; None: there are none, and every hold counts.
+        period_days: of the dataset, 1 or 7.
+    """
+    waiting = [holds.c.state == HELD]
+    if last is not None:
+        waiting.append(holds.c.order_date >= last - timedelta(days=period_days))
     return connection.scalar(sa.select(sa.func.count()).select_from(holds).where(*waiting)) or 0
 
 

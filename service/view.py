@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ from service.changes import (
 from service.datasets import Dataset, dataset_of
 from service.decide import Override
 from service.decision_store import OPEN, SUPERSEDED, Advised, advised_after
-from service.hold_store import Release, Stop, active_stops, count_held, releases_from
+from service.hold_store import Release, Stop, active_stops, count_held, released_lately
 from service.keys import Key, keys_of
 from service.override_store import active_overrides
 from service.places import feeds_before, places_of
@@ -47,7 +47,6 @@ from service.store import Store, open_orders_of, stock_of
 
 LOG = logging.getLogger(__name__)
 STALE_S = 0.5  # older than this it is brought up to date before it is read
-RELEASES_BACK = timedelta(days=31)  # before the last recorded day; older order days are asked for no more
 WAIT_S = 0.5  # for another thread that does so
 Scope = tuple[str, str, str]  # item, location, category; empty: all
 
@@ -148,16 +147,16 @@ class View:
         stock = {key: StockCount(*row) for key, row in stock_of(connection).items()}
         orders, keys, stopped = open_orders_of(connection), keys_of(connection), active_stops(connection)
         after = (dataset and dataset.last_recorded) or date.max
-        decided, released = advised_after(connection, after), _releases(connection, dataset)
-        self.places, self.holds_open = places_of(connection), _holds_open(connection, dataset)
+        decided, self.places = advised_after(connection, after), places_of(connection)
         self._punctuality.remember(feeds_before(connection))
         self._punctuality.stored(decided)
         overrides = {one.id: one for one in active_overrides(connection)}
         by_scope: dict[Scope, list[Override]] = {}
         for one in overrides.values():
             by_scope.setdefault(_scope(one), []).append(one)
+        self._read_holds(connection, dataset)
         # All at once, so that nobody reads a half of it.
-        self._overrides, self._by_scope, self._stops, self._releases = overrides, by_scope, stopped, released
+        self._overrides, self._by_scope, self._stops = overrides, by_scope, stopped
         self._stock, self._orders, self._decisions, self.decisions_after = stock, orders, decided, after
         self._keys, self._dataset, self._mark = keys, dataset, mark
         self._forget_terms(None)
@@ -191,8 +190,7 @@ class View:
         elif kind == KEYS:
             self._keys = keys_of(connection)
         elif kind == HOLDS:
-            self._releases = _releases(connection, self._dataset)
-            self.holds_open = _holds_open(connection, self._dataset)
+            self._read_holds(connection, self._dataset)
         elif kind == STOPS:
             self._stops = active_stops(connection)
 
@@ -207,7 +205,12 @@ class View:
             late = {k: [one for one in found if one.counts_after(after)] for k, found in self._decisions.items()}
             self._decisions = {key: found for key, found in late.items() if found}
         self._dataset, self.decisions_after = dataset, after
-        self.holds_open = _holds_open(connection, dataset)
+        self._read_holds(connection, dataset)
+
+    def _read_holds(self, connection: sa.Connection, dataset: Dataset | None) -> None:
+        last, period_days = (dataset.last_recorded, dataset.period_days) if dataset is not None else (None, 1)
+        self.holds_open = count_held(connection, last, period_days)
+        self._releases = released_lately(connection, last)
 
     def _read_overrides(self, connection: sa.Connection, numbers: frozenset[int] | None) -> None:
         found = {one.id: one for one in active_overrides(connection, None if numbers is None else sorted(numbers))}
@@ -285,19 +288,6 @@ class View:
         """The key of that hash, where it is good now."""
         found = self._keys.get(digest)
         return found if found is not None and found.is_good else None
-
-
-def _releases(connection: sa.Connection, dataset: Dataset | None) -> list[Release]:
-    last = dataset.last_recorded if dataset is not None else None
-    return [] if last is None else releases_from(connection, last - RELEASES_BACK)
-
-
-def _holds_open(connection: sa.Connection, dataset: Dataset | None) -> int:
-    """Those that somebody has to look at. Nobody asks for the orders of a day when the next one's are over, whether its feed was
-    mended or the hold forgotten; the next one's sales alone say little, for some locations send them early."""
-    last = dataset.last_recorded if dataset is not None else None
-    first = date.min if dataset is None or last is None else last - timedelta(days=dataset.period_days)
-    return count_held(connection, first)
 
 
 def _scope(override: Override) -> Scope:
