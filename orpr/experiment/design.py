@@ -22,6 +22,7 @@ from orpr.experiment.matching import (
     propensity_logit,
     stratified_draw,
 )
+from orpr.experiment.measures import locations_of, whole_locations
 from orpr.experiment.panel import history_before, outcomes_of
 from orpr.experiment.placebo import detectable, varies
 from orpr.files import write_whole
@@ -144,7 +145,8 @@ def _power(
     outcome, values = next((found for found in zip(told, past, strict=True) if varies(found[1])), (told[0], past[0]))
     head = {"metric": outcome.name, "unit": outcome.unit, "days": settings.days}
     try:
-        found = detectable(values, treated[matched], settings.days, panel.period_days)
+        whole = whole_locations(treated[matched], locations_of(panel)[matched])
+        found = detectable(values, treated[matched], settings.days, panel.period_days, clusters=whole)
     except ValueError as error:
         return head | {"not_told": str(error)}
     return head | {"detectable_effect": found.effect, **{k: v for k, v in found._asdict().items() if k != "effect"}}

@@ -1,4 +1,4 @@
-"""What the treatment did: differences and differences in differences of a panel, with errors clustered by series.
+"""What the treatment did: differences and differences in differences of a panel, with clustered errors.
 
 Series and period effects are taken out exactly, in closed form, also where observations are missing; statsmodels does the regression on
 what is left. Small-sample factors are those of pyfixest and fixest, and a test holds the two together. It knows arrays
@@ -17,7 +17,7 @@ from scipy.stats import t as t_distribution
 from simulator.panel import F64, I64, Bools
 
 LEVEL = 0.95  # of every interval
-LEAST_IN_A_GROUP = 2  # series; one says nothing about the spread
+LEAST_IN_A_GROUP = 2  # series, and clusters of them; one says nothing about the spread
 
 
 class Estimate(NamedTuple):
@@ -83,9 +83,9 @@ def difference_in_differences(values: F64, treated: Bools, after: Bools, *, clus
         clusters: (N,) numbers of what may hang together; each series for itself where None.
 
     Raises:
-        ValueError: where a group has fewer than two series.
+        ValueError: where a group has fewer than two series or clusters.
     """
-    _check_groups(treated)
+    _check_groups(treated, clusters)
     known = np.isfinite(values)
     design = np.asarray(treated[:, None] * after[None, :], dtype=np.float64)
     fit = _regress(absorbed(values, known), [absorbed(design, known)], known, clusters, _periods(known))
@@ -104,7 +104,7 @@ def on_the_treated(
     Raises:
         ValueError: where the assignment moved nobody.
     """
-    _check_groups(treated)
+    _check_groups(treated, clusters)
     known = np.isfinite(values)
     late: F64 = np.asarray(after[None, :], dtype=np.float64)
     outcome = absorbed(values, known)
@@ -122,21 +122,24 @@ def on_the_treated(
     return _estimate(_Fit(np.array([effect]), np.array([[factor * meat / moved**2]]), count, rows))
 
 
-def difference_of_means(values: F64, treated: Bools) -> Estimate:
-    """Treated less control over some periods, without any effects taken out; clustered by series.
+def difference_of_means(values: F64, treated: Bools, *, clusters: I64 | None = None) -> Estimate:
+    """Treated less control over some periods, without any effects taken out.
 
     Args:
         values: (N, T) NaN where unknown.
         treated: (N,).
+        clusters: as in `difference_in_differences`.
     """
-    _check_groups(treated)
+    _check_groups(treated, clusters)
     known = np.isfinite(values)
     group = np.broadcast_to(treated[:, None].astype(np.float64), values.shape)
-    fit = _regress(values, [group, np.ones(values.shape)], known, None, 0)
+    fit = _regress(values, [group, np.ones(values.shape)], known, clusters, 0)
     return _estimate(fit)
 
 
-def event_study(values: F64, treated: Bools, reference: int, leads: I64) -> EventStudy:
+def event_study(
+    values: F64, treated: Bools, reference: int, leads: I64, *, clusters: I64 | None = None
+) -> EventStudy:  # fmt: skip
     """The groups' difference in every bin, less that of the reference bin, and whether the leads are all zero.
 
     The joint test is the clustered Wald test scaled as Hotelling's T² of two groups is: without it, many leads against few series
@@ -147,15 +150,16 @@ def event_study(values: F64, treated: Bools, reference: int, leads: I64) -> Even
         treated: (N,).
         reference: the bin that all are compared with, commonly the last before the start.
         leads: bins before the start without the reference.
+        clusters: as in `difference_in_differences`.
     """
-    _check_groups(treated)
+    _check_groups(treated, clusters)
     known = np.isfinite(values)
     shown = np.array([k for k in range(values.shape[1]) if k != reference])
     columns = [
         absorbed(np.where(np.arange(values.shape[1]) == k, treated[:, None].astype(np.float64), 0.0), known)
         for k in shown
     ]
-    fit = _regress(absorbed(values, known), columns, known, None, _periods(known))
+    fit = _regress(absorbed(values, known), columns, known, clusters, _periods(known))
     effect, error = np.zeros(values.shape[1]), np.zeros(values.shape[1])
     effect[shown], error[shown] = fit.params, np.sqrt(np.diag(fit.covariance))
     half = t_distribution.ppf((1 + LEVEL) / 2, fit.clusters - 1) * error
@@ -198,7 +202,11 @@ def _periods(known: Bools) -> int:
     return int(known.any(axis=0).sum())
 
 
-def _check_groups(treated: Bools) -> None:
-    for name, count in (("treated", int(treated.sum())), ("control", int((~treated).sum()))):
-        if count < LEAST_IN_A_GROUP:
+def _check_groups(treated: Bools, clusters: I64 | None) -> None:
+    for name, group in (("treated", treated), ("control", ~treated)):
+        if (count := int(group.sum())) < LEAST_IN_A_GROUP:
             raise ValueError(f"group: {count} {name} series can be measured, at least {LEAST_IN_A_GROUP} are needed")
+        if clusters is not None and (count := len(np.unique(clusters[group]))) < LEAST_IN_A_GROUP:
+            raise ValueError(
+                f"group: all {name} series lie in {count} cluster, such as a location, at least {LEAST_IN_A_GROUP} are needed"
+            )

@@ -17,7 +17,7 @@ from orpr.experiment.effects import (
     on_the_treated,
 )
 from orpr.experiment.placebo import permutation, placebo_start, varies
-from simulator.panel import F64, I64, Bools
+from simulator.panel import F64, I64, Bools, Panel
 
 RESAMPLES = 2000
 DOUBTFUL = 0.05  # p-value of the leads or of a placebo below which the effect is in doubt
@@ -30,6 +30,12 @@ class Measured(NamedTuple):
     treated: Bools  # (M,)
     pair: I64 | None  # (M,)
     start: int
+    location: I64 | None = None  # (M,) numbers of locations
+
+    @property
+    def clusters(self) -> I64 | None:
+        """(M,) locations, where each is treated as a whole or not at all; else None, and each series counts for itself."""
+        return None if self.location is None else whole_locations(self.treated, self.location)
 
     @property
     def after(self) -> Bools:
@@ -42,8 +48,27 @@ class Measured(NamedTuple):
         kept: Bools = np.logical_and(known[:, : self.start].any(axis=1), known[:, self.start :].any(axis=1))
         if self.pair is not None:
             kept = np.logical_and(kept, ~np.isin(self.pair, self.pair[~kept]))
-        pair = None if self.pair is None else self.pair[kept]
-        return Measured(self.values[kept], self.treated[kept], pair, self.start), kept
+        pair, location = (None if one is None else one[kept] for one in (self.pair, self.location))
+        return Measured(self.values[kept], self.treated[kept], pair, self.start, location), kept
+
+
+def locations_of(panel: Panel) -> I64:
+    """(N,) the number of each series' location."""
+    return np.unique(panel.items.location_id.astype(str), return_inverse=True)[1].astype(np.int64)
+
+
+def whole_locations(treated: Bools, location: I64) -> I64 | None:
+    """What may hang together: locations that have a bad week have it with all their series.
+
+    Args:
+        treated: (M,).
+        location: (M,) numbers of locations.
+
+    Returns:
+        (M,) the locations, where none has series of both groups and one has several; else None.
+    """
+    both = np.intersect1d(location[treated], location[~treated])
+    return None if len(both) or len(np.unique(location)) == len(location) else location
 
 
 def measure(
@@ -67,24 +92,26 @@ def measure(
     values, treated, after = used.values, used.treated, used.after
     if values.size and not varies(values):
         raise ValueError("it is the same for every series and period")
-    effect = difference_in_differences(values, treated, after)
+    by = used.clusters
+    effect = difference_in_differences(values, treated, after, clusters=by)
     by_pair = None if used.pair is None else difference_in_differences(values, treated, after, clusters=used.pair)
     means = _means(values, treated, after)
     result: dict[str, Any] = {
-        "series": len(values), "left_out": len(outcome.values) - len(values), "means": means,
-        "difference_before": difference_of_means(values[:, ~after], treated)._asdict(),
-        "difference_after": difference_of_means(values[:, after], treated)._asdict(),
+        "series": len(values), "left_out": len(outcome.values) - len(values),
+        "clustered_by": "series" if by is None else "location", "means": means,
+        "difference_before": difference_of_means(values[:, ~after], treated, clusters=by)._asdict(),
+        "difference_after": difference_of_means(values[:, after], treated, clusters=by)._asdict(),
         "difference_after_relative": _relative(means["treated"]["after"], means["control"]["after"]),
         "did": effect._asdict(), "did_relative": _against(effect, means["treated"]["after"]),
         "did_std_error_by_pair": by_pair.std_error if by_pair else None,
         "event_study": _or_why(lambda: _event_study(used, bin_periods, gap)),
         "placebo_start": _or_why(lambda: _placebo(used)),
-        "permutation": permutation(values, treated, after, used.pair, permutations, rng)._asdict(),
+        "permutation": permutation(values, treated, after, used.pair, permutations, rng, clusters=by)._asdict(),
         "on_the_treated": None,
     }  # fmt: skip
     if exposed is not None and not np.array_equal(exposed[kept], treated):
         taken = exposed[kept]
-        result["on_the_treated"] = _or_why(lambda: on_the_treated(values, treated, taken, after)._asdict())
+        result["on_the_treated"] = _or_why(lambda: on_the_treated(values, treated, taken, after, clusters=by)._asdict())
     return result
 
 
@@ -133,7 +160,8 @@ def _event_study(used: Measured, size: int, gap: int) -> dict[str, Any]:
             f"bins of {size} periods: {before} before the start and {len(edges) - before} after it, 2 and 1 are needed"
         )
     kept = np.isfinite(binned[:, :before]).any(axis=1) & np.isfinite(binned[:, before:]).any(axis=1)
-    found = event_study(binned[kept], used.treated[kept], before - 1, np.arange(before - 1))
+    by = None if used.clusters is None else used.clusters[kept]
+    found = event_study(binned[kept], used.treated[kept], before - 1, np.arange(before - 1), clusters=by)
     groups = {"treated": used.treated, "control": ~used.treated}
     return {
         "offsets": [edge - used.start + (gap if edge >= used.start else 0) for edge in edges], "before": before,
@@ -150,15 +178,17 @@ def _known_mean(parts: list[F64]) -> F64:
 def _placebo(used: Measured) -> dict[str, Any]:
     """A made-up start in the middle of what lies before the real one."""
     period = used.start // 2
-    return {"period": period, **placebo_start(used.values[:, : used.start], used.treated, period)._asdict()}
+    past = used.values[:, : used.start]
+    return {"period": period, **placebo_start(past, used.treated, period, clusters=used.clusters)._asdict()}
 
 
 def pooled_turnover(
-    stock: F64, sales: F64, treated: Bools, pair: I64 | None, start: int, rng: np.random.Generator
-) -> dict[str, Any]:
+    stock: F64, sales: F64, treated: Bools, pair: I64 | None, start: int, rng: np.random.Generator, *,
+    clusters: I64 | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Turnover of each group as a whole: its stock over its sales of the same phase, as in the paper's tables 3 and 4.
 
-    Intervals are of a bootstrap over pairs, or over the series of each group where there are none.
+    Intervals are of a bootstrap over pairs, or over the series or clusters of each group where there are none.
 
     Args:
         stock: (M, T) units at the periods' ends, NaN where unknown.
@@ -167,10 +197,15 @@ def pooled_turnover(
         pair: (M,) or None.
         start: first column after the start.
         rng: draws the resamples.
+        clusters: (M,) numbers of what is drawn as a whole; pairs say nothing then.
     """
     sums = np.stack(
         [np.nansum(x[:, cut], axis=1) for cut in (slice(start), slice(start, None)) for x in (stock, sales)]
     )
+    if clusters is not None:
+        _, first, of_series = np.unique(clusters, return_index=True, return_inverse=True)
+        sums = np.stack([np.bincount(of_series, one) for one in sums])
+        treated, pair = treated[first], None
     ours, theirs = np.flatnonzero(treated), np.flatnonzero(~treated)
     if pair is not None:
         ours, theirs = ours[np.argsort(pair[ours])], theirs[np.argsort(pair[theirs])]

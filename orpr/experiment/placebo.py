@@ -33,26 +33,26 @@ class Detectable(NamedTuple):
     clusters: int
 
 
-def placebo_start(values: F64, treated: Bools, start: int) -> Estimate:
+def placebo_start(values: F64, treated: Bools, start: int, *, clusters: I64 | None = None) -> Estimate:
     """The difference in differences about a start before the real one.
 
     Args:
         values: (N, T) periods before the real start only.
         treated: (N,).
         start: the made-up start, inside T.
+        clusters: (N,) numbers of what may hang together; each series for itself where None.
     """
-    return difference_in_differences(*_whole(values, treated, start), np.arange(values.shape[1]) >= start)
-
-
-def _whole(values: F64, treated: Bools, start: int) -> tuple[F64, Bools]:
     known = np.isfinite(values)
     kept = known[:, :start].any(axis=1) & known[:, start:].any(axis=1)
-    return values[kept], treated[kept]
+    after = np.arange(values.shape[1]) >= start
+    by = None if clusters is None else clusters[kept]
+    return difference_in_differences(values[kept], treated[kept], after, clusters=by)
 
 
 def permutation(
-    values: F64, treated: Bools, after: Bools, pair: I64 | None, draws: int, rng: np.random.Generator
-) -> Permutation:
+    values: F64, treated: Bools, after: Bools, pair: I64 | None, draws: int, rng: np.random.Generator, *,
+    clusters: I64 | None = None,
+) -> Permutation:  # fmt: skip
     """Fisher's test: the effects that come out where the treated are drawn anew.
 
     Args:
@@ -62,19 +62,25 @@ def permutation(
         pair: (N,) numbers of pairs, within which the two are swapped or not; None draws as many treated from all.
         draws: how many.
         rng: draws them.
+        clusters: (N,) numbers of what is treated as a whole; as many of them are drawn, and pairs say nothing then.
     """
     known = np.isfinite(values)
     late = absorbed(values, known)[:, after].sum(axis=1)  # (N,)
     real = _effects(treated[None, :].astype(np.float64), late, known, after)[0]
-    drawn = _effects(_labels(treated, pair, draws, rng), late, known, after)
+    drawn = _effects(_labels(treated, pair, clusters, draws, rng), late, known, after)
     # ties of float sums count as ties
     p = (1 + int((np.abs(drawn) >= abs(real) * (1 - 1e-9)).sum())) / (draws + 1)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Permutation(draws, p, float(low), float(high))
 
 
-def _labels(treated: Bools, pair: I64 | None, draws: int, rng: np.random.Generator) -> F64:
+def _labels(
+    treated: Bools, pair: I64 | None, clusters: I64 | None, draws: int, rng: np.random.Generator
+) -> F64:  # fmt: skip
     """(draws, N) who is treated in each draw."""
+    if clusters is not None:
+        _, first, of_series = np.unique(clusters, return_index=True, return_inverse=True)
+        return _labels(treated[first], None, None, draws, rng)[:, of_series]
     if pair is None:
         return rng.permuted(np.broadcast_to(treated.astype(np.float64), (draws, len(treated))), axis=1)
     _, number = np.unique(pair, return_inverse=True)
@@ -100,17 +106,20 @@ def varies(values: F64) -> bool:
     return len(known) > 0 and float(np.ptp(known)) > 0
 
 
-def detectable(values: F64, treated: Bools, days: int, period_days: int) -> Detectable:
+def detectable(
+    values: F64, treated: Bools, days: int, period_days: int, *, clusters: I64 | None = None
+) -> Detectable:  # fmt: skip
     """The smallest effect that 80 % power finds in an experiment of `days`, by placebo experiments in the past.
 
     Each has its start a whole number of `days` before the end and looks at the history before it; their standard
-    errors, clustered by series, are averaged as squares.
+    errors are averaged as squares.
 
     Args:
         values: (N, T) outcome before the start, NaN where unknown.
         treated: (N,).
         days: planned length.
         period_days: days of a period.
+        clusters: as in `placebo_start`.
 
     Raises:
         ValueError: where the history is shorter than two such lengths, or the outcome never varies in it.
@@ -125,7 +134,7 @@ def detectable(values: F64, treated: Bools, days: int, period_days: int) -> Dete
             f"days: {days} days of experiment need {2 * length * period_days} days of history for their power, "
             f"got {total * period_days}"
         )
-    found = [placebo_start(values[:, : begin + length], treated, begin) for begin in starts]
+    found = [placebo_start(values[:, : begin + length], treated, begin, clusters=clusters) for begin in starts]
     error = float(np.sqrt(np.mean([one.std_error**2 for one in found])))
     freedom = found[0].clusters - 1
     reach = float(t_distribution.ppf((1 + LEVEL) / 2, freedom) + t_distribution.ppf(POWER, freedom))

@@ -13,7 +13,7 @@ import numpy as np
 from orpr.experiment.adherence import Adherence, adherence_of, read_decisions
 from orpr.experiment.assignments import Assignment, read_assignment
 from orpr.experiment.design import finite
-from orpr.experiment.measures import Measured, measure, pooled_turnover
+from orpr.experiment.measures import Measured, locations_of, measure, pooled_turnover
 from orpr.experiment.panel import Outcome, Window, experiment_window, outcomes_of, stock_and_sales
 from orpr.progress import Report
 from orpr.provenance import code_commit, command_line, folder_hash
@@ -93,9 +93,12 @@ def _measure(
     outcome: Outcome, panel: Panel, data: Path, assignment: Assignment, window: Window, settings: ReportSettings,
     adherence: Adherence | None,
 ) -> dict[str, Any]:  # fmt: skip
+    all_series = Measured(
+        outcome.values[assignment.rows][:, window.columns], assignment.treated, assignment.pair, len(window.before),
+        locations_of(panel)[assignment.rows],
+    )  # fmt: skip
     found = measure(
-        Measured(outcome.values[assignment.rows][:, window.columns], assignment.treated, assignment.pair, len(window.before)),
-        bin_periods=max(settings.bin_days // panel.period_days, 1),
+        all_series, bin_periods=max(settings.bin_days // panel.period_days, 1),
         gap=window.after.start - window.before.stop, permutations=settings.permutations,
         rng=np.random.default_rng(settings.seed), exposed=None if adherence is None else adherence.exposed,
     )  # fmt: skip
@@ -115,6 +118,7 @@ def _measure(
             assignment.pair,
             len(window.before),
             np.random.default_rng(settings.seed),
+            clusters=all_series.clusters,
         )
     return {"metric": outcome.name, "unit": outcome.unit, **found}
 

@@ -73,7 +73,7 @@ def page(result: dict[str, Any], effects: str, pictures: dict[str, str]) -> str:
         f"{result['treated']} treated and {result['control']} control series{pairs}, start {result['start']}; before: "
         f"{' to '.join(result['before'])}, after: {' to '.join(result['after'])}.", "",
         f"Made by `{result['command']}` at commit `{result['commit'][:12]}`; numbers in [report.json](report.json). "
-        "Intervals are 95 %, clustered by series.", "",
+        f"Intervals are 95 %, clustered by {result['outcomes'][0]['clustered_by']}.", "",
     ]  # fmt: skip
     if result["unmatched"]:
         lines += [f"{result['unmatched']} treated series have no pair and are not compared.", ""]
@@ -167,6 +167,6 @@ def _outcome(one: dict[str, Any]) -> list[str]:
              f"Difference before: {interval(metric, one['difference_before'])}."]  # fmt: skip
     if one["did_std_error_by_pair"] is not None:
         lines.append(
-            f"Standard error {one['did']['std_error']:.4g} clustered by series, {one['did_std_error_by_pair']:.4g} by pair."
+            f"Standard error {one['did']['std_error']:.4g} clustered by {one['clustered_by']}, {one['did_std_error_by_pair']:.4g} by pair."
         )
     return [" ".join(lines), ""]

@@ -19,7 +19,7 @@ from orpr.experiment.effects import (
     event_study,
     on_the_treated,
 )
-from orpr.experiment.measures import Measured, measure, pooled_turnover
+from orpr.experiment.measures import Measured, measure, pooled_turnover, whole_locations
 from orpr.experiment.placebo import detectable, permutation, placebo_start
 from simulator.panel import F64, Bools
 from tests.field import Field, field
@@ -276,3 +276,40 @@ def test_intervals_widen_with_fewer_clusters(ragged: tuple[F64, Bools, Bools]) -
     found = difference_in_differences(values, treated, after, clusters=np.arange(30) // 6)
     assert found.clusters == 5
     assert found.high - found.effect == pytest.approx(t_distribution.ppf(0.975, 4) * found.std_error)
+
+
+def test_where_whole_locations_are_treated_their_bad_weeks_are_no_effect() -> None:
+    """Twenty locations of ten series and no effect at all: by series a third of such experiments would find one."""
+    rng, location = np.random.default_rng(3), np.repeat(np.arange(20), 10)
+    treated, after = location < 10, np.arange(12) >= 6
+    found, by_series, drawn, pooled, leads, power = [], [], [], [], [], []
+    for _ in range(300):
+        phase = rng.normal(size=(20, 2)).repeat(6, axis=1)  # how a location does before and after
+        values = 5 + rng.normal(size=(200, 12)) + 0.4 * phase[location]
+        outcome = Measured(values, treated, None, 6, location)
+        told = measure(outcome, bin_periods=2, gap=0, permutations=49, rng=rng, exposed=None)
+        assert told["clustered_by"] == "location"
+        found.append(told["did"]["p_value"] < 0.05)
+        drawn.append(told["permutation"]["p_value"] <= 0.05)
+        leads.append(told["event_study"]["lead_p"] < 0.05)
+        by_series.append(difference_in_differences(values, treated, after).p_value < 0.05)
+        interval = pooled_turnover(values, np.ones((200, 12)), treated, None, 6, rng, clusters=outcome.clusters)["did"]
+        pooled.append(not interval["low"] <= 0 <= interval["high"])
+        power.append(detectable(values, treated, 3, 1, clusters=location).clusters)
+    assert np.mean(by_series) > 0.25
+    assert max(np.mean(found), np.mean(drawn), np.mean(leads)) <= 0.085
+    assert np.mean(pooled) <= 0.12  # twenty are few for a bootstrap
+    assert set(power) == {20}
+
+
+def test_series_count_for_themselves_where_a_location_has_both_groups() -> None:
+    location = np.array([0, 0, 1, 1])
+    assert whole_locations(np.array([True, False, True, False]), location) is None
+    assert whole_locations(np.array([True, True, False, False]), location) is location
+    assert whole_locations(np.array([True, True, False, False]), np.arange(4)) is None  # as many clusters as series
+    values = np.random.default_rng(0).normal(size=(4, 8))
+    one_each = Measured(values, np.array([True, True, False, False]), None, 4, location)
+    with pytest.raises(
+        ValueError, match="all treated series lie in 1 cluster, such as a location, at least 2 are needed"
+    ):
+        measure(one_each, bin_periods=2, gap=0, permutations=9, rng=np.random.default_rng(0), exposed=None)
