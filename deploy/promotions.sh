@@ -3,8 +3,8 @@
 #
 #     15 3 * * 1  orpr  PATH=/opt/orpr/bin:/usr/bin:/bin ORPR_URL=... ORPR_API_KEY=... ORPR_DATA=... ORPR_BUNDLES=... /opt/orpr/deploy/promotions.sh
 #
-# or from deploy/promotions.yaml. It stops at the first step that fails; what the gate refuses is not registered, and what is
-# registered decides nothing until somebody gives it a canary or promotes it.
+# in /etc/cron.d/orpr (in `crontab -e` without the user orpr), or from deploy/promotions.yaml. It stops at
+# the first step that fails; what the gate refuses is not registered, and what is registered decides nothing until somebody gives it a canary or promotes it.
 #
 # ORPR_URL      where the service listens
 # ORPR_API_KEY  a key with the scopes planner and ops

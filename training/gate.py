@@ -60,10 +60,11 @@ def judge(
         seed: of the bootstrap.
 
     Returns:
-        JSON values: `verdict`, `reasons`, `window`, `series`, `kl`, `margin`, `kl_limit`, `table`.
+        JSON values: `verdict`, `reasons`, `window`, `demand`, `series`, `kl`, `margin`, `kl_limit`, `table`.
     """
     window = test_window(panel, config.days)
-    replay = replay_of(panel, window)._replace(judged=rows)
+    # What stock-outs hid counts: on sales alone a policy that holds too little looks cheap, and one that mends that dear.
+    replay = replay_of(panel, window, "recovered")._replace(judged=rows)
     drift: list[float] = []
     policies: dict[str, Decide] = {name: decides(network) for name, network in networks.items()}
     policies[CHAMPION] = _watched(policies[CHAMPION], networks[CHAMPION], networks[CHALLENGER], drift)
@@ -74,7 +75,7 @@ def judge(
     return {
         "verdict": REFUSED if reasons else PASSED, "reasons": reasons,
         "window": [panel.date_of(window.start).isoformat(), panel.date_of(window.stop - 1).isoformat()],
-        "series": len(rows), "kl": kl, "margin": config.margin, "kl_limit": config.kl_limit, "table": table,
+        "demand": replay.demand, "series": len(rows), "kl": kl, "margin": config.margin, "kl_limit": config.kl_limit, "table": table,
         "notes": [] if any(row["window"] == PROMOTION for row in table) else ["no promotion falls into the window"],
     }  # fmt: skip
 
@@ -82,9 +83,12 @@ def judge(
 def _reasons(table: list[dict[str, Any]], kl: float, config: GateConfig) -> list[str]:
     """Why it is refused; a number that is none has not kept within its bound."""
     reasons = []
-    for row in table:
+    routine = [row for row in table if row["policy"] == CHALLENGER and row["window"] == ROUTINE]
+    if not routine:
+        reasons.append("no routine period was judged; gate.days or gate.held_out is too small, or promotions never end")
+    for row in routine:
         rise = row["total_cost_ratio"][0] - 1
-        if row["policy"] == CHALLENGER and row["window"] == ROUTINE and not rise <= config.margin:
+        if not rise <= config.margin:
             reasons.append(f"routine total cost rises by {rise:.2%}, more than {config.margin:.2%}")
     if not kl <= config.kl_limit:
         reasons.append(f"actions drift by {kl:.3f} nats on average, more than {config.kl_limit:g}")

@@ -406,6 +406,8 @@ async def test_where_something_ran_out_the_settlement_says_that_demand_was_more(
         True,
         True,
     )
+    assert told["money"] is not None
+    assert (await exported(ann))["settled_money"].to_list() == [None]  # it is told to its author, but weighs nothing
 
 
 async def test_a_series_that_is_no_longer_recorded_is_settled_a_week_later(

@@ -163,6 +163,15 @@ def test_the_gate_lets_no_policy_pass_whose_numbers_are_none(few: Panel, network
     assert any(reason.startswith("actions drift") for reason in told["reasons"])
 
 
+def test_the_gate_lets_nothing_pass_of_which_no_routine_period_was_judged(few: Panel, network: PolicyNetwork) -> None:
+    promoted = replace(few, promotion=np.ones_like(few.promotion))
+    told = judge(promoted, np.arange(2), {CHAMPION: network, CHALLENGER: network}, GateConfig(days=14), 0)
+    assert {row["window"] for row in told["table"]} == {"promotion", "all"}
+    assert told["verdict"] == REFUSED
+    assert [reason.split(";")[0] for reason in told["reasons"]] == ["no routine period was judged"]
+    assert told["demand"] == "recovered"
+
+
 def decided(network: PolicyNetwork, labels: Labels) -> F64:
     """(E,) days."""
     network.eval()
