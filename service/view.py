@@ -209,8 +209,7 @@ class View:
 
     def _read_holds(self, connection: sa.Connection, dataset: Dataset | None) -> None:
         last, period_days = (dataset.last_recorded, dataset.period_days) if dataset is not None else (None, 1)
-        self.holds_open = count_held(connection, last, period_days)
-        self._releases = released_lately(connection, last)
+        self.holds_open, self._releases = count_held(connection, last, period_days), released_lately(connection, last)
 
     def _read_overrides(self, connection: sa.Connection, numbers: frozenset[int] | None) -> None:
         found = {one.id: one for one in active_overrides(connection, None if numbers is None else sorted(numbers))}
