@@ -146,7 +146,11 @@ def _pointing(alias: AliasState) -> str:
 def _gated(told: PolicyDetail) -> str:
     if told.gate is None:
         return "gate: its manifest tells of none"
-    return "gate: " + "; ".join([told.gate.verdict, *told.gate.reasons])
+    gate = told.gate
+    beside = "" if gate.finetuned_from is None else f" beside {gate.finetuned_from}"
+    drift = "" if gate.kl is None or gate.kl_limit is None else f", KL {gate.kl:.3f} of at most {gate.kl_limit:g}"
+    margin = "" if gate.margin is None else f", routine cost may rise by {gate.margin:.2%}"
+    return "; ".join([f"gate: {gate.verdict}{beside}{drift}{margin}", *gate.reasons])
 
 
 def _changed(change: AliasChange) -> str:

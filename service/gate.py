@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from service.policy_schemas import Gate
@@ -18,8 +19,17 @@ def gate_of(manifest: dict[str, Any]) -> Gate | None:
     verdict, reasons = (told.get("verdict"), told.get("reasons", [])) if isinstance(told, dict) else (None, None)
     if verdict not in (PASSED, REFUSED) or not isinstance(reasons, list):
         return Gate(verdict=REFUSED, reasons=["the gate in its manifest cannot be read"])
-    words = [reason.encode("utf-8", "replace").decode() for reason in reasons if isinstance(reason, str)]
-    return Gate(verdict=verdict, reasons=[" ".join(one.split())[:LONGEST_REASON] for one in words[:MOST_REASONS]])
+    words = [reason for reason in reasons if isinstance(reason, str)]
+    return Gate(
+        verdict=verdict, reasons=[_readable(word) for word in words[:MOST_REASONS]], finetuned_from=judged_against(manifest),
+        margin=_number(told, "margin"), kl=_number(told, "kl"), kl_limit=_number(told, "kl_limit"),
+    )  # fmt: skip
+
+
+def judged_against(manifest: dict[str, Any]) -> str | None:
+    """The version that it was fine-tuned from, beside which its gate has judged it; None: it was not fine-tuned."""
+    version = manifest.get("finetuned_from")
+    return _readable(version) if isinstance(version, str) else None
 
 
 def objection(manifest: dict[str, Any]) -> str | None:
@@ -31,3 +41,14 @@ def objection(manifest: dict[str, Any]) -> str | None:
     if gate.verdict == PASSED:
         return None
     return "its gate refused it: " + ("; ".join(gate.reasons) or "no reason is given")
+
+
+def _readable(words: str) -> str:
+    return " ".join(words.encode("utf-8", "replace").decode().split())[:LONGEST_REASON]
+
+
+def _number(told: dict[str, Any], name: str) -> float | None:
+    value = told.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return None
+    return float(value)

@@ -106,6 +106,17 @@ class Gate(BaseModel):
     reasons: list[str] = Field(
         description="Why, in its own words.", examples=[["routine total cost is 0.9 % worse, at most 0.5 % may be"]]
     )
+    finetuned_from: str | None = Field(
+        default=None, description="Version beside which it was judged; only while that one is in charge can it be tried or promoted. "
+        "Null: it was not fine-tuned.", examples=["daily-6.1"],
+    )  # fmt: skip
+    margin: float | None = Field(
+        default=None, description="Share, 0 to 1, by which routine total cost was allowed to rise.", examples=[0.005]
+    )
+    kl: float | None = Field(
+        default=None, description="KL divergence of its days from the champion's, nats.", examples=[0.02]
+    )
+    kl_limit: float | None = Field(default=None, description="The highest that was allowed, nats.", examples=[0.2])
 
 
 class GuardrailState(BaseModel):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from service.aliases import Aliases, Wanted
 from service.bundle import CHAMPION, BundleRefused, PolicyNotFound
 from service.bundle_folders import find_bundle, metrics_of, shipped_champion
-from service.gate import objection
+from service.gate import judged_against, objection
 from service.idempotency import Act, Answered
 from service.policy import Policy
 from service.policy_listing import alias_states, champion_of, stored_policy
@@ -73,11 +73,12 @@ class Promotions:
             ProblemError: 404 or 409; what is in charge stays.
         """
         period_days = self._aliases.period_days
-        self._registered(version, period_days)
+        policy = self._registered(version, period_days)
 
         def store(connection: sa.Connection) -> Answered:
             lock_policies(connection)
             _check_not_in_charge(connection, period_days, version)
+            _check_verdict_holds(connection, period_days, policy)
             add_change(connection, period_days, CHAMPION, version, PROMOTE, reason, by)
             _end_canary(connection, period_days, version, PROMOTE, reason, by)
             return _answered(connection, CHAMPION, period_days)
@@ -131,11 +132,12 @@ class Promotions:
             ProblemError: 404 or 409.
         """
         period_days = self._aliases.period_days
-        self._registered(version, period_days)
+        policy = self._registered(version, period_days)
 
         def store(connection: sa.Connection) -> Answered:
             lock_policies(connection)
             _check_not_in_charge(connection, period_days, version)
+            _check_verdict_holds(connection, period_days, policy)
             add_change(connection, period_days, CANARY, version, CANARY, reason, by, share)
             return _answered(connection, CANARY, period_days)
 
@@ -160,8 +162,8 @@ class Promotions:
         except PolicyNotFound as error:
             raise ProblemError(404, "policy-unknown", "There is no such policy", f"version: {error}") from None
 
-    def _registered(self, version: str, period_days: int) -> None:
-        """Raise where a policy is not registered, decides for other periods or no longer holds."""
+    def _registered(self, version: str, period_days: int) -> Policy:
+        """A registered policy; raise where it is not registered, decides for other periods or no longer holds."""
         with self._store.database.reading() as connection:
             row = find_policy(connection, version)
         if row is None:
@@ -173,7 +175,7 @@ class Promotions:
                 f"version: {version!r} decides for periods of {row['period_days']} days, the dataset has {period_days}"
             )
             raise ProblemError(409, "policy-period", "The policy decides for other periods", detail)
-        self._checked(Wanted(period_days, version, pins_of(row)))
+        return self._checked(Wanted(period_days, version, pins_of(row)))
 
     def _checked(self, wanted: Wanted) -> Policy:
         try:
@@ -194,6 +196,24 @@ def _check_not_in_charge(connection: sa.Connection, period_days: int, version: s
     if champion_of(changes_of(connection, period_days, CHAMPION), period_days) == version:
         detail = f"version: {version!r} is the champion already"
         raise ProblemError(409, "policy-in-charge", "The policy is in charge already", detail)
+
+
+def _check_verdict_holds(connection: sa.Connection, period_days: int, policy: Policy) -> None:
+    """Raise where a gate has judged a policy beside another champion than the one in charge, unless it was in charge itself."""
+    changes = changes_of(connection, period_days)
+    champion, beside = champion_of(changes, period_days), judged_against(policy.manifest)
+    been = any((change["alias"], change["version"]) == (CHAMPION, policy.version) for change in changes)
+    running = newest_change(connection, period_days, CANARY)
+    tried = (
+        running is not None and running["version"] == policy.version
+    )  # its guardrails watch it beside who is in charge
+    if beside in (None, champion) or been or tried:
+        return
+    detail = (
+        f"version: {policy.version!r} was fine-tuned from {beside!r} and judged beside it, but {champion!r} is in charge; "
+        "fine-tune from that one"
+    )
+    raise ProblemError(409, "policy-judged-otherwise", "The gate has judged it beside another champion", detail)
 
 
 def _end_canary(

@@ -57,11 +57,17 @@ async def test_what_the_gate_has_not_let_pass_is_refused_with_its_reasons(
 
 
 async def test_what_has_passed_is_registered_and_shown_with_its_gate(client: httpx.AsyncClient, bundles: Path) -> None:
-    gate = {"verdict": "passed", "reasons": ["routine total cost is 0.1 % better"], "kl": 0.02}
+    gate = {
+        "verdict": "passed",
+        "reasons": ["routine total cost is 0.1 % better"],
+        "kl": 0.02,
+        "kl_limit": 0.2,
+        "margin": "?",
+    }
     tell(bundles / HIGH, gate=gate, finetuned_from="daily-6.1")
     assert (await client.post(PATH, json={"version": HIGH})).status_code == 201
     shown = (await client.get(f"{PATH}/{HIGH}")).json()["gate"]
-    assert shown == {"verdict": "passed", "reasons": gate["reasons"]}
+    assert shown == gate | {"margin": None, "finetuned_from": "daily-6.1"}
     (await client.post(f"{PATH}/{HIGH}/promote", json={"reason": "passed"})).raise_for_status()
 
 
@@ -91,3 +97,29 @@ async def test_a_registered_policy_whose_folder_is_gone_is_still_shown(
     detail = (await client.get(f"{PATH}/{HIGH}")).raise_for_status().json()
     assert (detail["registered"], detail["gate"]) == (True, None)
     assert app.state.policies.ready
+
+
+async def test_a_verdict_beside_a_champion_that_is_in_charge_no_more_does_not_count(
+    client: httpx.AsyncClient, bundles: Path
+) -> None:
+    async def ask(version: str, path: str, **more: Any) -> httpx.Response:
+        return await client.post(f"{PATH}/{version}/{path}", json={"reason": "x"} | more)
+
+    passed = {"verdict": "passed", "reasons": []}
+    tell(bundles / LOW, gate=passed, finetuned_from="daily-6.1")
+    tell(bundles / HIGH, gate=passed, finetuned_from="daily-6.1")
+    for version in (LOW, HIGH):
+        (await client.post(PATH, json={"version": version})).raise_for_status()
+    (await ask(HIGH, "canary", share=10)).raise_for_status()
+    (await ask(LOW, "promote")).raise_for_status()
+    (await ask(HIGH, "canary", share=20)).raise_for_status()  # it is tried beside the new one, under guardrails
+    (await client.request("DELETE", f"{PATH}/canary", params={"reason": "x"})).raise_for_status()
+    for path, more in (("promote", {}), ("canary", {"share": 10})):
+        refused = await ask(HIGH, path, **more)
+        assert (refused.status_code, refused.json()["type"]) == (409, "policy-judged-otherwise")
+        assert all(name in refused.json()["detail"] for name in (HIGH, "daily-6.1", LOW))
+    (await client.post(f"{PATH}/rollback", json={"reason": "x"})).raise_for_status()
+    (await ask(HIGH, "promote")).raise_for_status()
+    (await client.post(f"{PATH}/rollback", json={"reason": "x"})).raise_for_status()
+    (await ask(LOW, "promote")).raise_for_status()
+    (await ask(HIGH, "promote")).raise_for_status()  # it was in charge before
