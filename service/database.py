@@ -28,6 +28,7 @@ from service.changes import flush
 REST_S = 1.0  # how long it is left alone after it did not answer
 HANGS_S = 0.5  # a probe that takes longer is taken for no answer
 CONNECT_S = 5  # longest wait for a connection, or for SQLite's lock
+CACHE_KB = 512  # of pages that each SQLite connection keeps: a write of another one empties it, and what comes and goes leaves holes
 POOLED = 30  # connections, and as many more in a rush: more than requests may be in work
 _PATIENCE = {  # with a PostgreSQL that is there no more, without a word
     "connect_timeout": CONNECT_S, "keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
@@ -224,6 +225,7 @@ def _sqlite_settings(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous=FULL")  # an acknowledged override survives a power cut
+    cursor.execute(f"PRAGMA cache_size=-{CACHE_KB}")
     cursor.close()
 
 
