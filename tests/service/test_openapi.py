@@ -22,7 +22,7 @@ from service.settings import Settings
 Spec = dict[str, Any]
 NUMBERS = ("number", "integer")
 UNIT = re.compile(
-    r"%|\b(units?|days|seconds|currency|share|per cent|number|rows|series|paths|volume|1 yes, 0 no|0 to 1)\b",
+    r"%|\b(units?|days|seconds|currency|share|per cent|number|nats|rows|series|paths|volume|1 yes, 0 no|0 to 1)\b",
     re.IGNORECASE,
 )
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
