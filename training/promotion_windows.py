@@ -80,7 +80,7 @@ def replay_windows(replay: Replay, policies: Mapping[str, Decide], discount: flo
 
 
 def as_rows(totals: Mapping[str, dict[str, SeriesTotals]], reference: str, seed: int) -> list[dict[str, Any]]:
-    """One row a window and policy: its metrics, and ratios to a reference policy with 95 % intervals over series.
+    """One row a window and policy: its metrics, and what they are beside a reference policy's, with 95 % intervals over series.
 
     Args:
         totals: by policy and window.
@@ -88,7 +88,8 @@ def as_rows(totals: Mapping[str, dict[str, SeriesTotals]], reference: str, seed:
         seed: of the bootstrap.
 
     Returns:
-        JSON values; none for a window that no series has. `lost_sales_ratio` is None where the reference lost nothing.
+        JSON values; none for a window that no series has. Each `_ratio` is mine over the reference's, None where that one is
+        nothing; `in_stock_gain` is how much larger the share of periods in stock is.
     """
     rows = []
     for window in (PROMOTION, ROUTINE, ALL):
@@ -100,15 +101,15 @@ def as_rows(totals: Mapping[str, dict[str, SeriesTotals]], reference: str, seed:
             metrics: Metrics = summarise(mine)
             rows.append(
                 {"window": window, "policy": name, "series": len(mine.periods), **metrics._asdict(),
-                 "total_cost_ratio": _ratio(mine.total_cost, base.total_cost, seed),
-                 "lost_sales_ratio": _of_lost(mine.demand - mine.sales, base.demand - base.sales, seed)}
+                 "turnover_ratio": _ratio(mine.mean_stock, base.mean_stock, seed),  # demand is the same for both
+                 "in_stock_gain": _ratio(base.stockout_periods - mine.stockout_periods, base.periods, seed),
+                 "holding_ratio": _ratio(mine.holding_cost, base.holding_cost, seed),
+                 "stockout_ratio": _ratio(mine.stockout_cost, base.stockout_cost, seed),
+                 "total_cost_ratio": paired_ratio(mine.total_cost, base.total_cost, np.random.default_rng(seed)),
+                 "lost_sales_ratio": _ratio(mine.demand - mine.sales, base.demand - base.sales, seed)}
             )  # fmt: skip
     return rows
 
 
-def _of_lost(mine: F64, base: F64, seed: int) -> tuple[float, float, float] | None:
-    return _ratio(mine, base, seed) if base.sum() > LEAST_LOST else None
-
-
-def _ratio(mine: F64, base: F64, seed: int) -> tuple[float, float, float]:
-    return paired_ratio(mine, base, np.random.default_rng(seed))
+def _ratio(mine: F64, base: F64, seed: int) -> tuple[float, float, float] | None:
+    return paired_ratio(mine, base, np.random.default_rng(seed)) if base.sum() > LEAST_LOST else None

@@ -27,7 +27,7 @@ from simulator.canonical import read_panel
 from simulator.metrics import SeriesTotals
 from simulator.observation import ObservationSpec
 from simulator.panel import F64, I64, Panel
-from tests.benchmarks.promotions_page import page
+from tests.benchmarks.promotions_page import AUTONOMOUS, DL, EVERYWHERE, EXPERT, GUIDED, INCUMBENT, page
 from tests.benchmarks.stand_ins import stand_ins
 from training.ablations import decides
 from training.backtest import Decide
@@ -43,8 +43,6 @@ from training.pictures import draw_trajectories
 from training.promotion_windows import Replayed, as_rows, promoted_periods, replay_windows
 from training.run import manifest_of, named_config, network_of, train
 
-DL, GUIDED, EXPERT, AUTONOMOUS, INCUMBENT = "DL", "OR-guided RL", "OR+expert RL", "autonomous", "incumbent"
-EVERYWHERE = "OR+expert RL, all orders"
 LABELS = 1000
 SUPPLIED = 0.9  # share of the judged window in stock from which a series' sales are its demand
 MOST_JUDGED = 5000  # series of each table, drawn

@@ -13,12 +13,6 @@ import torch
 
 from simulator.panel import Panel
 from tests.benchmarks.promotions import (
-    AUTONOMOUS,
-    DL,
-    EVERYWHERE,
-    EXPERT,
-    GUIDED,
-    INCUMBENT,
     Case,
     Recipes,
     _knows,
@@ -27,6 +21,7 @@ from tests.benchmarks.promotions import (
     run_case,
     write,
 )
+from tests.benchmarks.promotions_page import AUTONOMOUS, DL, EVERYWHERE, EXPERT, GUIDED, INCUMBENT, aims
 from tests.conftest import CHAMPION
 from training.config import TrainConfig, load_config
 from training.run import named_config
@@ -83,7 +78,32 @@ def test_every_policy_has_a_row_in_every_window_and_the_page_tells_them(
     assert [one["dataset"] for one in json.loads((tmp_path / "promotions.json").read_text())["cases"]] == ["bakery"]
     page = (tmp_path / "promotions.md").read_text()
     assert page.count(f"| {EXPERT} |") == 3  # of three windows; the bakery tells of no stock-outs, so one demand
+    assert page.count("| asked | found, % | |") == 1
+    assert page.count("| OR+expert RL: ") == 3
     assert (tmp_path / "promotions-bakery.png").read_bytes().startswith(b"\x89PNG")
+
+
+def beside_dl(lost: float, cost: float, routine: float) -> dict[str, dict[str, Any]]:
+    """Ratios of one policy, each known to a hundredth."""
+    near = {name: [one, one - 0.01, one + 0.01] for name, one in (("lost", lost), ("cost", cost), ("routine", routine))}
+    return {
+        "promotion": {"lost_sales_ratio": near["lost"], "total_cost_ratio": near["cost"]},
+        "routine": {"lost_sales_ratio": None, "total_cost_ratio": near["routine"]},
+    }
+
+
+def test_the_page_says_which_aims_are_reached() -> None:
+    made = {EXPERT: beside_dl(0.80, 0.995, 1.0), AUTONOMOUS: beside_dl(0.91, 0.95, 1.05)}
+    rows = [{"window": window, "policy": name} | one for name, found in made.items() for window, one in found.items()]
+    found = [line.strip("| ").split(" | ") for line in aims(rows)[2:]]
+    assert found == [
+        ["OR+expert RL: lost sales in promotions at least 14.0 % lower", "-20.0 [-21.0, -19.0]", "reached"],
+        ["OR+expert RL: total cost in promotions at least 1.2 % lower", "-0.5 [-1.5, +0.5]", "missed; the interval holds the aim"],
+        ["OR+expert RL: routine total cost at most 0.5 % higher", "+0.0 [-1.0, +1.0]", "reached; the interval holds the aim"],
+        ["autonomous: lost sales in promotions at least 10.0 % lower", "-9.0 [-10.0, -8.0]", "missed; the interval holds the aim"],
+        ["autonomous: total cost in promotions at least 0.6 % lower", "-5.0 [-6.0, -4.0]", "reached"],
+        ["autonomous: routine total cost at most 0.5 % higher", "+5.0 [+4.0, +6.0]", "missed"],
+    ]  # fmt: skip
 
 
 def test_a_bundle_that_has_seen_what_the_others_learn_from_is_no_dl(bakery: Panel) -> None:

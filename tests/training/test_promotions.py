@@ -55,6 +55,27 @@ def test_costs_are_told_apart_by_window_and_add_up() -> None:
     assert [row["total_cost_ratio"][0] for row in rows] == [1.0] * 6
 
 
+def test_each_number_stands_beside_the_references() -> None:
+    replay = replay_of(promoted_panel(40), range(2, 40))
+    done = replay_windows(
+        replay, {"none": lambda _o, rows, _t, _s: np.zeros(len(rows)), "some": lambda _o, rows, _t, _s: np.full(len(rows), 6.0)}
+    )  # fmt: skip
+    rows = {
+        (row["window"], row["policy"]): row
+        for row in as_rows({name: one.totals for name, one in done.items()}, "none", 0)
+    }
+    mine, base = rows["all", "some"], rows["all", "none"]
+    assert base["in_stock_gain"] == (0.0, 0.0, 0.0)
+    assert mine["turnover_ratio"][0] == pytest.approx(mine["turnover_days"] / base["turnover_days"])
+    assert mine["in_stock_gain"][0] == pytest.approx(mine["in_stock_rate"] - base["in_stock_rate"])
+    assert mine["stockout_ratio"][0] == pytest.approx(mine["stockout_cost"] / base["stockout_cost"])
+    assert mine["holding_ratio"][0] == pytest.approx(mine["holding_cost"] / base["holding_cost"])
+    assert mine["in_stock_gain"][0] > 0
+    for name in ("in_stock_gain", "stockout_ratio", "total_cost_ratio", "lost_sales_ratio"):
+        number, low, high = mine[name]
+        assert low <= number <= high
+
+
 def test_a_surge_lifts_promotions_before_the_end_and_nothing_else(few: Panel) -> None:
     drawn = surging(few, 900, np.random.default_rng(0))
     promoted = np.nan_to_num(few.promotion) > 0
