@@ -15,6 +15,7 @@ from training.experts import Labels
 NUMBERS = ("expert_inventory_days", "policy_inventory_days", "on_hand")
 TEXTS = ("item_id", "location_id", "author", "outcome")
 OVERRIDE, ORDERED, ADVISED = "override_id", "ordered_quantity", "order_quantity"
+OVERRIDE_DAYS = "override_inventory_days"
 NUMBER = "a number"
 COLUMNS = dict.fromkeys(TEXTS, "text") | {
     "order_date": "a date", **dict.fromkeys(NUMBERS, NUMBER), "settled_money": NUMBER, "arriving": "a list of numbers",
@@ -61,8 +62,14 @@ def read_labels(path: Path, spec: ObservationSpec) -> Labels:
         **texts, order_day=table["order_date"].cast(pl.Date).to_physical().to_numpy().astype(np.int64),
         expert_days=numbers["expert_inventory_days"], policy_days=numbers["policy_inventory_days"],
         settled_money=table["settled_money"].cast(pl.Float64).fill_null(float("nan")).to_numpy(), observation=observation,
-        ordered_more=_ordered_more(table),
+        ordered_more=_ordered_more(table), override_days=_override_days(table),
     )  # fmt: skip
+
+
+def _override_days(table: pl.DataFrame) -> np.ndarray | None:
+    if OVERRIDE_DAYS not in table.columns:
+        return None
+    return table[OVERRIDE_DAYS].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def _ordered_more(table: pl.DataFrame) -> np.ndarray | None:

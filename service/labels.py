@@ -39,7 +39,7 @@ SCHEMA: dict[str, Any] = {
     "location_id": pl.String, "category": pl.String, "promotion_id": pl.String, "author": pl.String,
     "reason": pl.String, "mode": pl.String, "value": pl.Float64, "selling_from": pl.Date, "selling_to": pl.Date,
     "order_date": pl.Date, "override_created_at": _MOMENT, "decided_at": _MOMENT, "policy_version": pl.String,
-    "policy_inventory_days": pl.Float64, "expert_inventory_days": pl.Float64, "daily_rate": pl.Float64,
+    "policy_inventory_days": pl.Float64, "override_inventory_days": pl.Float64, "expert_inventory_days": pl.Float64, "daily_rate": pl.Float64,
     "on_hand": pl.Float64, "on_order": pl.Float64, "target_stock": pl.Float64, "order_quantity": pl.Float64,
     "outcome": pl.String, "ordered_quantity": pl.Float64, "settled_money": pl.Float64, "arriving": pl.List(pl.Float64), "observation": pl.Binary,
 }  # fmt: skip
@@ -112,12 +112,14 @@ def label_of(row: Row, spec: ObservationSpec) -> dict[str, Any] | None:
     override, (first, last) = override_then(inputs), span_then(inputs)
     stock = state_of([stock_then(inputs)], row["order_date"], spec)
     coming = with_state({"as_of_day": np.empty(1)}, spec, stock)["on_order"][0]
+    advised = answer["target_stock"] / rate  # the override in it
     label = {
         "decision_id": row["id"], "override_id": row["override_id"], "item_id": row["item_id"],
         "location_id": row["location_id"], "category": row["category"], "promotion_id": row["promotion_id"] or None,
         "order_date": row["order_date"], "override_created_at": row["override_created_at"],
         "decided_at": row["created_at"], "policy_version": row["policy_version"],
-        "policy_inventory_days": answer["policy_days"], "daily_rate": rate, "on_hand": inputs["on_hand"],
+        "policy_inventory_days": answer["policy_days"],
+        "override_inventory_days": None if override is None else advised, "daily_rate": rate, "on_hand": inputs["on_hand"],
         "on_order": position - inputs["on_hand"], "target_stock": answer["target_stock"],
         "order_quantity": row["order_quantity"], "outcome": row["status"],
         "ordered_quantity": row["ordered_quantity"], "arriving": np.trim_zeros(coming, "b").tolist(),
@@ -127,7 +129,7 @@ def label_of(row: Row, spec: ObservationSpec) -> dict[str, Any] | None:
         return label | {
             "kind": "override", "author": override.author, "reason": override.reason, "mode": override.mode,
             "value": override.value, "selling_from": override.selling_from, "selling_to": override.selling_to,
-            "expert_inventory_days": answer["target_stock"] / rate,
+            "expert_inventory_days": advised,
         }  # fmt: skip
     held = 0.0 if inputs["ordering_mode"] == FIXED else position
     return label | {

@@ -35,6 +35,9 @@ class Labels(NamedTuple):
     settled_money: F64  # (E,) what it earned against the policy's own number; NaN where that is not known
     observation: Observation  # (E, ...) what the policy saw, its stock included
     ordered_more: F64 | None = None  # (E,) units ordered beyond the policy's own advice; NaN or None: not told
+    override_days: F64 | None = (
+        None  # (E,) what the override came to that the advice followed; NaN or None: none, or not told
+    )
 
     @property
     def size(self) -> int:
@@ -121,13 +124,13 @@ def _unclear(labels: Labels, _config: ExpertConfig) -> list[Finding]:
 
 
 def _contradictory(labels: Labels, _config: ExpertConfig) -> list[Finding]:
-    """Labels of one series whose orders cover the same days, one of which asks for more than the policy and one for less."""
-    change = labels.expert_days - labels.policy_days
-    sign = np.where(np.abs(change) >= LEAST_CHANGE, np.sign(change), 0.0)
+    """Orders about which two experts disagree, one asking for more than the policy and one for less: the override that was
+    followed and who ordered, or two labels of one series whose orders cover the same days."""
+    sign = _direction(labels.expert_days - labels.policy_days)
     first = labels.order_day + labels.observation["lead_time_days"]
     end = first + labels.observation["review_period_days"]
     order = np.lexsort((labels.order_day, labels.location_id, labels.item_id))
-    found: list[Finding] = []
+    found = _ordered_against_the_override(labels, sign)
     for a, b in pairwise(order.tolist()):
         same = labels.item_id[a] == labels.item_id[b] and labels.location_id[a] == labels.location_id[b]
         if same and first[b] < end[a] and first[a] < end[b] and sign[a] * sign[b] < 0:
@@ -136,6 +139,24 @@ def _contradictory(labels: Labels, _config: ExpertConfig) -> list[Finding]:
                 detail = f"{_name(labels, n)}: asks for {wish} than the policy, {labels.author[other]} for the opposite"
                 found.append(Finding(n, "contradictory", f"{detail} for the same days"))
     return found
+
+
+def _ordered_against_the_override(labels: Labels, sign: F64) -> list[Finding]:
+    if labels.override_days is None:
+        return []
+    asked = _direction(np.nan_to_num(labels.override_days - labels.policy_days))
+    return [
+        Finding(
+            n, "contradictory",
+            f"{_name(labels, n)}: {'more' if sign[n] > 0 else 'less'} than the policy's was ordered, and the override asked for the opposite",
+        )
+        for n in np.flatnonzero(asked * sign < 0).tolist()
+    ]  # fmt: skip
+
+
+def _direction(change: F64) -> F64:
+    """1 for more, -1 for less, 0 where it is no change to speak of."""
+    return np.where(np.abs(change) >= LEAST_CHANGE, np.sign(change), 0.0)
 
 
 def _absurd(data: TrainingSet) -> Look:

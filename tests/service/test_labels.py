@@ -250,8 +250,11 @@ async def test_a_followed_override_that_the_buyer_changed_again_teaches_what_was
     ordered = result["order_quantity"] + 30
     assert row["expert_inventory_days"] == pytest.approx((10 + ordered) / result["daily_rate"])
     (tmp_path / "labels.parquet").write_bytes((await ann.get(EXPORT)).raise_for_status().content)
-    more = read_labels(tmp_path / "labels.parquet", ObservationSpec(1)).ordered_more
+    labels = read_labels(tmp_path / "labels.parquet", ObservationSpec(1))
+    more, followed = labels.ordered_more, labels.override_days
     assert more is not None
+    assert followed is not None
+    assert followed[0] == row["override_inventory_days"] == pytest.approx(result["target_stock"] / result["daily_rate"])
     assert np.isnan(more[0])  # more than the override asked for, which says nothing of the policy's own advice
     assert (await settlement(ann, number))["money"] == before
     assert row["settled_money"] != before

@@ -88,6 +88,14 @@ def test_an_order_that_a_rule_had_changed_says_nothing_of_the_policy(training_se
     assert "+4.25 days by an order of -20 units" in found.findings[0].detail
 
 
+def test_an_order_against_the_override_that_it_followed_is_contradictory(training_set: TrainingSet) -> None:
+    """Of three overrides for more the buyer did less, even more, and next to nothing; a fourth label followed none."""
+    labels = labels_of(training_set, [0, 1, 2, 3], 900, [2.0, 5.0, 3.1, 2.0], [3.0, 3.0, 3.0, 3.0])
+    found = sift(labels._replace(override_days=np.array([4.0, 4.0, 4.0, np.nan])), training_set, CONFIG)
+    assert [(finding.row, finding.reason) for finding in found.findings] == [(0, "contradictory")]
+    assert "less than the policy's was ordered, and the override asked for the opposite" in found.findings[0].detail
+
+
 def test_orders_of_one_week_that_cover_other_days_do_not_contradict(training_set: TrainingSet) -> None:
     """On Wednesday more for Thursday and Friday, on Friday less for the weekend and Monday, with a day of lead time."""
     labels = labels_of(training_set, [4, 4, 0], 900, [4.0, 1.0, 3.0], [2.0, 2.0, 2.0])
