@@ -20,12 +20,12 @@ from simulator.panel import I64, Panel
 from training.config import TrainConfig
 from training.dataset import TrainingSet
 from training.experts import Finding, Labels, Sifted, sift
-from training.gate import CHALLENGER, CHAMPION, held_out, judge
+from training.gate import CHALLENGER, CHAMPION, DL_ONLY, held_out, judge
 from training.loop import Run
 from training.model import PolicyNetwork
 from training.run import Dataset, network_of, train, train_bundle
 
-OR_ONLY, DL_ONLY = "OR only", "DL only"
+OR_ONLY = "OR only"
 
 
 class Finetuned(NamedTuple):

@@ -25,7 +25,7 @@ from training.methods import replay_of
 from training.model import PolicyNetwork
 from training.promotion_windows import PROMOTION, ROUTINE, as_rows, replay_windows
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER, DL_ONLY = "champion", "challenger", "DL only"
 PASSED, REFUSED = "passed", "refused"
 
 
@@ -60,7 +60,7 @@ def judge(
         seed: of the bootstrap.
 
     Returns:
-        JSON values: `verdict`, `reasons`, `window`, `demand`, `series`, `kl`, `margin`, `kl_limit`, `table`.
+        JSON values: `verdict`, `reasons`, `window`, `demand`, `series`, `kl`, `margin`, `kl_limit`, `table`, `notes`.
     """
     window = test_window(panel, config.days)
     # What stock-outs hid counts: on sales alone a policy that holds too little looks cheap, and one that mends that dear.
@@ -76,8 +76,18 @@ def judge(
         "verdict": REFUSED if reasons else PASSED, "reasons": reasons,
         "window": [panel.date_of(window.start).isoformat(), panel.date_of(window.stop - 1).isoformat()],
         "demand": replay.demand, "series": len(rows), "kl": kl, "margin": config.margin, "kl_limit": config.kl_limit, "table": table,
-        "notes": [] if any(row["window"] == PROMOTION for row in table) else ["no promotion falls into the window"],
+        "notes": _notes(table),
     }  # fmt: skip
+
+
+def _notes(table: list[dict[str, Any]]) -> list[str]:
+    """What a reader would miss in the table."""
+    notes = []
+    if not any(row["window"] == PROMOTION for row in table):
+        notes.append("no promotion falls into the window")
+    if not any(row["policy"] == DL_ONLY for row in table):
+        notes.append("no DL only row: no policy before reinforcement was named")
+    return notes
 
 
 def _reasons(table: list[dict[str, Any]], kl: float, config: GateConfig) -> list[str]:

@@ -100,6 +100,7 @@ def test_a_challenger_carries_the_gate_s_verdict(
     assert rows["all", "DL only"]["total_cost_ratio"][0] == pytest.approx(1.0)  # it is the champion here
     assert done.gate["series"] == 2
     assert done.gate["kl"] > 0
+    assert "no DL only row: no policy before reinforcement was named" not in done.gate["notes"]
     Policy(out)  # parity and contract hold
     words = gate_in_words(done)
     assert words[0] == "18 labels learnt from, 0 left out, 6 of series that the gate judges on"
@@ -135,6 +136,7 @@ def test_a_challenger_beyond_the_bounds_is_refused(small_dataset: Path, override
     drift, routine = sorted(done.gate["reasons"])
     assert drift.startswith("actions drift by")
     assert routine.startswith("routine total cost rises by")
+    assert "no DL only row: no policy before reinforcement was named" in done.gate["notes"]
     assert json.loads((tmp_path / "wild" / "manifest.json").read_text())["gate"]["verdict"] == "refused"
 
 
