@@ -68,7 +68,7 @@ def overrides(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         )  # fmt: skip
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in Labels._fields if name not in ("observation", "ordered_more")
+        for name in Labels._fields if name not in ("observation", "ordered_more", "override_days")
     }  # fmt: skip
     seen = {name: np.concatenate([part.observation[name] for part in parts]) for name in parts[0].observation}
     path = tmp_path_factory.mktemp("labels") / "overrides.parquet"

@@ -48,7 +48,7 @@ def experts_of(data: TrainingSet) -> Sifted:
     """Twice the days of the policy in promotions."""
     days = promoted_days(data.copies[0].source.panel)
     parts = [labels_of(data, [n], t, [6.0], [3.0]) for n, t in days]
-    told = [name for name in parts[0]._fields if name not in ("observation", "ordered_more")]
+    told = [name for name in parts[0]._fields if name not in ("observation", "ordered_more", "override_days")]
     columns = {name: np.concatenate([getattr(one, name) for one in parts]) for name in told}
     seen = {name: np.concatenate([one.observation[name] for one in parts]) for name in parts[0].observation}
     return sift(parts[0]._replace(**columns, observation=seen), data, CONFIG, PROMOTED)
