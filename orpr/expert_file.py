@@ -40,8 +40,8 @@ def read_labels(path: Path, spec: ObservationSpec) -> Labels:
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(f"overrides: {path} has no column {', '.join(missing)}; orpr overrides pull writes it")
-    for name, form in COLUMNS.items():
-        if not _has_form(table.schema[name], form):
+    for name, form in (COLUMNS | {OVERRIDE_DAYS: NUMBER}).items():
+        if name in table.columns and not _has_form(table.schema[name], form):
             raise ValueError(f"overrides: {path}, column {name}: must be {form}, is {table.schema[name]}")
     if not table.height:
         raise ValueError(f"overrides: {path} holds no labels")

@@ -35,9 +35,7 @@ class Labels(NamedTuple):
     settled_money: F64  # (E,) what it earned against the policy's own number; NaN where that is not known
     observation: Observation  # (E, ...) what the policy saw, its stock included
     ordered_more: F64 | None = None  # (E,) units ordered beyond the policy's own advice; NaN or None: not told
-    override_days: F64 | None = (
-        None  # (E,) what the override came to that the advice followed; NaN or None: none, or not told
-    )
+    override_days: F64 | None = None  # (E,) what the followed override came to; NaN or None: none, or not told
 
     @property
     def size(self) -> int:
