@@ -135,6 +135,13 @@ class InventoryPage(BaseModel):
     next_cursor: NextCursor
 
 
+class InventoryHistoryPage(BaseModel):
+    """Some counts of stock in the order of date, location and SKU."""
+
+    items: list[InventoryRow] = Field(description="At most `limit`.")
+    next_cursor: NextCursor
+
+
 class OpenOrderPage(BaseModel):
     """Some open orders, in the order in which they were stored."""
 

@@ -21,7 +21,7 @@ from service.idempotency import Answered
 from service.loading import item_rows
 from service.problems import ProblemError, RowError
 from service.store import Store
-from service.tables import calendar, inventory, items
+from service.tables import calendar, inventory, inventory_history, items
 from simulator.canonical import check_calendar
 from simulator.demand_table import check_demand
 from simulator.item_table import check_items, items_of
@@ -92,19 +92,22 @@ class Feeds:
         return _storing(told.height, store, _noting(HISTORY, told["location_id"]))
 
     def inventory(self, body: bytes, form: str) -> Store_:
-        """Stock by series; a count of an earlier day than the stored one is ignored."""
+        """Stock by series; a count of an earlier day than the stored one decides nothing, but is kept in the history."""
         self._dataset()
 
         def check() -> tuple[pl.DataFrame, list[Problem]]:
             table, problems = _quantities("inventory", table_of(body, form), "date", "on_hand", 0)
             return table, problems + _twice("inventory", table) + self._unknown_series("inventory", table)
 
-        rows = [row | {"drawn": False} for row in _checked(check).to_dicts()]
+        rows = _checked(check).to_dicts()
         series = [(row["item_id"], row["location_id"]) for row in rows]
-        return _storing(
-            len(rows), lambda c: upsert_newer(c, inventory, ("location_id", "item_id"), rows, "date"),
-            lambda c: note_change(c, INVENTORY, series),
-        )  # fmt: skip
+
+        def store(connection: sa.Connection) -> int:
+            upsert(connection, inventory_history, ("date", "location_id", "item_id"), rows)
+            newest = [row | {"drawn": False} for row in rows]
+            return upsert_newer(connection, inventory, ("location_id", "item_id"), newest, "date")
+
+        return _storing(len(rows), store, lambda c: note_change(c, INVENTORY, series))
 
     def open_orders(self, body: bytes, form: str) -> Store_:
         """Everything on order of the series that are named; what was known of them before is replaced."""

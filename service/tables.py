@@ -80,6 +80,10 @@ inventory = Table(
     "inventory", metadata, *_key(), Column("date", Date, nullable=False), Column("on_hand", Float, nullable=False),
     Column("drawn", Boolean, nullable=False),
 )  # fmt: skip
+inventory_history = Table(  # every count that was told; by day, as counts come and are read
+    "inventory_history", metadata, Column("date", Date, primary_key=True), *_key(),
+    Column("on_hand", Float, nullable=False),
+)  # fmt: skip
 open_orders = Table(
     "open_orders", metadata, Column("id", Integer, primary_key=True), Column("item_id", String, index=True),
     Column("location_id", String), Column("arrival_date", Date, nullable=False),

@@ -75,20 +75,25 @@ def _with_quantity(file: str, table: pl.DataFrame, column: str, problems: list[P
     return table
 
 
-def read_inventory(panel: Panel, folder: Path) -> F64 | None:
+def read_inventory(panel: Panel, folder: Path, file: Path | None = None) -> F64 | None:
     """(N, T) units that really stood there at each period's end, NaN where unknown; None without an inventory file.
+
+    Args:
+        panel: the series to read them for; rows of other series are passed over.
+        folder: the dataset's folder.
+        file: a file that replaces the folder's own.
 
     Raises:
         DataError: naming file, column, row and value.
     """
-    found = read_table(folder, "inventory")
+    found = _table_of(folder, "inventory", file)
     if found is None:
         return None
-    file, table = found
+    name, table = found
     problems: list[Problem] = []
-    check_columns(file, table, [*KEY, "date", "on_hand"])
-    table = _with_quantity(file, with_keys(file, table, problems), "on_hand", problems)
-    table = cast(file, table, "date", pl.Date(), "a date, YYYY-MM-DD", problems)
+    check_columns(name, table, [*KEY, "date", "on_hand"])
+    table = _with_quantity(name, with_keys(name, table, problems), "on_hand", problems)
+    table = cast(name, table, "date", pl.Date(), "a date, YYYY-MM-DD", problems)
     if problems:
         raise DataError(problems)
     table = table.filter(pl.col("date").is_not_null()).join(_keys(panel), on=KEY, how="inner").sort("date")

@@ -51,6 +51,12 @@ class FeedCalls(Calls):
         """The stock that is stored."""
         return self._pages(InventoryRow, "/v1/inventory", matching, PAGE)
 
+    def inventory_history(
+        self, first: date | None = None, last: date | None = None, **matching: str
+    ) -> Iterator[InventoryRow]:
+        """Every count of stock that was told, from `first` to `last`, day by day."""
+        return self._pages(InventoryRow, "/v1/inventory/history", matching | _span(first, last), PAGE)
+
     def open_orders(self, **matching: str) -> Iterator[OpenOrderRow]:
         """The open orders that are stored."""
         return self._pages(OpenOrderRow, "/v1/open-orders", matching, PAGE)

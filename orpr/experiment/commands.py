@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orpr.asking import HERE, Url, service_at
 from orpr.options import Data
 from orpr.progress import progress_bars
 
@@ -15,6 +16,7 @@ app = typer.Typer(
 )
 
 Start = Annotated[str, typer.Option(help="First day on which the treatment decides, YYYY-MM-DD.")]
+Inventory = Annotated[Path | None, typer.Option(help="Stock by day, in place of the dataset's file; Parquet or CSV.")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 
 
@@ -31,6 +33,7 @@ def design_command(
     metric: Annotated[
         str | None, typer.Option(help="Main outcome.", show_default="the first that can be told and varies")
     ] = None,
+    inventory: Inventory = None,
     calliper: Annotated[float, typer.Option(help="Standard deviations of the logit that a pair may differ by.")] = 0.2,
     *,
     within_category: Annotated[bool, typer.Option("--within-category", help="A pair shares its category.")] = False,
@@ -43,7 +46,7 @@ def design_command(
 
     settings = DesignSettings(
         start=day_of("start", start), treated=treated, share=share, canary=canary, seed=seed, history_days=history_days,
-        days=days, metric=metric, calliper=calliper, within_category=within_category,
+        days=days, inventory=inventory, metric=metric, calliper=calliper, within_category=within_category,
     )  # fmt: skip
     assignment, result = design(read_panel(data), data, settings)
     write_design(assignment, result, out)
@@ -62,6 +65,7 @@ def report_command(
         list[str] | None, typer.Option(help="Outcome; repeat.", show_default="all that can be told")
     ] = None,
     decisions: Annotated[Path | None, typer.Option(help="The service's decisions, Parquet, CSV or .ndjson.")] = None,
+    inventory: Inventory = None,
     policy_version: Annotated[
         list[str] | None, typer.Option(help="Whose decisions are the treatment; repeat.", show_default="all")
     ] = None,
@@ -79,7 +83,7 @@ def report_command(
 
     settings = ReportSettings(
         assignment=assignment, start=day_of("start", start), end=None if end is None else day_of("end", end),
-        metrics=metric or [], decisions=decisions, policy_versions=policy_version or [], history_days=history_days,
+        metrics=metric or [], decisions=decisions, inventory=inventory, policy_versions=policy_version or [], history_days=history_days,
         settle_days=settle_days, bin_days=bin_days, permutations=permutations, seed=seed,
     )  # fmt: skip
     with progress_bars() as bars:
@@ -90,6 +94,26 @@ def report_command(
         f"{out / 'report.md'}: {result['treated']} treated, {result['control']} control",
     ]:
         typer.echo(line)
+
+
+@app.command("pull")
+def pull_command(
+    first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")],
+    out: Annotated[Path, typer.Option(help="Folder for decisions.ndjson and inventory.parquet.")],
+    last: Annotated[str | None, typer.Option("--to", help="Last day, YYYY-MM-DD.", show_default="today")] = None,
+    url: Url = HERE,
+    key: Annotated[str, typer.Option(help="An API key.", envvar="ORPR_API_KEY")] = "",
+) -> None:
+    """What `design` and `report` measure from, out of a running service: its decisions, and the stock it was told."""
+    from datetime import UTC, datetime
+
+    from orpr.experiment.panel import day_of
+    from orpr.experiment.pulling import pull
+
+    until = datetime.now(UTC).date() if last is None else day_of("to", last)
+    with service_at(url, key) as client, progress_bars() as bars:
+        pulled = pull(client, day_of("from", first), until, out, bars)
+    typer.echo(f"{out}: decisions {pulled.decisions:,}, counts of stock {pulled.counts:,}")
 
 
 def _design_lines(result: dict[str, Any], out: Path) -> list[str]:

@@ -45,6 +45,7 @@ class DesignSettings:
     seed: int = 0
     history_days: int = 182  # before the start
     days: int = 30  # planned length, for the power
+    inventory: Path | None = None  # in place of the dataset's file
     metric: str | None = None  # main outcome; the first that can be told and varies where None
     calliper: float = CALLIPER  # standard deviations of the logit
     within_category: bool = False  # a pair shares its category
@@ -80,7 +81,8 @@ def design(panel: Panel, data: Path, settings: DesignSettings) -> tuple[pl.DataF
     """
     asked = history_before(panel, settings.start, settings.history_days)
     history = range(asked.start, min(asked.stop, panel.last_recorded + 1))
-    found = covariates_of(panel, read_inventory(panel, data), history)
+    on_hand = read_inventory(panel, data, settings.inventory)
+    found = covariates_of(panel, on_hand, history)
     category = group_codes(panel.items.category)
     treated = _treated(panel, settings, category, found.volume)
     logit = propensity_logit(found.values, treated)
@@ -100,7 +102,7 @@ def design(panel: Panel, data: Path, settings: DesignSettings) -> tuple[pl.DataF
             "treated": logit[treated].tolist(), "candidates": logit[~treated].tolist(),
             "control": logit[~treated & (pair >= 0)].tolist(),
         },
-        "power": _power(panel, data, settings, history, treated, pair),
+        "power": _power(panel, on_hand, settings, history, treated, pair),
     }  # fmt: skip
     return _assignment(panel, treated, pair, logit), finite(result)
 
@@ -136,10 +138,10 @@ def _head(panel: Panel, data: Path, settings: DesignSettings, history: range) ->
 
 
 def _power(
-    panel: Panel, data: Path, settings: DesignSettings, history: range, treated: Bools, pair: I64
+    panel: Panel, on_hand: F64 | None, settings: DesignSettings, history: range, treated: Bools, pair: I64
 ) -> dict[str, Any]:
     """The smallest effect on the main outcome that the matched pairs would find, or why it cannot be told."""
-    told, _ = outcomes_of(panel, data, history, [settings.metric] if settings.metric else [], until=history.stop)
+    told, _ = outcomes_of(panel, on_hand, history, [settings.metric] if settings.metric else [], until=history.stop)
     matched = pair >= 0
     past = [one.values[matched, history.start : history.stop] for one in told]
     outcome, values = next((found for found in zip(told, past, strict=True) if varies(found[1])), (told[0], past[0]))

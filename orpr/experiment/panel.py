@@ -6,14 +6,12 @@ It knows the dataset and the calendar of the experiment, not who was treated.
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from simulator.censoring import replayed_demand
 from simulator.panel import F64, Panel
-from simulator.stock import read_inventory
 
 METRICS = ("turnover_days", "in_stock_rate", "holding_cost", "lost_sale_cost", "units_sold")
 UNITS = {
@@ -104,7 +102,7 @@ def experiment_window(panel: Panel, start: date, end: date | None, history_days:
 
 
 def outcomes_of(
-    panel: Panel, data: Path, before: range, asked: list[str], *, until: int | None = None
+    panel: Panel, on_hand: F64 | None, before: range, asked: list[str], *, until: int | None = None
 ) -> tuple[list[Outcome], dict[str, str]]:
     """What can be told of the asked outcomes, and for the rest why not.
 
@@ -113,8 +111,8 @@ def outcomes_of(
     whether stock was left at its end. `lost_sale_cost` is estimated (`simulator/censoring.py`).
 
     Args:
-        panel: the dataset read from `data`.
-        data: its folder.
+        panel: the dataset.
+        on_hand: (N, T) units at each period's end, NaN where unknown; None where nobody knows.
         before: the periods before the start.
         asked: names; all where empty.
         until: what is told of earlier periods rests on no sales from this one on; None reads all.
@@ -125,7 +123,6 @@ def outcomes_of(
     for name in asked:
         if name not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {name!r}")
-    on_hand = read_inventory(panel, data)
     told, reasons = [], {}
     for name in asked or METRICS:
         values = _values(name, panel, on_hand, before, until)
@@ -139,11 +136,8 @@ def outcomes_of(
     return told, reasons
 
 
-def stock_and_sales(panel: Panel, data: Path) -> tuple[F64, F64] | None:
-    """(N, T) units on hand and units sold a day where both are known, else NaN; None without an inventory file."""
-    on_hand = read_inventory(panel, data)
-    if on_hand is None:
-        return None
+def stock_and_sales(panel: Panel, on_hand: F64) -> tuple[F64, F64]:
+    """(N, T) units on hand and units sold a day where both are known, else NaN."""
     sold = panel.units_sold.astype(np.float64) / panel.period_days
     known = np.isfinite(on_hand) & np.isfinite(sold)
     return np.where(known, on_hand, np.nan), np.where(known, sold, np.nan)

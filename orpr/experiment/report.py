@@ -17,7 +17,8 @@ from orpr.experiment.measures import Measured, locations_of, measure, pooled_tur
 from orpr.experiment.panel import Outcome, Window, experiment_window, outcomes_of, stock_and_sales
 from orpr.progress import Report
 from orpr.provenance import code_commit, command_line, folder_hash
-from simulator.panel import Panel
+from simulator.panel import F64, Panel
+from simulator.stock import read_inventory
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ReportSettings:
     end: date | None = None  # included; the last recorded day where None
     metrics: list[str] = field(default_factory=list)  # all that can be told where empty
     decisions: Path | None = None
+    inventory: Path | None = None  # in place of the dataset's file
     policy_versions: list[str] = field(default_factory=list)  # that are the treatment
     history_days: int = 84  # before the start
     settle_days: int = 0  # after it, left out
@@ -61,13 +63,14 @@ def report(panel: Panel, data: Path, settings: ReportSettings, progress: Report)
     """
     window = experiment_window(panel, settings.start, settings.end, settings.history_days, settings.settle_days)
     assignment = read_assignment(settings.assignment, panel)
-    told, reasons = outcomes_of(panel, data, window.before, settings.metrics)
+    on_hand = read_inventory(panel, data, settings.inventory)
+    told, reasons = outcomes_of(panel, on_hand, window.before, settings.metrics)
     adherence = _adherence(panel, assignment, settings, window)
     measured = []
     for number, outcome in enumerate(told):
         progress("outcomes", number, len(told), outcome.name)
         try:
-            measured.append(_measure(outcome, panel, data, assignment, window, settings, adherence))
+            measured.append(_measure(outcome, panel, on_hand, assignment, window, settings, adherence))
         except ValueError as error:
             if settings.metrics:
                 raise ValueError(f"metric: {outcome.name} cannot be told: {error}") from None
@@ -90,7 +93,7 @@ def _adherence(panel: Panel, assignment: Assignment, settings: ReportSettings, w
 
 
 def _measure(
-    outcome: Outcome, panel: Panel, data: Path, assignment: Assignment, window: Window, settings: ReportSettings,
+    outcome: Outcome, panel: Panel, on_hand: F64 | None, assignment: Assignment, window: Window, settings: ReportSettings,
     adherence: Adherence | None,
 ) -> dict[str, Any]:  # fmt: skip
     all_series = Measured(
@@ -107,10 +110,8 @@ def _measure(
         study["dates"] = [panel.date_of(window.before.stop + offset).isoformat() for offset in study["offsets"]]
     if "period" in placebo:
         placebo["start"] = panel.date_of(window.before.start + placebo["period"]).isoformat()
-    if outcome.name == "turnover_days":
-        stock = stock_and_sales(panel, data)
-        assert stock is not None
-        cut = [values[assignment.rows][:, window.columns] for values in stock]
+    if outcome.name == "turnover_days" and on_hand is not None:
+        cut = [values[assignment.rows][:, window.columns] for values in stock_and_sales(panel, on_hand)]
         found["pooled"] = pooled_turnover(
             cut[0],
             cut[1],

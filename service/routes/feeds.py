@@ -21,6 +21,7 @@ from service.feed_schemas import (
     FeedResult,
     HistoryPage,
     HistoryRow,
+    InventoryHistoryPage,
     InventoryPage,
     InventoryRow,
     ItemPage,
@@ -34,7 +35,7 @@ from service.feeds import Feeds
 from service.fields import GivenDay
 from service.problems import problem_responses
 from service.routes.parameters import Cursor, FeedLimit, OnlyItem, OnlyPlace
-from service.tables import calendar, history, inventory, items, open_orders
+from service.tables import calendar, history, inventory, inventory_history, items, open_orders
 
 router = APIRouter(prefix="/v1", tags=["feeds"])
 
@@ -103,7 +104,7 @@ def put_history(request: Request, body: Bytes, write: ErpWrite, form: Form = JSO
 
 @router.put("/inventory", response_model=FeedResult, responses=WRITING, openapi_extra=body_of(InventoryRow))
 def put_inventory(request: Request, body: Bytes, write: ErpWrite, form: Form = JSON) -> JSONResponse:
-    """Say what stands there at the end of a day; a count of an earlier day than the stored one is ignored."""
+    """Say what stands there at the end of a day; a count of an earlier day than the stored one decides nothing."""
     return write.once(request.app.state.store.database, lambda: _feeds(request).inventory(body, form))
 
 
@@ -155,6 +156,17 @@ def get_inventory(
     """The stock that is stored."""
     conditions = _matching(inventory, item_id=item_id, location_id=location_id)
     return _page(request, InventoryRow, inventory, ("location_id", "item_id"), conditions, cursor, limit)
+
+
+@router.get("/inventory/history", response_model=InventoryHistoryPage, responses=problem_responses(422))
+def get_inventory_history(
+    request: Request, _caller: Caller, item_id: OnlyItem = None, location_id: OnlyPlace = None, first: First = None,
+    last: Last = None, cursor: Cursor = None, limit: FeedLimit = 1000,
+) -> dict[str, Any]:  # fmt: skip
+    """Every count of stock that was told, day by day; of a day that was told again the last one."""
+    table = inventory_history
+    conditions = _matching(table, item_id=item_id, location_id=location_id) + _between(table.c.date, first, last)
+    return _page(request, InventoryRow, table, ("date", "location_id", "item_id"), conditions, cursor, limit)
 
 
 @router.get("/open-orders", response_model=OpenOrderPage, responses=problem_responses(422))

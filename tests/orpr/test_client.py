@@ -151,6 +151,10 @@ def test_feeds_of_rows_and_of_tables_are_read_back(client: Client, rows: list[It
     assert [one.units_sold for one in client.history(NEXT, later, **where)] == [41, 3]
     client.put_inventory([InventoryRow(**where, date=NEXT, on_hand=12.5)])
     assert [(one.date, one.on_hand) for one in client.inventory(**where)] == [(NEXT, 12.5)]
+    client.put_inventory([InventoryRow(**where, date=LAST, on_hand=7)])
+    assert [one.on_hand for one in client.inventory(**where)] == [12.5]
+    told = client.inventory_history(LAST, NEXT, **where)
+    assert [(one.date, one.on_hand) for one in told][-2:] == [(LAST, 7), (NEXT, 12.5)]
     client.put_open_orders([OpenOrderRow(**where, arrival_date=later, quantity=4)])
     assert [(one.arrival_date, one.quantity) for one in client.open_orders(**where)] == [(later, 4)]
     client.put_calendar([CalendarRow(location_id=first.location_id, date=later, holiday=1)])

@@ -11,6 +11,7 @@ import pytest
 
 from orpr.experiment.panel import NO_INVENTORY, Window, experiment_window, outcomes_of, stock_and_sales
 from simulator.panel import F64, Panel
+from simulator.stock import read_inventory
 from tests.panels import make_panel
 
 START = date(2024, 1, 1)
@@ -28,7 +29,7 @@ def stock_file(folder: Path, on_hand: F64, period_days: int = 1) -> Path:
 
 
 def values_of(panel: Panel, folder: Path, before: range) -> dict[str, F64]:
-    return {one.name: one.values for one in outcomes_of(panel, folder, before, [])[0]}
+    return {one.name: one.values for one in outcomes_of(panel, read_inventory(panel, folder), before, [])[0]}
 
 
 def test_outcomes_are_what_their_names_say(tmp_path: Path) -> None:
@@ -49,11 +50,12 @@ def test_outcomes_are_what_their_names_say(tmp_path: Path) -> None:
 
 def test_weekly_outcomes_are_by_the_day(tmp_path: Path) -> None:
     panel = make_panel([[14.0, 28.0, 7.0]], period_days=7)
-    found = values_of(panel, stock_file(tmp_path, np.array([[6.0, 3.0, 9.0]]), 7), range(2))
+    on_hand = np.array([[6.0, 3.0, 9.0]])
+    found = values_of(panel, stock_file(tmp_path, on_hand, 7), range(2))
     np.testing.assert_allclose(found["turnover_days"], [[2.0, 1.0, 3.0]])
     np.testing.assert_allclose(found["units_sold"], [[2.0, 4.0, 1.0]])
     np.testing.assert_allclose(found["holding_cost"], [[3.0, 1.5, 4.5]])  # 0.5 a unit and day
-    stock, sales = stock_and_sales(panel, tmp_path) or (None, None)
+    stock, sales = stock_and_sales(panel, on_hand)
     np.testing.assert_allclose(stock, [[6.0, 3.0, 9.0]])
     np.testing.assert_allclose(sales, [[2.0, 4.0, 1.0]])
 
@@ -68,17 +70,17 @@ def test_a_stock_out_costs_what_it_hid(tmp_path: Path) -> None:
     assert np.nansum(cost) == pytest.approx(cost[0, 50])
 
 
-def test_what_cannot_be_told_is_said_or_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_told_is_said_or_refused() -> None:
     panel = make_panel(np.ones((2, 6)))
-    told, why = outcomes_of(panel, tmp_path, range(3), [])
+    told, why = outcomes_of(panel, None, range(3), [])
     assert [one.name for one in told] == ["in_stock_rate", "units_sold"]
     assert why == {"turnover_days": NO_INVENTORY, "holding_cost": NO_INVENTORY,
                    "lost_sale_cost": "the dataset records no time out of stock"}  # fmt: skip
     with pytest.raises(ValueError, match="metric: holding_cost cannot be told: the dataset has no inventory file"):
-        outcomes_of(panel, tmp_path, range(3), ["holding_cost"])
+        outcomes_of(panel, None, range(3), ["holding_cost"])
     unknown = make_panel(np.ones((2, 6)), in_stock=NAN)
     with pytest.raises(ValueError, match="in_stock_rate cannot be told: neither in_stock nor an inventory file"):
-        outcomes_of(unknown, tmp_path, range(3), ["in_stock_rate"])
+        outcomes_of(unknown, None, range(3), ["in_stock_rate"])
 
 
 def test_the_window_ends_and_settles_where_it_is_told() -> None:

@@ -15,17 +15,21 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from orpr.cli import app
+from orpr.client import Client
 from orpr.experiment.adherence import adherence_of, read_decisions
 from orpr.experiment.assignments import Assignment
 from orpr.experiment.report import ReportSettings, report, write_report
 from orpr.experiment.words import page
+from service.schemas import RecommendationItem
 from simulator.canonical import read_panel
 from simulator.panel import Panel
 from tests.field import lived_dataset
 from tests.panels import make_panel
 from tests.pipeline.conftest import SAMPLE, Orpr, orpr_in
+from tests.serving import running_service
 
 FIRST, START, LAST = date(2018, 9, 1), date(2019, 3, 1), date(2019, 4, 30)
+FED = (date(2019, 1, 20), date(2019, 4, 9))  # days whose stock the service is told
 LOWER = 0.8  # the treatment's base stock over the old one
 PICTURES = ("effects", "turnover_days", "in_stock_rate", "holding_cost", "lost_sale_cost", "units_sold")
 
@@ -48,6 +52,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def panel(folder: Path) -> Panel:
     return read_panel(folder / "treated")
+
+
+@pytest.fixture
+def bare(folder: Path, tmp_path: Path) -> Path:
+    """The sample as it went, without its inventory file."""
+    here = tmp_path / "bare"
+    here.mkdir()
+    for path in (folder / "treated").iterdir():
+        if path.stem != "inventory":
+            (here / path.name).symlink_to(path)
+    return here
 
 
 @pytest.fixture
@@ -156,24 +171,26 @@ def true_effects(folder: Path, assignment: pl.DataFrame) -> dict[str, float]:
     )
 
 
-def found_by(panel: Panel, folder: Path, table: pl.DataFrame, path: Path, **settings: Any) -> dict[str, Any]:
+def found_by(panel: Panel, data: Path, table: pl.DataFrame, path: Path, **settings: Any) -> dict[str, Any]:
     table.write_parquet(path)
     asked = {"metrics": ["turnover_days"], "permutations": 19, "start": START, **settings}
-    return report(panel, folder / "treated", ReportSettings(assignment=path, **asked), lambda *_: None)
+    return report(panel, data, ReportSettings(assignment=path, **asked), lambda *_: None)
 
 
 def test_half_kept_treatment_tells_the_effect_on_those_who_kept_to_it(
     panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path
 ) -> None:
     lines = write_lines(tmp_path / "decisions.ndjson", decisions_of(assignment, kept=0.5))
-    found = found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=lines, policy_versions=["daily-9"])
+    found = found_by(
+        panel, folder / "treated", assignment, tmp_path / "a.parquet", decisions=lines, policy_versions=["daily-9"]
+    )
     share = found["adherence"]["treated_share"]
     assert 0.4 < share < 0.6
     (one,) = found["outcomes"]
     assert one["on_the_treated"]["effect"] == pytest.approx(one["did"]["effect"] / share)
     late = [row | {"order_date": "2018-12-24"} for row in decisions_of(assignment, kept=1.0)]
     with pytest.raises(ValueError, match="none is for a series of the experiment from 2019-03-01"):
-        found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=write_lines(lines, late))
+        found_by(panel, folder / "treated", assignment, tmp_path / "a.parquet", decisions=write_lines(lines, late))
 
 
 def test_decisions_that_do_not_tell_the_groups_apart_leave_the_effect_and_say_so(
@@ -186,7 +203,7 @@ def test_decisions_that_do_not_tell_the_groups_apart_leave_the_effect_and_say_so
         for item, place in paired.iter_rows()
     ]  # fmt: skip
     lines = write_lines(tmp_path / "decisions.ndjson", rows)
-    found = found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=lines)
+    found = found_by(panel, folder / "treated", assignment, tmp_path / "a.parquet", decisions=lines)
     assert (found["adherence"]["treated_share"], found["adherence"]["control_share"]) == (1.0, 1.0)
     (one,) = found["outcomes"]
     assert one["did"]["effect"] < 0
@@ -200,20 +217,15 @@ def test_an_assignment_without_pairs_compares_all_treated_with_all_control(
     panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path
 ) -> None:
     sticky = assignment.select("item_id", "location_id", group=pl.col("group").str.replace("left_out", "control"))
-    found = found_by(panel, folder, sticky, tmp_path / "a.parquet")
+    found = found_by(panel, folder / "treated", sticky, tmp_path / "a.parquet")
     assert (found["treated"], found["control"], found["pairs"]) == (25, 59, None)
     assert found["outcomes"][0]["did_std_error_by_pair"] is None
     assert found["outcomes"][0]["did"]["high"] < 0
 
 
 def test_a_dataset_without_inventory_tells_what_it_can(
-    panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path
+    panel: Panel, assignment: pl.DataFrame, tmp_path: Path, bare: Path
 ) -> None:
-    bare = tmp_path / "bare"
-    bare.mkdir()
-    for path in (folder / "treated").iterdir():
-        if path.stem != "inventory":
-            (bare / path.name).symlink_to(path)
     assignment.write_parquet(tmp_path / "a.parquet")
     asked = ReportSettings(assignment=tmp_path / "a.parquet", start=START, permutations=19)
     found = report(panel, bare, asked, lambda *_: None)
@@ -221,10 +233,39 @@ def test_a_dataset_without_inventory_tells_what_it_can(
     assert found["not_told"] == dict.fromkeys(("turnover_days", "holding_cost"), "the dataset has no inventory file")
 
 
+def test_stock_that_the_service_was_told_stands_in_for_the_datasets(
+    panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path, bare: Path
+) -> None:
+    """Fed day by day over the API, pulled, and measured: the same numbers as from the dataset's own file."""
+    told = pl.read_parquet(folder / "treated" / "inventory.parquet").filter(pl.col("date").is_between(*FED))
+    (tmp_path / "service").mkdir()
+    with running_service(tmp_path / "service") as service, Client(service.url, service.key) as erp:
+        for day in told.partition_by("date"):
+            erp.put_inventory(day)
+        first = assignment.row(0, named=True)
+        asked_for = RecommendationItem(item_id=first["item_id"], location_id=first["location_id"], on_hand=3)
+        (answer,) = erp.recommend([asked_for], as_of=START).items
+        there = ("experiment", "pull", "--out", tmp_path / "field", "--url", service.url, "--key", service.key)
+        done = orpr_in(tmp_path)(*there, "--from", FED[0], "--to", FED[1])
+        assert done.returncode == 0, done.stderr
+        assert f"decisions 1, counts of stock {told.height:,}" in done.stdout
+        wrong = orpr_in(tmp_path)(*there, "--from", FED[1], "--to", FED[0])
+        assert wrong.returncode == 2, wrong.stderr
+        assert f"to: {FED[0]} lies before from, {FED[1]}" in wrong.stderr
+    assert answer.result is not None
+    decided = read_decisions(tmp_path / "field" / "decisions.ndjson")
+    assert decided.select("item_id", "order_quantity").row(0) == (first["item_id"], answer.result.order_quantity)
+    asked = {"end": FED[1], "history_days": (START - FED[0]).days}
+    pulled = tmp_path / "field" / "inventory.parquet"
+    mine = found_by(panel, folder / "treated", assignment, tmp_path / "a.parquet", **asked)
+    theirs = found_by(panel, bare, assignment, tmp_path / "a.parquet", inventory=pulled, **asked)
+    assert mine["outcomes"] == theirs["outcomes"]
+
+
 def test_what_a_short_history_cannot_check_is_said_and_not_drawn(
     panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path
 ) -> None:
-    found = found_by(panel, folder, assignment, tmp_path / "a.parquet", bin_days=60, permutations=199)
+    found = found_by(panel, folder / "treated", assignment, tmp_path / "a.parquet", bin_days=60, permutations=199)
     paths = write_report(found, tmp_path / "out")
     assert sorted(path.name for path in paths) == ["effects.png", "report.json", "report.md"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["effects.png", "report.json", "report.md"]
@@ -264,7 +305,7 @@ def test_a_broken_assignment_is_named(
     panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path, spoil: Spoil, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        found_by(panel, folder, spoil(assignment), tmp_path / "a.parquet")
+        found_by(panel, folder / "treated", spoil(assignment), tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +325,7 @@ def test_wrong_dates_and_settings_are_named(
     panel: Panel, folder: Path, assignment: pl.DataFrame, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        found_by(panel, folder, assignment, tmp_path / "a.parquet", **settings)
+        found_by(panel, folder / "treated", assignment, tmp_path / "a.parquet", **settings)
 
 
 @pytest.mark.parametrize(
@@ -301,13 +342,15 @@ def test_a_broken_decision_is_named(
     rows = decisions_of(assignment, kept=1.0)
     lines = write_lines(tmp_path / "decisions.ndjson", [rows[0] | spoilt, *rows[1:]])
     with pytest.raises(ValueError, match=message):
-        found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=lines)
+        found_by(panel, folder / "treated", assignment, tmp_path / "a.parquet", decisions=lines)
     write_lines(lines, rows)
     with pytest.raises(ValueError, match="no decision is by 'daily-8'; there are daily-9"):
-        found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=lines, policy_versions=["daily-8"])
+        found_by(
+            panel, folder / "treated", assignment, tmp_path / "a.parquet", decisions=lines, policy_versions=["daily-8"]
+        )
     lines.write_text("{not json\n")
     with pytest.raises(ValueError, match=r"decisions.ndjson, column -: cannot be read as lines of JSON"):
-        found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=lines)
+        found_by(panel, folder / "treated", assignment, tmp_path / "a.parquet", decisions=lines)
 
 
 def test_a_status_that_is_no_text_is_named_and_one_that_nobody_knows_says_nothing(tmp_path: Path) -> None:
@@ -333,7 +376,7 @@ def test_a_superseded_decision_treats_nobody(
     rows = decisions_of(assignment, kept=1.0)
     rows = [row | {"status": "superseded"} if row["id"].startswith("d-0-") else row for row in rows]
     lines = write_lines(tmp_path / "decisions.ndjson", rows)
-    found = found_by(panel, folder, assignment, tmp_path / "a.parquet", decisions=lines)
+    found = found_by(panel, folder / "treated", assignment, tmp_path / "a.parquet", decisions=lines)
     assert found["adherence"]["treated_share"] == pytest.approx(1 - 1 / found["treated"])
 
 

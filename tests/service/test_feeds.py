@@ -79,6 +79,18 @@ async def test_a_correction_changes_the_answer_though_the_row_was_cached(
     assert kept[0]["promotion"] == bool(chain.promotion[0, t])  # the column was not sent
 
 
+async def test_every_count_of_stock_is_kept_by_day(client: httpx.AsyncClient, chain: Panel) -> None:
+    assert await everything(client, "inventory/history") == []  # what came with the dataset is in its own file
+    days = [str(LAST + timedelta(days=n)) for n in (0, 1, 2)]
+    for day, units in ((days[0], 5), (days[2], 3), (days[1], 8), (days[1], 4)):  # one late, and told again
+        await put(client, "inventory", [key(chain, n) | {"date": day, "on_hand": units + n} for n in range(2)])
+    found = await everything(client, "inventory/history", **key(chain))
+    assert [(one["date"], one["on_hand"]) for one in found] == [(days[0], 5), (days[1], 4), (days[2], 3)]
+    assert [one["on_hand"] for one in await everything(client, "inventory", **key(chain))] == [3]
+    between = await everything(client, "inventory/history", **{"from": days[1], "to": days[1]})
+    assert sorted(one["on_hand"] for one in between) == [4, 5]
+
+
 async def test_the_three_forms_say_the_same(client: httpx.AsyncClient, chain: Panel) -> None:
     rows = [key(chain, n) | {"date": str(LAST), "on_hand": n + 0.5} for n in range(4)]
     frame = pl.DataFrame(rows).with_columns(pl.col("date").str.to_date())
