@@ -5,6 +5,7 @@
 #
 # in /etc/cron.d/orpr (in `crontab -e` without the user orpr), or from deploy/promotions.yaml. It stops at
 # the first step that fails; what the gate refuses is not registered, and what is registered decides nothing until somebody gives it a canary or promotes it.
+# A round that was killed, by a signal or with its machine, goes on where it stood when it is started again within two days.
 #
 # ORPR_URL      where the service listens
 # ORPR_API_KEY  a key with the scopes planner and ops
@@ -16,13 +17,23 @@
 set -eu
 : "${ORPR_URL:?}" "${ORPR_API_KEY:?}" "${ORPR_DATA:?}" "${ORPR_BUNDLES:?}"
 export ORPR_URL ORPR_API_KEY
-version="promotions-$(date -u +%Y%m%d-%H%M%S)"
-labels=$(mktemp)
-trap 'rm -f "$labels"' EXIT
+round="$ORPR_BUNDLES/.round" # the name is no version, so the service passes it over
+labels="$round/labels.parquet"
+# a command that a signal ended has a status above 128; whatever ended by itself is over
+trap 'status=$?; if [ "$status" -le 128 ]; then rm -rf "$round"; fi' EXIT
+trap 'exit 143' HUP INT TERM
 
 champion=$(orpr policy serving)
 if [ -d "$ORPR_BUNDLES/$champion" ]; then champion="$ORPR_BUNDLES/$champion"; fi
-orpr overrides pull --newest --out "$labels" ${ORPR_SINCE:+--from "$ORPR_SINCE"}
-orpr finetune --from "$champion" --overrides "$labels" --data "$ORPR_DATA" --out "$ORPR_BUNDLES/$version" ${ORPR_RECIPE:+--config "$ORPR_RECIPE"} ${ORPR_DL:+--dl "$ORPR_DL"}
+if [ -z "$(find "$round/version" -mtime -2 2>/dev/null)" ]; then
+    rm -rf "$round"
+    mkdir "$round"
+    orpr overrides pull --newest --out "$labels" ${ORPR_SINCE:+--from "$ORPR_SINCE"}
+    echo "promotions-$(date -u +%Y%m%d-%H%M%S)" >"$round/version"
+fi
+version=$(cat "$round/version")
+if [ ! -f "$ORPR_BUNDLES/$version/manifest.json" ]; then # the fine-tuning goes on from its checkpoint
+    orpr finetune --from "$champion" --overrides "$labels" --data "$ORPR_DATA" --out "$ORPR_BUNDLES/$version" ${ORPR_RECIPE:+--config "$ORPR_RECIPE"} ${ORPR_DL:+--dl "$ORPR_DL"}
+fi
 orpr policy register "$version"
 orpr policy shadow "$version" --reason "fine-tuned on planners' decisions"

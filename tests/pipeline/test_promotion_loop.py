@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -68,12 +69,21 @@ class Loop(NamedTuple):
 
     def run(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
         """A command with the environment that cron would give it."""
-        environment = os.environ | {
+        given = self._environment(more)
+        return subprocess.run(command, cwd=self.folder, env=given, capture_output=True, text=True, check=False)
+
+    def started(self, *command: str, **more: str) -> subprocess.Popen[bytes]:
+        """The same in a process group of its own, not waited for."""
+        quiet = subprocess.DEVNULL
+        given = self._environment(more)
+        return subprocess.Popen(command, cwd=self.folder, env=given, stdout=quiet, stderr=quiet, start_new_session=True)
+
+    def _environment(self, more: dict[str, str]) -> dict[str, str]:
+        return os.environ | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "ORPR_URL": self.service.url,
             "ORPR_API_KEY": self.service.key, "ORPR_DATA": str(self.data), "ORPR_BUNDLES": str(self.bundles),
             "ORPR_DATABASE_URL": self.service.database_url, "COLUMNS": "200", "NO_PROXY": "127.0.0.1", **more,
         }  # fmt: skip
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -156,6 +166,25 @@ def announced(asked: list[RecommendationItem]) -> list[HistoryRow]:
     ]  # fmt: skip
 
 
+def overridden(loop: Loop, client: Client) -> list[RecommendationItem]:
+    """An announced promotion with an override, and a night's orders that follow it."""
+    items = pl.read_parquet(loop.data / "items.parquet").select("item_id", "location_id").rows()
+    asked = [RecommendationItem(item_id=item, location_id=place, on_hand=10.0, open_orders=[]) for item, place in items]
+    client.put_history(announced(asked))
+    client.create_override(
+        OverrideRequest(
+            selling_from=PROMOTED[0],
+            selling_to=PROMOTED[-1],
+            mode="set",
+            value=9.0,
+            reason="May promotion",
+            author="ann",
+        )
+    )
+    client.recommend(asked, as_of=DAYS[0])
+    return asked
+
+
 def _round(loop: Loop) -> str:
     """One weekly round as cron runs it; the version that it registered."""
     done = loop.run("sh", str(SCRIPT), ORPR_RECIPE=str(loop.folder / "recipe.toml"))
@@ -171,25 +200,32 @@ def test_what_the_gate_refuses_is_not_registered(loop: Loop) -> None:
     (loop.folder / "recipe.toml").write_text(
         RECIPE.replace("kl_limit = 100.0", "kl_limit = 1e-9").replace("days = 14", "days = 120")
     )
-    items = pl.read_parquet(loop.data / "items.parquet").select("item_id", "location_id").rows()
-    asked = [RecommendationItem(item_id=item, location_id=place, on_hand=10.0, open_orders=[]) for item, place in items]
     with Client(loop.service.url, loop.service.key, waits_s=()) as client:
-        client.put_history(announced(asked))
-        client.create_override(
-            OverrideRequest(
-                selling_from=PROMOTED[0],
-                selling_to=PROMOTED[-1],
-                mode="set",
-                value=9.0,
-                reason="May promotion",
-                author="ann",
-            )
-        )
-        client.recommend(asked, as_of=DAYS[0])
+        overridden(loop, client)
         done = loop.run("sh", str(SCRIPT), ORPR_RECIPE=str(loop.folder / "recipe.toml"))
         assert done.returncode == 1, done.stdout + done.stderr
         assert "gate: refused; actions drift by" in done.stdout
         assert not any(one.version.startswith("promotions-") and one.registered for one in client.policies().items)
+
+
+def test_a_round_that_was_killed_goes_on_with_its_labels_and_its_version(loop: Loop) -> None:
+    begun = loop.bundles / ".round" / "version"
+    with Client(loop.service.url, loop.service.key, waits_s=()) as client:
+        asked = overridden(loop, client)
+        with loop.started("sh", str(SCRIPT), ORPR_RECIPE=str(loop.folder / "recipe.toml")) as killed:
+            until = time.monotonic() + WAIT_S
+            while not begun.is_file():
+                assert time.monotonic() < until, "no round was begun"
+                time.sleep(0.05)
+            os.killpg(killed.pid, signal.SIGKILL)
+        version = begun.read_text().strip()
+        client.recommend(asked, as_of=DAYS[1])  # more decisions: labels that are pulled now would be others
+        done = loop.run("sh", str(SCRIPT), ORPR_RECIPE=str(loop.folder / "recipe.toml"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "labels of 1 author" not in done.stdout
+        assert f"shadow: {version}" in done.stdout
+        assert client.policy(version).registered
+    assert [path.name for path in loop.bundles.iterdir()] == [version]
 
 
 def test_a_round_without_labels_registers_nothing(loop: Loop) -> None:
