@@ -99,7 +99,7 @@ class Feeds:
             table, problems = _quantities("inventory", table_of(body, form), "date", "on_hand", 0)
             return table, problems + _twice("inventory", table) + self._unknown_series("inventory", table)
 
-        rows = _checked(check).to_dicts()
+        rows = _checked(check).sort("location_id", "item_id").to_dicts()  # feeds that meet take their rows in one order
         series = [(row["item_id"], row["location_id"]) for row in rows]
 
         def store(connection: sa.Connection) -> int:
