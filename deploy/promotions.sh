@@ -19,9 +19,9 @@ set -eu
 export ORPR_URL ORPR_API_KEY
 round="$ORPR_BUNDLES/.round" # the name is no version, so the service passes it over
 labels="$round/labels.parquet"
-# a command that a signal ended has a status above 128; whatever ended by itself is over
-trap 'status=$?; if [ "$status" -le 128 ]; then rm -rf "$round"; fi' EXIT
-trap 'exit 143' HUP INT TERM
+mkdir -p "$ORPR_BUNDLES"
+exec 9>"$round.lock" # held by whatever is started here too, as long as it runs
+flock --nonblock 9 || { echo "another round is running" >&2; exit 1; }
 
 champion=$(orpr policy serving)
 if [ -d "$ORPR_BUNDLES/$champion" ]; then champion="$ORPR_BUNDLES/$champion"; fi
@@ -32,8 +32,12 @@ if [ -z "$(find "$round/version" -mtime -2 2>/dev/null)" ]; then
     echo "promotions-$(date -u +%Y%m%d-%H%M%S)" >"$round/version"
 fi
 version=$(cat "$round/version")
-if [ ! -f "$ORPR_BUNDLES/$version/manifest.json" ]; then # the fine-tuning goes on from its checkpoint
-    orpr finetune --from "$champion" --overrides "$labels" --data "$ORPR_DATA" --out "$ORPR_BUNDLES/$version" ${ORPR_RECIPE:+--config "$ORPR_RECIPE"} ${ORPR_DL:+--dl "$ORPR_DL"}
+if [ ! -f "$ORPR_BUNDLES/$version/manifest.json" ]; then
+    status=0 # what a signal ended has one above 128, and goes on from its checkpoint; what ended by itself would end so again
+    orpr finetune --from "$champion" --overrides "$labels" --data "$ORPR_DATA" --out "$ORPR_BUNDLES/$version" ${ORPR_RECIPE:+--config "$ORPR_RECIPE"} ${ORPR_DL:+--dl "$ORPR_DL"} || status=$?
+    if [ "$status" -gt 0 ] && [ "$status" -le 128 ]; then rm -rf "$round"; fi
+    if [ "$status" -gt 0 ]; then exit "$status"; fi
 fi
 orpr policy register "$version"
 orpr policy shadow "$version" --reason "fine-tuned on planners' decisions"
+rm -rf "$round"

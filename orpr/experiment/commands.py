@@ -83,8 +83,8 @@ def report_command(
 
     settings = ReportSettings(
         assignment=assignment, start=day_of("start", start), end=None if end is None else day_of("end", end),
-        metrics=metric or [], decisions=decisions, inventory=inventory, policy_versions=policy_version or [], history_days=history_days,
-        settle_days=settle_days, bin_days=bin_days, permutations=permutations, seed=seed,
+        metrics=metric or [], decisions=decisions, inventory=inventory, policy_versions=policy_version or [],
+        history_days=history_days, settle_days=settle_days, bin_days=bin_days, permutations=permutations, seed=seed,
     )  # fmt: skip
     with progress_bars() as bars:
         result = report(read_panel(data), data, settings, bars)

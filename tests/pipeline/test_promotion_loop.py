@@ -72,6 +72,10 @@ class Loop(NamedTuple):
         given = self._environment(more)
         return subprocess.run(command, cwd=self.folder, env=given, capture_output=True, text=True, check=False)
 
+    def versions(self) -> list[str]:
+        """The bundles that rounds have made."""
+        return [path.name for path in self.bundles.iterdir() if not path.name.startswith(".")]
+
     def started(self, *command: str, **more: str) -> subprocess.Popen[bytes]:
         """The same in a process group of its own, not waited for."""
         quiet = subprocess.DEVNULL
@@ -191,9 +195,9 @@ def _round(loop: Loop) -> str:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "labels of 1 author" in done.stdout
     assert "gate: passed" in done.stdout
-    (bundle,) = loop.bundles.iterdir()
-    assert f"shadow: {bundle.name}" in done.stdout
-    return bundle.name
+    (version,) = loop.versions()
+    assert f"shadow: {version}" in done.stdout
+    return version
 
 
 def test_what_the_gate_refuses_is_not_registered(loop: Loop) -> None:
@@ -217,6 +221,8 @@ def test_a_round_that_was_killed_goes_on_with_its_labels_and_its_version(loop: L
             while not begun.is_file():
                 assert time.monotonic() < until, "no round was begun"
                 time.sleep(0.05)
+            beside = loop.run("sh", str(SCRIPT), ORPR_RECIPE=str(loop.folder / "recipe.toml"))
+            assert (beside.returncode, beside.stderr) == (1, "another round is running\n")
             os.killpg(killed.pid, signal.SIGKILL)
         version = begun.read_text().strip()
         client.recommend(asked, as_of=DAYS[1])  # more decisions: labels that are pulled now would be others
@@ -225,7 +231,8 @@ def test_a_round_that_was_killed_goes_on_with_its_labels_and_its_version(loop: L
         assert "labels of 1 author" not in done.stdout
         assert f"shadow: {version}" in done.stdout
         assert client.policy(version).registered
-    assert [path.name for path in loop.bundles.iterdir()] == [version]
+    assert loop.versions() == [version]
+    assert not begun.parent.exists()
 
 
 def test_a_round_without_labels_registers_nothing(loop: Loop) -> None:
@@ -233,7 +240,7 @@ def test_a_round_without_labels_registers_nothing(loop: Loop) -> None:
     assert done.returncode != 0
     assert "holds no labels" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert list(loop.bundles.iterdir()) == []
+    assert loop.versions() == []
 
 
 def _result(answer: ItemAnswer):  # type: ignore[no-untyped-def]
