@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from service.schemas import RecommendationItem
 from simulator.canonical import read_panel
 from tests.bundles import make_bundle
 from tests.conftest import CHAMPION, SAMPLE
+from tests.pipeline.conftest import orpr_in
 from tests.serving import Service, running_service
 
 LAST = date(2019, 4, 30)
@@ -35,11 +37,11 @@ def test_the_service_s_decisions_say_who_was_treated_as_the_page_fetches_them(
     client.tell_outcome(str(decided[0]), OutcomeRequest(status="ordered", quantity=None, note=""))
     client.tell_outcome(str(decided[1]), OutcomeRequest(status="changed", quantity=1, note=""))
 
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    monkeypatch.chdir(tmp_path)
+    (line,) = re.findall(r"^    orpr (experiment pull .*)$", PAGE.read_text(), re.MULTILINE)
     monkeypatch.setenv("ORPR_API_KEY", service.key)
-    exec(block.replace("http://127.0.0.1:8000", service.url), {})  # the page's own words
-    decisions = read_decisions(tmp_path / "decisions.ndjson")
+    done = orpr_in(tmp_path)(*shlex.split(line.replace("http://127.0.0.1:8000", service.url)))  # the page's own words
+    assert done.returncode == 0, done.stderr
+    decisions = read_decisions(tmp_path / "my-field" / "decisions.ndjson")
     assert decisions.height == 3
 
     treated = np.array([True, True, False, False])  # the third is of control and was asked for all the same

@@ -60,6 +60,18 @@ async def more_stock(site: Site) -> None:
     await site.send("PUT", "inventory", [one | {"date": str(DAY), "on_hand": 3} for one in site.ends()])
 
 
+async def counts(site: Site) -> None:
+    for n in (2, 1, 0):
+        rows = [one | {"date": str(DAY - timedelta(days=n)), "on_hand": 3} for one in site.series()[:4]]
+        await site.send("PUT", "inventory", rows)
+
+
+async def more_counts(site: Site) -> None:
+    for n in (-9, 1):
+        rows = [one | {"date": str(DAY + timedelta(days=n)), "on_hand": 4} for one in site.series()[:2]]
+        await site.send("PUT", "inventory", rows)
+
+
 async def more_history(site: Site) -> None:
     ends = [one | {"location_id": site.places[0]} for one in site.ends()]
     await site.send("PUT", "items", [one | ITEM for one in ends])
@@ -139,6 +151,7 @@ LISTINGS: dict[str, Listing] = {
     "items": Listing(("location_id", "item_id"), nothing, more_items),
     "history": Listing(("location_id", "item_id", "date"), nothing, more_history, {"from": "2019-04-25", "to": "2019-04-30"}),
     "inventory": Listing(("location_id", "item_id"), nothing, more_stock),
+    "inventory/history": Listing(("date", "location_id", "item_id"), counts, more_counts),
     "open-orders": Listing((), orders, more_orders),
     "calendar": Listing(("location_id", "date"), days, more_days, {"location_id": "NEW"}),
     "overrides": Listing(("id",), overrides, overrides),
